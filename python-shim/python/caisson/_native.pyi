@@ -1,0 +1,170 @@
+"""The native half: lock, channel, encoder, decoder, HTTP transport."""
+
+from collections.abc import Iterable
+from typing import Any, Literal, final
+
+PROTOCOL_VERSION: int
+VERSION: str
+
+def lock(profile: str) -> None:
+    """Puts the final seccomp filter of `profile` on every thread. Irreversible.
+
+    Raises:
+        OSError: The kernel refused the filter; nothing may be run.
+        ValueError: No such profile.
+    """
+
+@final
+class Channel:
+    """The worker's only socket to its daemon. Methods are thread-safe and
+    release the GIL while bytes move. After the daemon closed, every method
+    raises EOFError."""
+
+    def __init__(self, fd: int) -> None: ...
+    def receive(self, timeout: float | None = None) -> tuple[str, dict[str, Any], bytes] | None:
+        """The next message: (kind, fields, body). `kind` is the oneof's arm in
+        ToWorker ("start", "schema", "batch", ...), `fields` its fields by
+        proto name (enums as lower-case words without prefix: "read",
+        "arrow_ipc"; bytes as bytes; messages as dicts). None after `timeout`
+        seconds (None: no limit)."""
+    def send(self, kind: str, fields: dict[str, Any], body: bytes = b"") -> None:
+        """Sends a FromWorker arm by name. Unknown kinds, fields and wrong
+        types raise TypeError."""
+    @property
+    def cancelled(self) -> bool:
+        """True once a Cancel arrived or the daemon closed; looks without blocking
+        (messages read meanwhile are kept for receive)."""
+
+@final
+class Emitter:
+    """Encodes one (stream, partition)'s records and sends them in order with
+    its checkpoints. A record is visited once. Batches aim at `target_bytes`
+    (the first goes out early), never exceed `max_bytes`, and are flushed
+    after `flush_seconds` even while the connector is silent (a native thread
+    does it). Raises caisson.errors.SchemaViolation for a value that does not
+    fit (stream, record, field, expected and found type, never the value) and
+    caisson.errors.RecordTooLarge."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        stream: str,
+        partition: str,
+        *,
+        encoding: Literal["arrow_ipc", "json_lines"],
+        schema: ArrowSchema | None,
+        unknown: Literal["error", "drop", "extra"] = "error",
+        primary_key: list[str] = ...,
+        cursor: str = "",
+        target_bytes: int = 1048576,
+        max_bytes: int = 3670016,
+        flush_seconds: float = 0.2,
+        sample: int = 1000,
+        max_records: int = 0,
+    ) -> None: ...
+    def record(self, record: dict[str, Any]) -> None:
+        """Adds one record. Without a schema, records are kept until `sample`
+        of them (or a checkpoint, flush, or flush_seconds) fix it."""
+    def records(self, records: Iterable[dict[str, Any]]) -> int:
+        """Adds records until the iterable ends; returns how many."""
+    def arrow(self, data: Any) -> int:
+        """Adds everything of an object with __arrow_c_stream__ or
+        __arrow_c_array__, without going through Python values; returns the number of
+        records. Under json_lines it is converted."""
+    def checkpoint(self, state: bytes, final: bool = False) -> str:
+        """Flushes, then sends a checkpoint; returns its id."""
+    def flush(self) -> None: ...
+    def close(self) -> None:
+        """Flushes and stops the flusher; idempotent."""
+    @property
+    def count(self) -> int:
+        """Records so far."""
+    @property
+    def schema(self) -> ArrowSchema | None: ...
+
+@final
+class ArrowSchema:
+    """An Arrow schema. Implements __arrow_c_schema__."""
+
+    @staticmethod
+    def from_fields(fields: list[dict[str, Any]]) -> ArrowSchema:
+        """From [{"name", "type", "nullable"}]; `type` is one of null, bool, int8..int64,
+        uint8..uint64, float32, float64, decimal(p,s), string, binary, date,
+        time, timestamp (UTC, microseconds), timestamp_naive, duration, json
+        (a string that holds JSON), or {"list": type}, {"struct": fields},
+        {"map": type} (string keys)."""
+    @staticmethod
+    def from_arrow(schema: Any) -> ArrowSchema:
+        """From an object with __arrow_c_schema__."""
+    @staticmethod
+    def from_json_schema(schema: dict[str, Any]) -> ArrowSchema:
+        """From a JSON Schema object (type, format, items, properties)."""
+    @staticmethod
+    def from_ipc(message: bytes) -> ArrowSchema: ...
+    @staticmethod
+    def infer(records: list[dict[str, Any]]) -> ArrowSchema: ...
+    def to_ipc(self) -> bytes: ...
+    def fields(self) -> list[dict[str, Any]]:
+        """The inverse of from_fields."""
+    def __arrow_c_schema__(self) -> object: ...
+
+@final
+class RecordBatch:
+    """Decoded records on their way to a destination."""
+
+    @staticmethod
+    def decode(schema: ArrowSchema | None, encoding: str, body: bytes) -> RecordBatch:
+        """From one batch's bytes. JSON lines need no schema (it is inferred); with one,
+        values are converted to its types.
+
+        Raises:
+            ValueError: Malformed bytes, with what and where.
+        """
+    def __len__(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def schema(self) -> ArrowSchema: ...
+    def to_pylist(self) -> list[dict[str, Any]]:
+        """datetime, date, time, timedelta, Decimal, bytes, list, dict, str, int, float, bool, None."""
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Values only, in the schema's order."""
+    def slice(self, offset: int, length: int) -> RecordBatch: ...
+    def csv(self, null: str = "\\N") -> bytes:
+        """PostgreSQL COPY text format (tab separated, backslash escapes)."""
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+class TransportError(Exception):
+    """A request that got no answer. args: (kind, message), kind one of
+    dns, connect, tls, timeout, reset, protocol, too_large."""
+
+@final
+class HttpTransport:
+    """A pool of HTTP/1.1 connections (rustls, ring). The GIL is released
+    while a request runs. Redirects are not followed and no status raises."""
+
+    def __init__(
+        self,
+        *,
+        connect_timeout: float = 10.0,
+        read_timeout: float = 60.0,
+        ca_file: str | None = None,
+        user_agent: str = "caisson",
+        max_body: int = 268435456,
+    ) -> None: ...
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: list[tuple[str, str]],
+        body: bytes | None = None,
+        timeout: float | None = None,
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """(status, headers in order, body with gzip undone).
+
+        Raises:
+            TransportError: No answer; see its kind.
+            ValueError: A bad method, URL or header.
+        """
