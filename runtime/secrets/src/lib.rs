@@ -4,12 +4,25 @@
 //! The crate decides and reads; it never writes a value anywhere but into zeroizing memory that it hands to the caller.
 #![forbid(unsafe_code)]
 
+mod config;
 mod env;
+mod error;
+mod field;
+mod file;
 mod glob;
+mod provider;
 mod reference;
+mod resolver;
 mod rule;
+mod value;
 
-pub use env::PREFIX as ENV_PREFIX;
+pub use config::{MARKER, Misplaced, Placed, references, references_as_text, replace};
+pub use env::{EnvProvider, PREFIX as ENV_PREFIX};
+pub use error::{SecretError, SecretFaults};
+pub use file::{FileProvider, FileProviderError, MAX_FILE_BYTES};
 pub use glob::Glob;
+pub use provider::{Content, Lease, Provider, ProviderError, ProviderFault, Terms};
 pub use reference::{MAX_REFERENCE_BYTES, Reference, ReferenceError, Scheme};
+pub use resolver::{HeldLease, Resolved, Resolver};
 pub use rule::{RuleFault, SecretRule};
+pub use value::SecretValue;

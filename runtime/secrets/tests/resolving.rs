@@ -1,0 +1,248 @@
+//! Which references are honoured, who is asked, and what is held when the call ends.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use caisson_secrets::*;
+use serde_json::{Value, json};
+
+/// A vault in memory that writes down everything it is asked.
+#[derive(Default)]
+struct Vault {
+    asked: Mutex<Vec<String>>,
+    silent: bool,
+}
+
+impl Vault {
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Provider for Vault {
+    fn scheme(&self) -> Scheme {
+        Scheme::Vault
+    }
+
+    async fn resolve(&self, path: &str) -> Result<Lease, ProviderError> {
+        let serial = {
+            let mut asked = self.asked.lock().unwrap();
+            asked.push(format!("read {path}"));
+            asked.len()
+        };
+        if self.silent {
+            std::future::pending::<()>().await;
+        }
+        if path == "kv/none" {
+            return Err(ProviderError::not_found("nothing there", "write it"));
+        }
+        let fields = [
+            ("user", format!("user-{serial}")),
+            ("password", format!("password-{serial}")),
+        ];
+        let fields: BTreeMap<_, _> = fields
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), SecretValue::new(v)))
+            .collect();
+        let terms = Terms {
+            id: format!("lease-{serial}"),
+            ttl: Duration::from_secs(60),
+            renewable: true,
+        };
+        Ok(Lease {
+            content: Content::Fields(fields),
+            terms: Some(terms),
+        })
+    }
+
+    async fn renew(&self, terms: &Terms) -> Result<Terms, ProviderError> {
+        self.asked
+            .lock()
+            .unwrap()
+            .push(format!("renew {}", terms.id));
+        Ok(Terms {
+            ttl: Duration::from_secs(120),
+            ..terms.clone()
+        })
+    }
+
+    async fn revoke(&self, terms: &Terms) -> Result<(), ProviderError> {
+        self.asked
+            .lock()
+            .unwrap()
+            .push(format!("revoke {}", terms.id));
+        Ok(())
+    }
+}
+
+fn rule(name: &str, from: &[&str], reveal: bool) -> SecretRule {
+    let from: Vec<_> = from.iter().map(|text| (*text).to_owned()).collect();
+    SecretRule::parse(name, &from, reveal).unwrap()
+}
+
+fn with_vault() -> (Arc<Vault>, Resolver) {
+    let vault = Arc::new(Vault::default());
+    (vault.clone(), Resolver::new([vault as Arc<dyn Provider>]))
+}
+
+#[tokio::test]
+async fn references_to_one_path_are_one_read_and_one_lease() {
+    let (vault, resolver) = with_vault();
+    let config = json!({
+        "host": "db.example.com",
+        "user": { "$secret": "vault:database/creds/ro#user" },
+        "password": { "$secret": "vault:database/creds/ro#password" },
+    });
+    let rules = [
+        rule("user", &["vault:database/creds/ro"], true),
+        rule("password", &["vault:database/creds/*"], true),
+    ];
+    let mut resolved = resolver.resolve("c1", &config, &rules).await.unwrap();
+    let filled: Value = serde_json::from_slice(&resolved.config_json()).unwrap();
+    assert_eq!(
+        filled,
+        json!({ "host": "db.example.com", "user": "user-1", "password": "password-1" })
+    );
+    assert_eq!(resolved.leases().len(), 1);
+    resolved.leases_mut()[0].renew().await.unwrap();
+    assert_eq!(resolved.leases()[0].terms().ttl, Duration::from_secs(120));
+    assert!(!format!("{resolved:?}").contains("password-1"));
+    resolved.revoke().await;
+    assert_eq!(
+        vault.asked(),
+        ["read database/creds/ro", "renew lease-1", "revoke lease-1"]
+    );
+}
+
+#[tokio::test]
+async fn what_the_policy_does_not_list_is_refused_before_any_provider_is_asked() {
+    let (vault, resolver) = with_vault();
+    let config = json!({
+        "api_key": { "$secret": "vault:kv/admin#root" },
+        "token": { "$secret": "vault:kv/shop#token" },
+        "other": { "$secret": "vault:kv/shop#token" },
+    });
+    let rules = [
+        rule("api_key", &["vault:kv/shop"], true),
+        rule("token", &["vault:kv/shop"], true),
+    ];
+    let faults = resolver.resolve("c1", &config, &rules).await.unwrap_err();
+    let lines: Vec<_> = faults.0.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "/api_key: vault:kv/admin#root is not granted: the policy's secrets.api_key lists only \"vault:kv/shop\"; to allow it, write under secrets of the policy api_key: { from: [\"vault:kv/admin#root\"], reveal: true }",
+            "/other: vault:kv/shop#token is not granted: the connector's policy has no rule for \"other\"; to allow it, write under secrets of the policy other: { from: [\"vault:kv/shop#token\"], reveal: true }",
+        ]
+    );
+    assert!(!faults.retryable() && !faults.is_config_fault());
+    assert!(vault.asked().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_revealed_is_refused_with_the_words_to_write() {
+    let (vault, resolver) = with_vault();
+    let config = json!({ "db": { "password": { "$secret": "vault:kv/db#password" } } });
+    let rules = [rule("/db/password", &["vault:kv/db"], false)];
+    let faults = resolver.resolve("c1", &config, &rules).await.unwrap_err();
+    assert!(matches!(faults.0[..], [SecretError::NotRevealed { .. }]));
+    assert!(
+        faults
+            .to_string()
+            .contains("write reveal: true in the policy's secrets./db/password"),
+        "{faults}"
+    );
+    assert!(vault.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_vault_reference_without_a_vault_says_so() {
+    let resolver = Resolver::new([Arc::new(EnvProvider::reading(|_| None)) as Arc<dyn Provider>]);
+    let config = json!({ "k": { "$secret": "vault:kv/x#y" } });
+    let faults = resolver
+        .resolve("c1", &config, &[rule("k", &["vault:kv/**"], true)])
+        .await
+        .unwrap_err();
+    assert!(matches!(faults.0[..], [SecretError::NoProvider { .. }]));
+    assert!(
+        faults.to_string().contains("no vault is configured"),
+        "{faults}"
+    );
+}
+
+#[tokio::test]
+async fn a_malformed_reference_is_the_configs_fault() {
+    let (vault, resolver) = with_vault();
+    let config = json!({ "k": { "$secret": "vault:kv/../admin" } });
+    let faults = resolver
+        .resolve("c1", &config, &[rule("k", &["vault:kv/*"], true)])
+        .await
+        .unwrap_err();
+    assert!(faults.is_config_fault());
+    assert!(vault.asked().is_empty());
+}
+
+#[tokio::test]
+async fn every_failed_read_is_reported_and_what_was_leased_is_revoked() {
+    let (vault, resolver) = with_vault();
+    let config = json!({
+        "a": { "$secret": "vault:kv/a#user" },
+        "b": { "$secret": "vault:kv/none#user" },
+        "c": { "$secret": "vault:kv/a#no_such_field" },
+    });
+    let rules = ["a", "b", "c"].map(|name| rule(name, &["vault:kv/*"], true));
+    let faults = resolver.resolve("c1", &config, &rules).await.unwrap_err();
+    let places: Vec<_> = faults.0.iter().map(SecretError::pointer).collect();
+    assert_eq!(places, ["/b", "/c"]);
+    assert!(!faults.to_string().contains("user-1"));
+    assert_eq!(
+        vault.asked(),
+        ["read kv/a", "read kv/none", "revoke lease-1"]
+    );
+}
+
+#[tokio::test]
+async fn a_provider_that_does_not_answer_is_a_retryable_fault() {
+    let silent = Arc::new(Vault {
+        silent: true,
+        ..Vault::default()
+    }) as Arc<dyn Provider>;
+    let resolver = Resolver::new([silent]).with_timeout(Duration::from_millis(1));
+    let config = json!({ "k": { "$secret": "vault:kv/x#user" } });
+    let faults = resolver
+        .resolve("c1", &config, &[rule("k", &["vault:kv/x"], true)])
+        .await
+        .unwrap_err();
+    assert!(faults.retryable(), "{faults}");
+}
+
+#[tokio::test]
+async fn environment_and_files_serve_one_config() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("db"), r#"{"password": "from-a-file"}"#).unwrap();
+    let env = EnvProvider::reading(|name| {
+        (name == "CAISSON_SECRET_KEY").then(|| "from-the-environment".into())
+    });
+    let file = FileProvider::new(dir.path()).unwrap();
+    let resolver = Resolver::new([Arc::new(env) as Arc<dyn Provider>, Arc::new(file)]);
+    let config = json!({ "key": { "$secret": "env:CAISSON_SECRET_KEY" }, "password": { "$secret": "file:db#password" } });
+    let rules = [
+        rule("key", &["env:CAISSON_SECRET_KEY"], true),
+        rule("password", &["file:db#password"], true),
+    ];
+    let resolved = resolver.resolve("c1", &config, &rules).await.unwrap();
+    let values: BTreeMap<_, _> = resolved
+        .values()
+        .map(|(name, value)| (name, value.expose()))
+        .collect();
+    assert_eq!(
+        values,
+        BTreeMap::from([
+            ("/key", "from-the-environment"),
+            ("/password", "from-a-file")
+        ])
+    );
+}
