@@ -1,0 +1,227 @@
+//! YAML 1.2 text into a value with marks: one document, string keys, core
+//! schema scalars, bounded aliases.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, SpannedEventReceiver, Tag};
+use serde_json::Value;
+
+use crate::build::{Builder, RawFault};
+use crate::mark::{Mark, Marks};
+use crate::scalar;
+
+/// Parses one YAML document. Faults come with what could be read beside them.
+pub(crate) fn parse(text: &str) -> (Value, Marks, Vec<RawFault>) {
+    let mut reader = Reader::default();
+    let result = Parser::new_from_str(text).load(&mut reader, true);
+    if let (Err(error), false) = (result, reader.builder.stopped) {
+        let mark = Mark {
+            line: error.marker().line().max(1),
+            column: error.marker().col() + 1,
+        };
+        let message = format!("not valid YAML: {}", error.info());
+        reader.builder.stop(mark, message);
+    }
+    reader.builder.finish()
+}
+
+#[derive(Default)]
+struct Reader {
+    builder: Builder,
+    anchors: HashMap<usize, (Value, usize)>,
+    documents: usize,
+}
+
+impl<'input> SpannedEventReceiver<'input> for Reader {
+    fn on_event(&mut self, event: Event<'input>, span: Span) {
+        if self.builder.stopped {
+            return;
+        }
+        let mark = Mark {
+            line: span.start.line().max(1),
+            column: span.start.col() + 1,
+        };
+        match event {
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    self.builder.stop(
+                        mark,
+                        "a second document begins here; a file holds one".to_owned(),
+                    );
+                }
+            }
+            Event::Scalar(text, style, anchor, tag) => self.scalar(text, style, anchor, tag, mark),
+            Event::SequenceStart(anchor, tag) => self.open(false, anchor, tag, mark),
+            Event::MappingStart(anchor, tag) => self.open(true, anchor, tag, mark),
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(closed) = self.builder.close() {
+                    let nodes = count(&closed.value);
+                    self.anchors.insert(closed.anchor, (closed.value, nodes));
+                }
+            }
+            Event::Alias(anchor) => self.alias(anchor, mark),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+        }
+    }
+}
+
+impl Reader {
+    fn scalar(
+        &mut self,
+        text: Cow<'_, str>,
+        style: ScalarStyle,
+        anchor: usize,
+        tag: Option<Cow<'_, Tag>>,
+        mark: Mark,
+    ) {
+        let value = resolve(&text, style, tag.as_deref());
+        if self.builder.expects_key() {
+            let refusal = match &value {
+                Ok(Value::String(key)) if key == "<<" && style == ScalarStyle::Plain => Some((
+                    "merge keys are YAML 1.1".to_owned(),
+                    "write the keys out, or repeat a whole value with an alias".to_owned(),
+                )),
+                Ok(Value::String(_)) => None,
+                Ok(_) => Some((
+                    "a key must be a string".to_owned(),
+                    "put it in quotation marks".to_owned(),
+                )),
+                Err(message) => Some((message.clone(), String::new())),
+            };
+            self.builder.key(text.into_owned(), mark, refusal);
+            return;
+        }
+        let value = value.unwrap_or_else(|message| {
+            let (pointer, _) = self.builder.place();
+            self.builder.faults.push(RawFault {
+                mark,
+                pointer,
+                message,
+                help: String::new(),
+            });
+            Value::Null
+        });
+        if anchor > 0 {
+            self.anchors.insert(anchor, (value.clone(), 1));
+        }
+        self.builder.value(value, mark, 1);
+    }
+
+    fn open(&mut self, mapping: bool, anchor: usize, tag: Option<Cow<'_, Tag>>, mark: Mark) {
+        if self.builder.expects_key() {
+            self.builder.stop(
+                mark,
+                "a key must be a string, not a list or mapping".to_owned(),
+            );
+            return;
+        }
+        let expected = if mapping { "map" } else { "seq" };
+        if let Some(tag) = tag.filter(|tag| !(tag.is_yaml_core_schema() && tag.suffix == expected))
+        {
+            let (pointer, _) = self.builder.place();
+            self.builder.faults.push(RawFault {
+                mark,
+                pointer,
+                message: unknown_tag(&tag),
+                help: "leave the tag out".to_owned(),
+            });
+        }
+        self.builder.open(mapping, anchor, mark);
+    }
+
+    fn alias(&mut self, anchor: usize, mark: Mark) {
+        if self.builder.expects_key() {
+            self.builder
+                .stop(mark, "a key must be a string, not an alias".to_owned());
+            return;
+        }
+        // An anchor that is not closed yet stands for a value that holds itself.
+        let Some((value, nodes)) = self.anchors.get(&anchor) else {
+            self.builder.stop(
+                mark,
+                "the alias stands inside the value that it repeats".to_owned(),
+            );
+            return;
+        };
+        let (depth, nodes) = (depth(value), *nodes);
+        if depth + self.builder.depth() > crate::build::MAX_DEPTH {
+            let message = format!("nested deeper than {} levels", crate::build::MAX_DEPTH);
+            self.builder.stop(mark, message);
+            return;
+        }
+        if self.builder.room() < nodes {
+            // Counted before it is copied: the copy is what would not fit.
+            self.builder.value(Value::Null, mark, nodes);
+            return;
+        }
+        let value = value.clone();
+        self.builder.value(value, mark, nodes);
+    }
+}
+
+/// The value of a scalar by its style and tag.
+fn resolve(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
+    let Some(tag) = tag else {
+        return if style == ScalarStyle::Plain {
+            scalar::plain(text).map_err(str::to_owned)
+        } else {
+            Ok(Value::String(text.to_owned()))
+        };
+    };
+    if !tag.is_yaml_core_schema() {
+        // `!` alone means: a string, whatever it looks like.
+        return if tag.handle.is_empty() && tag.suffix == "!" {
+            Ok(Value::String(text.to_owned()))
+        } else {
+            Err(unknown_tag(tag))
+        };
+    }
+    let wrong = || format!("the value does not fit its tag !!{}", tag.suffix);
+    match tag.suffix.as_str() {
+        "str" => Ok(Value::String(text.to_owned())),
+        "int" => scalar::integer(text)
+            .ok_or_else(wrong)?
+            .map_err(str::to_owned),
+        "float" => scalar::float(text)
+            .ok_or_else(wrong)?
+            .map_err(str::to_owned),
+        "bool" | "null" => {
+            let value = scalar::plain(text).map_err(str::to_owned)?;
+            let fits = if tag.suffix == "bool" {
+                value.is_boolean()
+            } else {
+                value.is_null()
+            };
+            if fits { Ok(value) } else { Err(wrong()) }
+        }
+        _ => Err(unknown_tag(tag)),
+    }
+}
+
+fn unknown_tag(tag: &Tag) -> String {
+    let suffix: String = tag
+        .suffix
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(24)
+        .collect();
+    format!("the tag !{suffix} has no meaning here")
+}
+
+fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Value::Object(entries) => 1 + entries.values().map(count).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(entries) => 1 + entries.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
