@@ -11,6 +11,7 @@ mod field;
 mod file;
 mod glob;
 mod provider;
+mod redact;
 mod reference;
 mod resolver;
 mod rule;
@@ -22,6 +23,10 @@ pub use error::{SecretError, SecretFaults};
 pub use file::{FileProvider, FileProviderError, MAX_FILE_BYTES};
 pub use glob::Glob;
 pub use provider::{Content, Lease, Provider, ProviderError, ProviderFault, Terms};
+pub use redact::{
+    Gap, MARKER as REDACTED, MAX_BYTES as MAX_REDACTED_BYTES, MIN_BYTES as MIN_REDACTED_BYTES,
+    Redactor, StreamRedactor,
+};
 pub use reference::{MAX_REFERENCE_BYTES, Reference, ReferenceError, Scheme};
 pub use resolver::{HeldLease, Resolved, Resolver};
 pub use rule::{RuleFault, SecretRule};

@@ -59,7 +59,7 @@ impl Resolver {
             .map_err(|faults| SecretFaults(faults.into_iter().map(SecretError::from).collect()))?;
         let faults: Vec<_> = placed
             .iter()
-            .filter_map(|placed| self.decide(placed, rules).err())
+            .filter_map(|placed| self.refusal(placed, rules))
             .collect();
         if !faults.is_empty() {
             return Err(SecretFaults(faults));
@@ -103,8 +103,8 @@ impl Resolver {
         Err(SecretFaults(faults))
     }
 
-    /// The pure decision about one reference.
-    fn decide(&self, placed: &Placed, rules: &[SecretRule]) -> Result<(), SecretError> {
+    /// The pure decision about one reference: nothing where it may be read.
+    fn refusal(&self, placed: &Placed, rules: &[SecretRule]) -> Option<SecretError> {
         let Placed { pointer, reference } = placed.clone();
         let here: Vec<_> = rules
             .iter()
@@ -113,19 +113,18 @@ impl Resolver {
         let granting: Vec<_> = here.iter().filter(|rule| rule.grants(&reference)).collect();
         if granting.is_empty() {
             let granted = here.iter().flat_map(|rule| rule.from.clone()).collect();
-            return Err(SecretError::NotGranted {
+            Some(SecretError::NotGranted {
                 pointer,
                 reference,
                 granted,
-            });
+            })
+        } else if !granting.iter().any(|rule| rule.reveal) {
+            Some(SecretError::NotRevealed { pointer, reference })
+        } else if !self.providers.contains_key(&reference.scheme()) {
+            Some(SecretError::NoProvider { pointer, reference })
+        } else {
+            None
         }
-        if !granting.iter().any(|rule| rule.reveal) {
-            return Err(SecretError::NotRevealed { pointer, reference });
-        }
-        if !self.providers.contains_key(&reference.scheme()) {
-            return Err(SecretError::NoProvider { pointer, reference });
-        }
-        Ok(())
     }
 
     async fn read(

@@ -1,0 +1,389 @@
+//! Takes secrets out of everything that leaves a worker: logs, errors, tracebacks, progress, audit.
+//!
+//! Two ideas carry it. `forms` lists what a secret may be turned *into* by an encoding of fixed output (base64 in every
+//! alignment, hex). `views` turns text *back* where an encoder has freedom (percent-encoding, backslash escapes), so that
+//! every mixture of encoded and plain characters is caught, not only those that somebody thought of.
+//!
+//! This guards against accidents, not against a connector that wants to leak: that one can reverse the text. What a
+//! connector may reach is the gateway's business.
+
+mod forms;
+mod stream;
+mod views;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::value::SecretValue;
+pub use stream::StreamRedactor;
+use views::View;
+
+/// What stands in the place of a secret.
+pub const MARKER: &str = "[redacted]";
+
+/// Values shorter than this, in bytes, are not looked for: `root` or `5432` would blank out half of every log.
+pub const MIN_BYTES: usize = 6;
+
+/// Values longer than this, in bytes, are looked for in pieces and only as they are, not in base64 or hex.
+pub const MAX_BYTES: usize = 64 * 1024;
+
+/// Replaces secrets by [`MARKER`]. Cheap to clone.
+#[derive(Clone)]
+pub struct Redactor(Arc<Inner>);
+
+struct Inner {
+    /// Sorted and without duplicates.
+    patterns: Vec<Zeroizing<Vec<u8>>>,
+    /// Nothing where there is nothing to look for. Holds copies of the patterns, which the library does not wipe.
+    automaton: Option<AhoCorasick>,
+    longest: usize,
+    /// A pattern contains a space, so `+` may stand for one.
+    spaces: bool,
+    gaps: Vec<Gap>,
+}
+
+/// A value that is not looked for, or not in every form. Worth a warning to the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gap {
+    /// Shorter than [`MIN_BYTES`]; not looked for at all.
+    TooShort {
+        /// The property that uses the value.
+        name: String,
+    },
+    /// Longer than [`MAX_BYTES`]; base64 and hex of it are not looked for.
+    TooLong {
+        /// The property that uses the value.
+        name: String,
+    },
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Gap::TooShort { name } => {
+                write!(
+                    f,
+                    "{name}: the secret is shorter than {MIN_BYTES} bytes and is not redacted from logs; use a longer one"
+                )
+            }
+            Gap::TooLong { name } => {
+                write!(
+                    f,
+                    "{name}: the secret is longer than {MAX_BYTES} bytes; its base64 and hex forms are not redacted from logs"
+                )
+            }
+        }
+    }
+}
+
+impl Redactor {
+    /// Looks for these values; the names are for [`Redactor::gaps`] only.
+    pub fn new<'a>(values: impl IntoIterator<Item = (&'a str, &'a SecretValue)>) -> Redactor {
+        let (mut patterns, mut gaps) = (Vec::new(), Vec::new());
+        for (name, value) in values {
+            let length = value.expose().len();
+            if length < MIN_BYTES {
+                gaps.push(Gap::TooShort {
+                    name: name.to_owned(),
+                });
+            } else if length > MAX_BYTES {
+                gaps.push(Gap::TooLong {
+                    name: name.to_owned(),
+                });
+            }
+            forms::of(value.expose(), &mut patterns);
+        }
+        patterns.sort_by(|a, b| a[..].cmp(&b[..]));
+        patterns.dedup_by(|a, b| a[..] == b[..]);
+        let automaton = (!patterns.is_empty()).then(|| {
+            AhoCorasick::builder()
+                .match_kind(MatchKind::Standard)
+                .kind(Some(AhoCorasickKind::ContiguousNFA))
+                .build(patterns.iter().map(|pattern| &pattern[..]))
+                .expect("some megabytes of patterns fit the automaton's 31-bit states")
+        });
+        let longest = patterns
+            .iter()
+            .map(|pattern| pattern.len())
+            .max()
+            .unwrap_or(0);
+        let spaces = patterns.iter().any(|pattern| pattern.contains(&b' '));
+        Redactor(Arc::new(Inner {
+            patterns,
+            automaton,
+            longest,
+            spaces,
+            gaps,
+        }))
+    }
+
+    /// Values that are not looked for, or not in every form.
+    pub fn gaps(&self) -> &[Gap] {
+        &self.0.gaps
+    }
+
+    /// The text without secrets; borrowed where there was none.
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let ranges = self.0.ranges(&self.0.views(text.as_bytes(), true));
+        if ranges.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut out = Vec::with_capacity(text.len());
+        let mut from = 0;
+        for range in ranges {
+            out.extend_from_slice(&text.as_bytes()[from..range.start]);
+            out.extend_from_slice(MARKER.as_bytes());
+            from = range.end;
+        }
+        out.extend_from_slice(&text.as_bytes()[from..]);
+        // Every form begins and ends on a character, so this replaces nothing; but no text is worth a panic here.
+        Cow::Owned(
+            String::from_utf8(out)
+                .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+        )
+    }
+
+    /// Redacts every string of a JSON value, names of fields too.
+    pub fn redact_json(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                if let Cow::Owned(redacted) = self.redact(text) {
+                    *text = redacted;
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.redact_json(item)),
+            Value::Object(map) => {
+                for (name, mut value) in std::mem::take(map) {
+                    self.redact_json(&mut value);
+                    map.insert(self.redact(&name).into_owned(), value);
+                }
+            }
+            Value::Number(number) => {
+                if let Cow::Owned(redacted) = self.redact(&number.to_string()) {
+                    *value = Value::String(redacted);
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    /// A redactor for text that arrives in chunks.
+    pub fn stream(&self) -> StreamRedactor {
+        StreamRedactor::new(self.0.clone())
+    }
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redactor")
+            .field("patterns", &self.0.patterns.len())
+            .field("gaps", &self.0.gaps)
+            .finish()
+    }
+}
+
+impl Inner {
+    fn views(&self, source: &[u8], last: bool) -> Vec<View> {
+        if self.automaton.is_none() {
+            Vec::new()
+        } else {
+            views::all(source, self.spaces, last)
+        }
+    }
+
+    /// Where secrets stand in the source: disjoint and in order. Overlapping finds are one range; neighbours stay two.
+    fn ranges(&self, views: &[View]) -> Vec<Range<usize>> {
+        let Some(automaton) = &self.automaton else {
+            return Vec::new();
+        };
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        for view in views {
+            // Every find, not the leftmost: of two secrets that overlap, no half may stay.
+            for found in automaton.find_overlapping_iter(&view.bytes[..]) {
+                let range = view.source(found.start()).start..view.source(found.end() - 1).end;
+                push_merging(&mut ranges, range);
+            }
+        }
+        ranges.sort_by_key(|range| range.start);
+        let mut merged = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            push_merging(&mut merged, range);
+        }
+        merged
+    }
+
+    /// The first place of a view from which on a secret may have begun that the next chunk completes.
+    fn first_open(&self, view: &View) -> Option<usize> {
+        let bytes = &view.bytes[..];
+        let from = bytes.len().saturating_sub(self.longest.saturating_sub(1));
+        (from..bytes.len())
+            .find(|&start| self.begins_a_pattern(&bytes[start..]))
+            .map(|start| view.source(start).start)
+    }
+
+    fn begins_a_pattern(&self, text: &[u8]) -> bool {
+        let at = self.patterns.partition_point(|pattern| &pattern[..] < text);
+        // A pattern that equals the text sorts first and is complete; a longer one with this beginning follows it.
+        self.patterns[at..]
+            .iter()
+            .take(2)
+            .any(|pattern| pattern.len() > text.len() && pattern.starts_with(text))
+    }
+}
+
+fn push_merging(ranges: &mut Vec<Range<usize>>, mut range: Range<usize>) {
+    while let Some(last) = ranges.last() {
+        if range.start >= last.end || last.start >= range.end {
+            break;
+        }
+        range = last.start.min(range.start)..last.end.max(range.end);
+        ranges.pop();
+    }
+    ranges.push(range);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn redactor(values: &[&str]) -> Redactor {
+        let values: Vec<_> = values
+            .iter()
+            .map(|value| SecretValue::new(*value))
+            .collect();
+        Redactor::new(values.iter().map(|value| ("k", value)))
+    }
+
+    #[test]
+    fn every_form_that_an_encoder_makes_is_taken_out() {
+        let r = redactor(&["pä ss/w\"rd+\n"]);
+        let table = [
+            "raw pä ss/w\"rd+\n end",
+            "base64 cMOkIHNzL3ciM3JkKwo= has another letter",
+            "base64 cMOkIHNzL3cicmQrCg== end",
+            "base64 inside dTpww6Qgc3MvdyJyZCsK end",
+            "base64url cMOkIHNzL3cicmQrCg end",
+            "percent p%C3%A4%20ss%2Fw%22rd%2B%0A end",
+            "percent p%c3%a4%20ss%2fw%22rd%2b%0a end",
+            "every byte %70%C3%a4%20%73%73/%77%22%72%64%2B%0A end",
+            "form p%C3%A4+ss%2Fw%22rd%2B%0A end",
+            "json \"pä ss/w\\\"rd+\\n\" end",
+            "json ascii \"p\\u00e4 ss\\/w\\u0022rd+\\n\" end",
+            "json in json \\\"p\\u00E4 ss/w\\\\\\\"rd+\\\\n\\\" end",
+            "python repr 'p\\xc3\\xa4 ss/w\"rd+\\n' end",
+            "hex 70c3a42073732f772272642b0a end",
+            "HEX 70C3A42073732F772272642B0A end",
+        ];
+        let shown: Vec<_> = table
+            .iter()
+            .map(|text| r.redact(text).into_owned())
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "raw [redacted] end",
+                "base64 cMOkIHNzL3ciM3JkKwo= has another letter",
+                "base64 [redacted] end",
+                "base64 inside dTp[redacted] end",
+                "base64url [redacted] end",
+                "percent [redacted] end",
+                "percent [redacted] end",
+                "every byte [redacted] end",
+                "form [redacted] end",
+                "json \"[redacted]\" end",
+                "json ascii \"[redacted]\" end",
+                "json in json \\\"[redacted]\\\" end",
+                "python repr '[redacted]' end",
+                "hex [redacted] end",
+                "HEX [redacted] end",
+            ]
+        );
+    }
+
+    #[test]
+    fn text_without_secrets_is_borrowed_as_it_is() {
+        for values in [&["hunter22"][..], &[]] {
+            let r = redactor(values);
+            for text in [
+                "",
+                "hunter2",
+                "100%",
+                "a\\",
+                "%zz \\u12 \\uD800",
+                "50%+\\u00",
+                "ünïcödé \u{1f600}",
+            ] {
+                assert!(
+                    matches!(r.redact(text), Cow::Borrowed(same) if same == text),
+                    "{text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn of_two_overlapping_secrets_no_half_stays() {
+        let r = redactor(&["abcdef", "defghi"]);
+        assert_eq!(r.redact("xabcdefghiy"), "x[redacted]y");
+        assert_eq!(r.redact("abcdefdefghi"), "[redacted][redacted]");
+    }
+
+    #[test]
+    fn a_short_value_is_named_and_not_looked_for() {
+        let values = [
+            ("port", SecretValue::new("5432")),
+            ("key", SecretValue::new("hunter22")),
+        ];
+        let r = Redactor::new(values.iter().map(|(name, value)| (*name, value)));
+        assert_eq!(
+            r.gaps(),
+            [Gap::TooShort {
+                name: "port".into()
+            }]
+        );
+        assert_eq!(r.redact("5432 hunter22"), "5432 [redacted]");
+        assert!(!format!("{r:?}").contains("hunter22"));
+    }
+
+    #[test]
+    fn lines_and_fields_of_a_value_are_secrets_too() {
+        let pem = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\nAASCBKcwggSjAgEAAoIBAQC7VJTU\n-----END PRIVATE KEY-----\n";
+        let r = redactor(&[pem, r#"{"user": "shop", "password": "hunter\"22"}"#]);
+        assert_eq!(
+            r.redact("line AASCBKcwggSjAgEAAoIBAQC7VJTU"),
+            "line [redacted]"
+        );
+        assert_eq!(
+            r.redact("login as shop with hunter\"22"),
+            "login as shop with [redacted]"
+        );
+    }
+
+    #[test]
+    fn a_value_beyond_the_limit_is_still_taken_out_as_it_is() {
+        let long: String = (0..20_000).map(|i| format!("{i:05}")).collect();
+        let r = redactor(&[&long]);
+        assert!(matches!(r.gaps(), [Gap::TooLong { .. }]));
+        let shown = r.redact(&long).into_owned();
+        assert_eq!(shown.replace(MARKER, ""), "");
+    }
+
+    #[test]
+    fn json_is_redacted_in_values_and_names() {
+        let r = redactor(&["hunter22", "1234567"]);
+        let mut value =
+            json!({ "a": ["hunter22", 1, null], "hunter22": { "b": "x=hunter22" }, "n": 1234567 });
+        r.redact_json(&mut value);
+        assert_eq!(
+            value,
+            json!({ "a": ["[redacted]", 1, null], "[redacted]": { "b": "x=[redacted]" }, "n": "[redacted]" })
+        );
+    }
+}
