@@ -1,0 +1,62 @@
+# Everything that a newcomer types. Each target sets up what it needs; what a
+# machine lacks is said by tests/setup/preflight.sh before anything compiles.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+CARGO   ?= cargo
+PROFILE ?= dev
+# A Python that ordinary users can read too: workers run under it.
+PYTHON  ?= $(shell tests/setup/python.sh)
+VENV    := .venv
+BIN     := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+SHIM    := python-shim/python/caisson
+NATIVE  := $(SHIM)/_native.abi3.so
+
+# pyo3 asks `python3` about itself; where there is none, ours answers.
+ifeq ($(shell command -v python3 2>/dev/null),)
+export PYO3_PYTHON := $(PYTHON)
+endif
+
+.PHONY: help
+help: ## this text
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: ## a real API moved through two isolated workers, and a thief that gets nothing
+	@tests/setup/preflight.sh demo
+	@$(MAKE) --no-print-directory build
+	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) $(VENV)/bin/python tests/demo/demo.py
+
+.PHONY: test
+test: ## every test: unit, integration, end to end, as root and as an ordinary user
+	@tests/setup/preflight.sh test
+	@$(MAKE) --no-print-directory build
+	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) CARGO=$(CARGO) PROFILE=$(PROFILE) tests/setup/test.sh
+
+.PHONY: lint
+lint: ## formatting, clippy, documentation, ruff, mypy: warnings are errors
+	@tests/setup/preflight.sh lint
+	@$(MAKE) --no-print-directory build
+	@CARGO=$(CARGO) tests/setup/lint.sh
+
+.PHONY: bench
+bench: ## records a second through the daemon against plain Python, to target/bench/results.json
+	@tests/setup/preflight.sh demo
+	@$(MAKE) --no-print-directory build
+	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) $(VENV)/bin/python tests/bench/bench.py
+
+.PHONY: clean
+clean: ## removes what was built: target, .venv, caches
+	rm -rf target $(VENV) $(NATIVE)
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .pytest_cache .mypy_cache .ruff_cache
+
+# The binary, the worker's native module beside its Python half, and the tools.
+.PHONY: build
+build: $(VENV)/.ready
+	$(CARGO) build --profile $(PROFILE) -p caisson -p caisson-native
+	@cmp -s $(BIN)/libcaisson_native.so $(NATIVE) || install -m 0755 $(BIN)/libcaisson_native.so $(NATIVE)
+
+$(VENV)/.ready: tests/setup/requirements.txt tests/setup/venv.sh
+	@PYTHON=$(PYTHON) tests/setup/venv.sh $(VENV)

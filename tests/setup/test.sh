@@ -1,0 +1,22 @@
+#!/bin/sh
+# Every test. Nothing is skipped: what is missing fails. The first suite that
+# fails ends the run with its name.
+set -eu
+cd "$(dirname "$0")/../.."
+: "${CARGO:=cargo}" "${PROFILE:=dev}"
+pytest=".venv/bin/python -m pytest -q -p no:cacheprovider"
+
+suite() {
+    name=$1
+    shift
+    echo "== $name"
+    "$@" || { echo "FAILED: $name" >&2; exit 1; }
+}
+
+# The wheel is tried in plain Python below, so its crate is only linted here.
+suite "rust" "$CARGO" test --quiet --profile "$PROFILE" --workspace
+suite "worker library" $pytest python-shim/tests
+for connector in connectors/*/; do
+    suite "connector $(basename "$connector")" $pytest "$connector/tests"
+done
+suite "end to end" $pytest tests/e2e
