@@ -1,0 +1,292 @@
+//! The decision: a pure function on plain data, the one copy of what a policy means.
+//!
+//! `policy check`, `policy explain`, the DNS server, the relay and the watcher of refused packets all ask [`decide`].
+
+use crate::address::{AddressClass, classify, is_metadata_name, network_of, within};
+use crate::guard::Guard;
+use crate::host::{BoundHost, Target};
+use crate::network::Network;
+use crate::policy::{Bound, BoundRule, Protocol, RuleAt};
+use crate::reason::Reason;
+use serde::Serialize;
+use std::fmt;
+use std::net::IpAddr;
+
+/// How the attempt travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP or ICMPv6.
+    Icmp,
+    /// Another IP protocol.
+    Other(u8),
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp => f.write_str("tcp"),
+            Self::Udp => f.write_str("udp"),
+            Self::Icmp => f.write_str("icmp"),
+            Self::Other(number) => write!(f, "ip protocol {number}"),
+        }
+    }
+}
+
+/// What a worker wants.
+#[derive(Debug, Clone)]
+pub struct Attempt<'a> {
+    /// The host.
+    pub target: &'a Target,
+    /// The port; `None` while only the name is asked for.
+    pub port: Option<u16>,
+    /// How it travels.
+    pub transport: Transport,
+    /// What the name stands for; `None` while it has not been resolved. An address stands for itself.
+    pub addresses: Option<&'a [IpAddr]>,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go ahead.
+    Allow(Allowed),
+    /// Do not.
+    Refuse(Refusal),
+}
+
+/// What a rule allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    /// The rule.
+    pub rule: RuleAt,
+    /// How the connection is carried.
+    pub protocol: Protocol,
+    /// The addresses that may be dialled; empty while the name has not been resolved.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Why not, and what would change it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The stable reason.
+    pub reason: Reason,
+    /// One sentence for people.
+    pub detail: String,
+    /// The rule (YAML) that would allow the attempt; `None` where no policy can.
+    pub rule_to_add: Option<String>,
+    /// The rule that came nearest, where one did.
+    pub nearest: Option<RuleAt>,
+}
+
+impl Refusal {
+    /// A refusal that no rule would change.
+    pub(crate) fn flat(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), rule_to_add: None, nearest: None }
+    }
+}
+
+/// Whether `policy` (none: nothing is allowed) lets `attempt` pass on a daemon whose own sockets `guard` knows.
+///
+/// With several rules for one host and port the first that allows wins. The name is judged first, then the port, then
+/// every address.
+#[must_use]
+pub fn decide(policy: Option<&Bound>, guard: &Guard, attempt: &Attempt<'_>) -> Verdict {
+    match judge(policy, guard, attempt) {
+        Ok(allowed) => Verdict::Allow(allowed),
+        Err(refusal) => Verdict::Refuse(refusal),
+    }
+}
+
+fn judge(policy: Option<&Bound>, guard: &Guard, attempt: &Attempt<'_>) -> Result<Allowed, Refusal> {
+    let target = attempt.target;
+    beyond_policy(guard, attempt)?;
+    if attempt.transport != Transport::Tcp {
+        let detail = format!("{} to {}: only TCP leaves a worker", attempt.transport, describe(target, attempt.port));
+        return Err(Refusal::flat(Reason::TransportNotAllowed, detail));
+    }
+    let Some(bound) = policy else {
+        return Err(Refusal {
+            reason: Reason::NoPolicy,
+            detail: "no policy file is for this connector version, so it reaches nothing".to_owned(),
+            rule_to_add: Some(snippet(target, attempt.port, None)),
+            nearest: None,
+        });
+    };
+    let for_host: Vec<&BoundRule> = bound.rules.iter().filter(|rule| is_for(rule, target)).collect();
+    let Some(nearest) = for_host.first() else { return Err(no_rule(bound, attempt)) };
+    let for_port: Vec<&BoundRule> =
+        for_host.iter().copied().filter(|rule| attempt.port.is_none_or(|port| rule.ports.contains(&port))).collect();
+    if for_port.is_empty() {
+        let mut ports: Vec<u16> = for_host.iter().flat_map(|rule| rule.ports.iter().copied()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        return Err(Refusal {
+            reason: Reason::PortNotAllowed,
+            detail: format!("{} may be reached on port {} only", target, ports.join(", ")),
+            rule_to_add: Some(snippet(target, attempt.port, None)),
+            nearest: Some(nearest.at.clone()),
+        });
+    }
+    let own;
+    let addresses = match (target, attempt.addresses) {
+        (Target::Address(address), _) => {
+            own = [*address];
+            &own[..]
+        }
+        (Target::Name(_), Some(addresses)) => addresses,
+        (Target::Name(_), None) => {
+            let rule = for_port[0];
+            return Ok(Allowed { rule: rule.at.clone(), protocol: rule.protocol, addresses: Vec::new() });
+        }
+    };
+    let mut first = None;
+    for rule in for_port {
+        let mut passed = Vec::new();
+        for &address in addresses {
+            match judge_address(rule, guard, attempt, address) {
+                Ok(()) if !passed.contains(&address) => passed.push(address),
+                Ok(()) => {}
+                Err(refusal) => {
+                    first.get_or_insert(refusal);
+                }
+            }
+        }
+        if !passed.is_empty() {
+            return Ok(Allowed { rule: rule.at.clone(), protocol: rule.protocol, addresses: passed });
+        }
+    }
+    Err(first.unwrap_or_else(|| Refusal::flat(Reason::DnsFailed, format!("{target} has no address"))))
+}
+
+/// Each address of an allowed name that may not be dialled, with its refusal: what DNS reports even where another address
+/// of the same name passes.
+pub(crate) fn refused_addresses(bound: &Bound, guard: &Guard, attempt: &Attempt<'_>) -> Vec<(IpAddr, Refusal)> {
+    let addresses = attempt.addresses.unwrap_or_default();
+    let refused = |&address: &IpAddr| {
+        let single = [address];
+        match judge(Some(bound), guard, &Attempt { addresses: Some(&single), ..attempt.clone() }) {
+            Ok(_) => None,
+            Err(refusal) => Some((address, refusal)),
+        }
+    };
+    addresses.iter().filter_map(refused).collect()
+}
+
+/// What no policy can allow, told before any policy is asked.
+fn beyond_policy(guard: &Guard, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    match attempt.target {
+        Target::Name(name) if is_metadata_name(name) => {
+            let detail = format!("{name} is cloud metadata, which no policy can allow");
+            Err(Refusal::flat(Reason::Metadata, detail))
+        }
+        Target::Name(_) => Ok(()),
+        Target::Address(address) => never(guard, attempt.port, *address),
+    }
+}
+
+fn never(guard: &Guard, port: Option<u16>, address: IpAddr) -> Result<(), Refusal> {
+    match classify(address) {
+        AddressClass::Metadata(what) => {
+            return Err(Refusal::flat(Reason::Metadata, format!("{address} is {what}, which no policy can allow")));
+        }
+        AddressClass::Never(what) => {
+            return Err(Refusal::flat(Reason::NeverReachable, format!("{address} is {what}, which no policy can allow")));
+        }
+        AddressClass::Special(_) | AddressClass::Global => {}
+    }
+    if let Some(port) = port
+        && guard.is_own(address, port)
+    {
+        let detail = format!("the daemon itself listens on {address} port {port}, which no policy can allow");
+        return Err(Refusal::flat(Reason::OwnSocket, detail));
+    }
+    Ok(())
+}
+
+fn judge_address(rule: &BoundRule, guard: &Guard, attempt: &Attempt<'_>, address: IpAddr) -> Result<(), Refusal> {
+    let address = address.to_canonical();
+    never(guard, attempt.port, address)?;
+    match classify(address) {
+        AddressClass::Special(what) if !within(&rule.networks, address) => {
+            let network = network_of(address);
+            let subject = match attempt.target {
+                Target::Name(name) => format!("{name} stands for {address}, which"),
+                Target::Address(_) => format!("{address}"),
+            };
+            Err(Refusal {
+                reason: Reason::SpecialPurpose,
+                detail: format!("{subject} is {what} and in no network of the rule"),
+                rule_to_add: Some(snippet(attempt.target, attempt.port, Some(network))),
+                nearest: Some(rule.at.clone()),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a rule is for this host. An address matches only what names addresses; loopback is what `localhost` means.
+fn is_for(rule: &BoundRule, target: &Target) -> bool {
+    match (target, &rule.host) {
+        (Target::Name(name), BoundHost::Names(pattern)) => pattern.matches(name),
+        (Target::Address(address), BoundHost::Names(crate::host::Pattern::Exact(name))) => {
+            name.as_str() == "localhost" && address.is_loopback() && within(&rule.networks, *address)
+        }
+        (Target::Address(address), BoundHost::Address(own)) => address == own && within(&rule.networks, *address),
+        (Target::Address(address), BoundHost::AnyInNetworks) => within(&rule.networks, *address),
+        _ => false,
+    }
+}
+
+fn no_rule(bound: &Bound, attempt: &Attempt<'_>) -> Refusal {
+    let target = attempt.target;
+    let outside = bound.rules.iter().find(|rule| matches!(&rule.host, BoundHost::Outside(Some(own)) if own == target));
+    if let Some(rule) = outside {
+        return Refusal {
+            reason: Reason::OutsideWithin,
+            detail: format!("{} becomes {target}, which is not inside `within`", rule.written),
+            rule_to_add: Some(format!("within: [{}]", quoted(target))),
+            nearest: Some(rule.at.clone()),
+        };
+    }
+    let (reason, detail, network) = match target {
+        Target::Name(name) => (Reason::NameNotAllowed, format!("no rule is for {name}"), None),
+        Target::Address(address) => (
+            Reason::AddressNotAllowed,
+            format!("{address} was dialled without a name, and no rule's networks hold it"),
+            Some(network_of(*address)),
+        ),
+    };
+    Refusal { reason, detail, rule_to_add: Some(snippet(target, attempt.port, network)), nearest: None }
+}
+
+fn describe(target: &Target, port: Option<u16>) -> String {
+    port.map_or_else(|| target.to_string(), |port| format!("{target} port {port}"))
+}
+
+fn quoted(target: &Target) -> String {
+    match target {
+        Target::Address(IpAddr::V6(address)) => format!("\"{address}\""),
+        other => other.to_string(),
+    }
+}
+
+/// The rule that would allow the attempt, as it would stand under `egress:`.
+fn snippet(target: &Target, port: Option<u16>, network: Option<Network>) -> String {
+    let port = port.unwrap_or(443);
+    let tls = matches!(target, Target::Name(_)) && matches!(port, 443 | 465 | 636 | 853 | 993 | 995 | 8443 | 9443);
+    let protocol = if tls { "tls" } else { "tcp" };
+    let network = match (network, target) {
+        (Some(network), _) => Some(network),
+        (None, Target::Address(address)) => Some(network_of(*address)),
+        (None, Target::Name(name)) if name.as_str() == "localhost" => "127.0.0.0/8".parse().ok(),
+        (None, Target::Name(_)) => None,
+    };
+    let networks = network.map(|network| format!("  networks: [\"{network}\"]\n")).unwrap_or_default();
+    format!("- host: {}\n  ports: [{port}]\n{networks}  protocol: {protocol}\n", quoted(target))
+}

@@ -1,0 +1,129 @@
+//! What an operator allows a connector, as validated data.
+//!
+//! `read` turns a document into these types and reports every fault; `set` holds all files of a directory; `bind` puts a
+//! connection's config in place. Nothing here opens a socket.
+
+mod bind;
+mod files;
+mod quantity;
+mod read;
+mod rule;
+mod select;
+mod set;
+mod wire;
+
+pub use bind::{Bound, BoundRule};
+pub use files::{Access, FileGrant, FileRule};
+pub use select::{ConnectorId, Selector};
+pub use set::{Ambiguous, PolicySet};
+
+use crate::host::Host;
+use crate::network::Network;
+use crate::template::Template;
+use caisson_secrets::SecretRule;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Most ports that the rules of one policy may name together: each is a listener in every worker.
+pub const MAX_PORTS: usize = 64;
+
+/// One policy file.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The file as it was named to the reader.
+    pub file: String,
+    /// Which connector versions it is for.
+    pub selector: Selector,
+    /// What may be reached, in the order of the file; the first rule that allows wins.
+    pub egress: Vec<Rule>,
+    /// Which references the config may use, and which values the worker may see.
+    pub secrets: Vec<SecretRule>,
+    /// Host directories.
+    pub files: Vec<FileRule>,
+    /// The operator's ceiling.
+    pub limits: Limits,
+}
+
+/// One egress rule.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Where it stands.
+    pub at: RuleAt,
+    /// Which hosts.
+    pub host: Host,
+    /// Which ports.
+    pub ports: Vec<Port>,
+    /// What `${config.port}` must lie in.
+    pub within_ports: Vec<RangeInclusive<u16>>,
+    /// Special-purpose networks that may be reached, besides ordinary addresses.
+    pub networks: Vec<Network>,
+    /// How the connection is carried.
+    pub protocol: Protocol,
+}
+
+/// The place of a rule: `policies/shop.yaml:4` and its index in `egress`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
+pub struct RuleAt {
+    /// The policy file.
+    pub file: String,
+    /// Line of the rule, from 1.
+    pub line: usize,
+    /// Column of the rule, from 1.
+    pub column: usize,
+    /// Index in `egress`, from 0.
+    pub index: usize,
+}
+
+impl fmt::Display for RuleAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// One entry of `ports`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Port {
+    /// Written in the policy.
+    Fixed(u16),
+    /// From the connection, inside `within_ports`.
+    FromConfig(Template),
+}
+
+/// How an allowed connection is carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Bytes are relayed.
+    Tcp,
+    /// Bytes are relayed after the ClientHello named the host.
+    Tls,
+}
+
+impl Protocol {
+    /// As policies write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+}
+
+/// The operator's ceiling on a worker; what is `None` is left to the manifest and the daemon's defaults.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
+pub struct Limits {
+    /// Memory, bytes.
+    pub memory_bytes: Option<u64>,
+    /// CPUs.
+    pub cpus: Option<f64>,
+    /// Wall clock of one call.
+    pub duration: Option<Duration>,
+    /// Processes and threads.
+    pub pids: Option<u32>,
+    /// Private /tmp, bytes.
+    pub tmp_bytes: Option<u64>,
+    /// Open descriptors.
+    pub open_files: Option<u64>,
+}

@@ -1,0 +1,99 @@
+//! A policy file as it is written, before anybody believed it.
+//!
+//! The schema reports what has the wrong shape; such a part is simply absent here, so that the rest of the file can still
+//! be judged and all its faults come out at once.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+fn fitting<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(from)?).ok())
+}
+
+/// Items that do not fit stay as `None`, so that indexes are those of the file.
+type List<T> = Option<Vec<Option<T>>>;
+
+fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<List<T>, D::Error> {
+    let Value::Array(items) = Value::deserialize(from)? else { return Ok(None) };
+    Ok(Some(items.into_iter().map(|item| serde_json::from_value(item).ok()).collect()))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WirePolicy {
+    #[serde(deserialize_with = "fitting")]
+    pub connector: Option<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub versions: Option<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub digest: Option<String>,
+    pub signer: Option<Value>,
+    #[serde(deserialize_with = "fitting")]
+    pub workspace: Option<String>,
+    #[serde(deserialize_with = "list")]
+    pub egress: List<WireRule>,
+    #[serde(deserialize_with = "fitting")]
+    pub secrets: Option<BTreeMap<String, WireSecret>>,
+    #[serde(deserialize_with = "list")]
+    pub files: List<WireFile>,
+    #[serde(deserialize_with = "fitting")]
+    pub limits: Option<WireLimits>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WireRule {
+    #[serde(deserialize_with = "fitting")]
+    pub host: Option<String>,
+    #[serde(deserialize_with = "list")]
+    pub within: List<String>,
+    pub ports: Option<Value>,
+    #[serde(deserialize_with = "list")]
+    pub within_ports: List<Value>,
+    #[serde(deserialize_with = "list")]
+    pub networks: List<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub protocol: Option<String>,
+    pub http: Option<Value>,
+    pub rate: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WireSecret {
+    #[serde(deserialize_with = "list")]
+    pub from: List<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub reveal: Option<bool>,
+    pub seal: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WireFile {
+    #[serde(deserialize_with = "fitting")]
+    pub dir: Option<String>,
+    #[serde(deserialize_with = "list")]
+    pub within: List<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub access: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WireLimits {
+    #[serde(deserialize_with = "fitting")]
+    pub memory: Option<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub tmp: Option<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub cpu: Option<f64>,
+    #[serde(deserialize_with = "fitting")]
+    pub duration: Option<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub pids: Option<u32>,
+    #[serde(deserialize_with = "fitting")]
+    pub open_files: Option<u64>,
+}
