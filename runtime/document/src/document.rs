@@ -149,6 +149,16 @@ impl Document {
         }
     }
 
+    /// The same places with another value in them: for a check of a document in which something
+    /// stands for something else.
+    #[must_use]
+    pub fn with_value(&self, value: Value) -> Document {
+        Document {
+            value,
+            ..self.clone()
+        }
+    }
+
     /// The file name that was given.
     #[must_use]
     pub fn file(&self) -> &str {
