@@ -1,21 +1,47 @@
-//! Egress.
+//! Egress: what an operator allows a connector to reach, and the gateway that holds it.
+//!
+//! Pure parts decide on plain data ([`Policy`], [`decide`], [`explain`]); a [`Gateway`] serves workers over sockets that
+//! were opened inside their own networks and handed here, so that this crate needs no privilege. It opens upstream
+//! connections, reads the policies' directory and writes the audit log; it touches nothing else.
 #![forbid(unsafe_code)]
 
 pub mod address;
+mod audit;
 mod decision;
+mod dns;
+mod event;
+mod explain;
+mod gateway;
 mod guard;
 mod host;
 mod name;
 mod network;
 mod policy;
+mod readable;
 mod reason;
+mod relay;
+mod reload;
+mod report;
+mod resolver;
+mod session;
+mod shared;
+mod stand_in;
 mod template;
+mod watch;
 
+pub use audit::{Audit, AuditConfig};
 pub use decision::{Allowed, Attempt, Refusal, Transport, Verdict, decide};
+pub use event::{EgressEvent, Ended, Endpoint, Totals};
+pub use explain::{Checked, Explanation, QuestionError, Summary, check, explain, question};
+pub use gateway::{CallContext, Gateway, GatewayConfig, GatewayError, Policies};
 pub use guard::Guard;
 pub use host::{BoundHost, Fence, FenceError, Host, HostBindError, Pattern, PatternError, Target};
 pub use name::{Name, NameError};
 pub use network::{Network, NetworkError};
 pub use policy::*;
 pub use reason::{Kind, Reason};
+pub use resolver::ResolveError;
+pub use session::{Session, WorkerSockets};
+pub use shared::{MAX_CONNECTIONS, QueryRate};
+pub use stand_in::MAX_NAMES;
 pub use template::{Missing, Template, TemplateError};

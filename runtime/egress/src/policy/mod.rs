@@ -13,7 +13,8 @@ mod set;
 mod wire;
 
 pub use bind::{Bound, BoundRule};
-pub use files::{Access, FileGrant, FileRule};
+pub use files::{Access, Dir, FileGrant, FileRule};
+pub use read::SCHEMA;
 pub use select::{ConnectorId, Selector};
 pub use set::{Ambiguous, PolicySet};
 

@@ -1,0 +1,216 @@
+//! The audit log: one JSON object per line, appended to one file by one thread, rotated by size.
+//!
+//! Nobody who serves a worker ever waits for the disk. What could not be written is counted, and the count is public.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+/// Lines that may wait for the disk.
+const QUEUE: usize = 16_384;
+
+/// Where the audit log goes.
+#[derive(Debug, Clone)]
+pub struct AuditConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// Rotated when it would grow beyond this, bytes.
+    pub max_bytes: u64,
+    /// Files kept, the current one included.
+    pub keep: usize,
+}
+
+impl AuditConfig {
+    /// Four files of 64 MiB.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self { path, max_bytes: 64 << 20, keep: 4 }
+    }
+}
+
+enum Message {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+/// A handle on the log. Clones share it; the writer ends when the last one is dropped.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    sender: Option<SyncSender<Message>>,
+    unwritten: Arc<AtomicU64>,
+}
+
+impl Audit {
+    /// Opens the file and starts the writer.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or no thread started.
+    pub fn start(config: AuditConfig) -> io::Result<Self> {
+        let unwritten = Arc::new(AtomicU64::new(0));
+        let (sender, receiver) = sync_channel(QUEUE);
+        let mut log = Log { file: None, written: 0, config };
+        log.open()?;
+        let count = Arc::clone(&unwritten);
+        std::thread::Builder::new().name("audit".into()).spawn(move || write_all(log, &receiver, &count))?;
+        Ok(Self { sender: Some(sender), unwritten })
+    }
+
+    /// A log that keeps nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { sender: None, unwritten: Arc::default() }
+    }
+
+    /// Lines that could not be written so far.
+    #[must_use]
+    pub fn unwritten(&self) -> u64 {
+        self.unwritten.load(Ordering::Relaxed)
+    }
+
+    /// Appends one object.
+    pub(crate) fn write(&self, line: &impl serde::Serialize) {
+        let Some(sender) = &self.sender else { return };
+        let sent = serde_json::to_vec(line).is_ok_and(|mut bytes| {
+            bytes.push(b'\n');
+            sender.try_send(Message::Line(bytes)).is_ok()
+        });
+        if !sent {
+            self.unwritten.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until everything written before is in the file. Blocks.
+    pub fn flush(&self) {
+        let Some(sender) = &self.sender else { return };
+        let (done, wait) = sync_channel(1);
+        if sender.send(Message::Flush(done)).is_ok() {
+            // The writer drops `done` after the flush or at its end; either way this returns.
+            let _ = wait.recv();
+        }
+    }
+}
+
+fn write_all(mut log: Log, receiver: &Receiver<Message>, unwritten: &AtomicU64) {
+    while let Ok(first) = receiver.recv() {
+        let mut waiting = Vec::new();
+        for message in std::iter::once(first).chain(receiver.try_iter().take(QUEUE)) {
+            match message {
+                Message::Line(line) => {
+                    if let Err(error) = log.append(&line) {
+                        if unwritten.fetch_add(1, Ordering::Relaxed) == 0 {
+                            tracing::error!(%error, path = %log.config.path.display(), "the audit log cannot be written");
+                        }
+                        log.file = None;
+                    }
+                }
+                Message::Flush(done) => waiting.push(done),
+            }
+        }
+        if let Some(file) = &mut log.file
+            && let Err(error) = file.flush()
+        {
+            tracing::error!(%error, "the audit log cannot be flushed");
+        }
+        drop(waiting);
+    }
+}
+
+struct Log {
+    config: AuditConfig,
+    file: Option<BufWriter<File>>,
+    written: u64,
+}
+
+impl Log {
+    fn open(&mut self) -> io::Result<&mut BufWriter<File>> {
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.config.path)?;
+        self.written = file.metadata()?.len();
+        Ok(self.file.insert(BufWriter::new(file)))
+    }
+
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        let length = line.len() as u64;
+        if self.file.is_none() {
+            self.open()?;
+        }
+        if self.written > 0 && self.written + length > self.config.max_bytes {
+            self.rotate()?;
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.open()?,
+        };
+        file.write_all(line)?;
+        self.written += length;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        if let Some(mut file) = self.file.take() {
+            file.flush()?;
+        }
+        let keep = self.config.keep.max(1);
+        for number in (1..keep).rev() {
+            let from = if number == 1 { self.config.path.clone() } else { numbered(&self.config.path, number - 1) };
+            match std::fs::rename(&from, numbered(&self.config.path, number)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        if keep == 1 {
+            std::fs::remove_file(&self.config.path)?;
+        }
+        self.open().map(|_| ())
+    }
+}
+
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn lines(path: &Path) -> Vec<Value> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_log_rotates_by_size_and_keeps_as_many_files_as_it_was_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let audit = Audit::start(AuditConfig { path: path.clone(), max_bytes: 40, keep: 3 }).unwrap();
+        for number in 0..10 {
+            audit.write(&json!({"number": number, "pad": "0123456"}));
+        }
+        audit.flush();
+        assert_eq!(audit.unwritten(), 0);
+        let kept: Vec<_> = [numbered(&path, 2), numbered(&path, 1), path]
+            .iter()
+            .map(|path| lines(path)[0]["number"].as_u64().unwrap())
+            .collect();
+        assert_eq!(kept, [7, 8, 9]);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let audit = Audit::start(AuditConfig { path: path.clone(), max_bytes: 1, keep: 2 }).unwrap();
+        std::fs::create_dir_all(numbered(&path, 1).join("full")).unwrap();
+        audit.write(&json!(1));
+        audit.write(&json!(2));
+        audit.flush();
+        assert_eq!(audit.unwritten(), 1);
+    }
+}

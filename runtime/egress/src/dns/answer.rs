@@ -1,0 +1,155 @@
+//! One DNS question becomes one answer.
+
+use crate::decision::{Attempt, Transport, Verdict, refused_addresses};
+use crate::event::Endpoint;
+use crate::host::Target;
+use crate::name::Name;
+use crate::reason::Reason;
+use crate::shared::Shared;
+use crate::stand_in::Full;
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::{A, PTR};
+use hickory_proto::rr::{DNSClass, Name as WireName, RData, Record, RecordType};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Seconds for which a worker may keep an answer: short, since the true addresses are those of the last lookup.
+const TTL: u32 = 5;
+/// UDP payload that the gateway takes (DNS flag day 2020).
+const PAYLOAD: u16 = 1232;
+
+/// What a question comes to.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Address(Ipv4Addr),
+    Name(Name),
+    Nothing,
+    Code(ResponseCode),
+}
+
+/// Answers one message; `None` where no answer is due (a response, or no DNS at all).
+pub(super) async fn answer(shared: &Shared, bytes: &[u8]) -> Option<Vec<u8>> {
+    let id = u16::from_be_bytes(bytes.get(..2)?.try_into().ok()?);
+    let Ok(request) = Message::from_vec(bytes) else {
+        let is_query = bytes.len() >= 12 && bytes[2] & 0x80 == 0;
+        let reply = Message::error_msg(id, OpCode::Query, ResponseCode::FormErr);
+        return if is_query { reply.to_vec().ok() } else { None };
+    };
+    if request.metadata.message_type != MessageType::Query {
+        return None;
+    }
+    let mut reply = Message::response(id, request.metadata.op_code);
+    reply.metadata.recursion_desired = request.metadata.recursion_desired;
+    reply.metadata.recursion_available = true;
+    if request.edns.is_some() {
+        let mut own = Edns::new();
+        own.set_max_payload(PAYLOAD);
+        reply.set_edns(own);
+    }
+    let answer = match request.queries.as_slice() {
+        _ if !shared.admits_query() => Answer::Code(ResponseCode::Refused),
+        _ if request.metadata.op_code != OpCode::Query => Answer::Code(ResponseCode::NotImp),
+        [query] => {
+            reply.add_query(query.clone());
+            of_question(shared, query).await
+        }
+        _ => Answer::Code(ResponseCode::FormErr),
+    };
+    let data = match answer {
+        Answer::Address(address) => Some(RData::A(A(address))),
+        Answer::Name(name) => WireName::from_ascii(format!("{name}.")).ok().map(|name| RData::PTR(PTR(name))),
+        Answer::Nothing => None,
+        Answer::Code(code) => {
+            reply.metadata.response_code = code;
+            None
+        }
+    };
+    if let (Some(data), Some(query)) = (data, request.queries.first()) {
+        reply.add_answer(Record::from_rdata(query.name.clone(), TTL, data));
+    }
+    reply.to_vec().ok()
+}
+
+async fn of_question(shared: &Shared, query: &Query) -> Answer {
+    let refuse = |host: Option<String>, refusal| {
+        shared.reporter.refused(Endpoint::dns(host), refusal);
+        Answer::Code(ResponseCode::NXDomain)
+    };
+    if let Some(refusal) = shared.not_started() {
+        shared.reporter.refused(Endpoint::dns(Some(printable(&query.name))), refusal);
+        return Answer::Code(ResponseCode::Refused);
+    }
+    if query.query_class != DNSClass::IN {
+        return Answer::Code(ResponseCode::Refused);
+    }
+    if let Some(address) = reverse(&query.name) {
+        return match shared.stand_ins.name_of(address) {
+            Some((name, _)) if query.query_type == RecordType::PTR => Answer::Name(name),
+            Some(_) => Answer::Nothing,
+            None => Answer::Code(ResponseCode::NXDomain),
+        };
+    }
+    let name = match Name::from_labels(query.name.iter()) {
+        Ok(name) => name,
+        Err(error) => {
+            let refusal = crate::decision::Refusal::flat(Reason::NameInvalid, error.to_string());
+            return refuse(Some(printable(&query.name)), refusal);
+        }
+    };
+    let host = || Some(name.to_string());
+    let target = Target::Name(name.clone());
+    let attempt = Attempt { target: &target, port: None, transport: Transport::Tcp, addresses: None };
+    if let Verdict::Refuse(refusal) = shared.decide(&attempt) {
+        return refuse(host(), refusal);
+    }
+    if !matches!(query.query_type, RecordType::A | RecordType::ANY) {
+        return Answer::Nothing;
+    }
+    let addresses = match shared.upstream.resolver.resolve(&name).await {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            shared.reporter.failed(Endpoint::dns(host()), Reason::DnsFailed, error.to_string());
+            return Answer::Code(ResponseCode::ServFail);
+        }
+    };
+    let attempt = Attempt { addresses: Some(&addresses), ..attempt };
+    let verdict = shared.decide(&attempt);
+    report_refused_addresses(shared, &name, &attempt);
+    if let Verdict::Refuse(_) = verdict {
+        return Answer::Code(ResponseCode::NXDomain);
+    }
+    match shared.stand_ins.give(&name, addresses) {
+        Ok(address) => Answer::Address(address),
+        Err(Full) => {
+            let detail = format!("the worker has looked up {} names, the most it may", crate::stand_in::MAX_NAMES);
+            shared.reporter.refused(Endpoint::dns(host()), crate::decision::Refusal::flat(Reason::TooManyNames, detail));
+            Answer::Code(ResponseCode::Refused)
+        }
+    }
+}
+
+/// Every answer of the upstream is judged, and each one that may not be dialled is told, whether or not another passes.
+/// `localhost` has both loopback addresses by definition, so its second one is no news.
+fn report_refused_addresses(shared: &Shared, name: &Name, attempt: &Attempt<'_>) {
+    let Some(bound) = shared.policy.borrow().clone() else { return };
+    let refused = refused_addresses(&bound, &shared.upstream.guard(), attempt);
+    let all = attempt.addresses.is_some_and(|addresses| addresses.len() == refused.len());
+    if name.as_str() == "localhost" && !all {
+        return;
+    }
+    for (address, refusal) in refused {
+        let to = Endpoint { address: Some(address), ..Endpoint::dns(Some(name.to_string())) };
+        shared.reporter.refused(to, refusal);
+    }
+}
+
+/// The address of a name under in-addr.arpa or ip6.arpa that stands for one address.
+fn reverse(name: &WireName) -> Option<IpAddr> {
+    let network = name.parse_arpa_name().ok()?;
+    (network.prefix_len() == network.max_prefix_len()).then(|| network.addr())
+}
+
+/// A name that may hold anything, safe to print and of bounded length.
+fn printable(name: &WireName) -> String {
+    let labels = name.iter().map(|label| label.escape_ascii().to_string());
+    labels.collect::<Vec<_>>().join(".").chars().take(300).collect()
+}

@@ -1,0 +1,95 @@
+//! DNS over UDP, answered from the address that was asked.
+//!
+//! The worker's resolv.conf may name any address, and glibc drops an answer that comes from another one, so each packet's
+//! destination is read from its control message and written into the reply's.
+
+use super::answer::answer;
+use crate::shared::Shared;
+use nix::libc;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// Longest question that is read; a question is a name and four bytes, with room for EDNS.
+const QUESTION: usize = 2_048;
+
+/// The address that was asked.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    V4(libc::in_pktinfo),
+    V6(libc::in6_pktinfo),
+    Unknown,
+}
+
+/// Serves one socket until the session ends. The socket has PKTINFO set.
+///
+/// # Errors
+/// The socket cannot be registered or read.
+pub(crate) async fn serve_udp(shared: Arc<Shared>, socket: std::net::UdpSocket) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    let socket = Arc::new(UdpSocket::from_std(socket)?);
+    loop {
+        let (question, from, asked) = tokio::select! {
+            received = socket.async_io(Interest::READABLE, || receive(&socket)) => received?,
+            () = shared.closing.cancelled() => return Ok(()),
+        };
+        let Some(from) = from else { continue };
+        // Over the bound the packet is dropped, as a busy server's kernel would; the worker asks again.
+        let Ok(permit) = Arc::clone(&shared.lookups).try_acquire_owned() else { continue };
+        let (socket, task) = (Arc::clone(&socket), Arc::clone(&shared));
+        shared.tasks.spawn(async move {
+            let closing = task.closing.clone();
+            let respond = async {
+                let Some(reply) = answer(&task, &question).await else { return };
+                let sent = socket.async_io(Interest::WRITABLE, || send(&socket, &reply, &from, asked)).await;
+                if let Err(error) = sent {
+                    tracing::debug!(%error, "a DNS answer could not be sent");
+                }
+            };
+            tokio::select! { () = respond => {}, () = closing.cancelled() => {} }
+            drop(permit);
+        });
+    }
+}
+
+fn receive(socket: &UdpSocket) -> io::Result<(Vec<u8>, Option<SockaddrStorage>, Asked)> {
+    let mut buffer = vec![0; QUESTION];
+    let mut control = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
+    let (length, from, asked) = {
+        let mut parts = [IoSliceMut::new(&mut buffer)];
+        let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
+        let mut asked = Asked::Unknown;
+        for control in message.cmsgs()? {
+            match control {
+                ControlMessageOwned::Ipv4PacketInfo(info) => asked = Asked::V4(info),
+                ControlMessageOwned::Ipv6PacketInfo(info) => asked = Asked::V6(info),
+                _ => {}
+            }
+        }
+        (message.bytes, message.address, asked)
+    };
+    buffer.truncate(length);
+    Ok((buffer, from, asked))
+}
+
+fn send(socket: &UdpSocket, reply: &[u8], to: &SockaddrStorage, asked: Asked) -> io::Result<()> {
+    let parts = [IoSlice::new(reply)];
+    let fd = socket.as_raw_fd();
+    let flags = MsgFlags::MSG_DONTWAIT;
+    match asked {
+        Asked::V4(info) => {
+            let own = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: info.ipi_addr, ipi_addr: info.ipi_addr };
+            sendmsg(fd, &parts, &[ControlMessage::Ipv4PacketInfo(&own)], flags, Some(to))?;
+        }
+        Asked::V6(info) => {
+            sendmsg(fd, &parts, &[ControlMessage::Ipv6PacketInfo(&info)], flags, Some(to))?;
+        }
+        Asked::Unknown => {
+            sendmsg(fd, &parts, &[], flags, Some(to))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! What a session tells its call: connections allowed, refused, failed and closed.
+
+use crate::decision::Refusal;
+use crate::policy::RuleAt;
+use crate::reason::Reason;
+use serde::Serialize;
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+/// The far end as the worker asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Endpoint {
+    /// The name, where one was used; escaped where it is no valid name.
+    pub host: Option<String>,
+    /// The true address, where it is known: never one that only stands for a name.
+    pub address: Option<IpAddr>,
+    /// The port; none for a name that was only looked up, and for protocols without ports.
+    pub port: Option<u16>,
+    /// `tcp`, `tls`, `dns`, `udp`, `icmp`, `ip protocol 132`.
+    pub protocol: Cow<'static, str>,
+}
+
+/// One thing that happened to a worker's traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EgressEvent {
+    /// A connection was allowed and its upstream reached.
+    Allowed {
+        /// Where to.
+        to: Endpoint,
+        /// By which rule.
+        rule: RuleAt,
+    },
+    /// Something was refused.
+    Refused {
+        /// Where to.
+        to: Endpoint,
+        /// Why, and what would allow it.
+        refusal: Refusal,
+    },
+    /// Something was allowed, and the world outside did not oblige.
+    Failed {
+        /// Where to.
+        to: Endpoint,
+        /// The cause.
+        reason: Reason,
+        /// The cause for people.
+        detail: String,
+    },
+    /// An allowed connection ended.
+    Closed {
+        /// Where to.
+        to: Endpoint,
+        /// The rule that had allowed it.
+        rule: RuleAt,
+        /// Bytes from the worker.
+        bytes_up: u64,
+        /// Bytes to the worker.
+        bytes_down: u64,
+        /// How long it was open, milliseconds.
+        ms: u64,
+        /// How it ended.
+        ended: Ended,
+    },
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// Both sides had finished.
+    Finished,
+    /// One side broke off.
+    Reset,
+    /// A new policy does not allow it.
+    PolicyChanged,
+    /// The call ended.
+    CallEnded,
+}
+
+impl Ended {
+    /// The stable word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Reset => "reset",
+            Self::PolicyChanged => "policy_changed",
+            Self::CallEnded => "call_ended",
+        }
+    }
+}
+
+/// Sums of one session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Connections that were relayed.
+    pub allowed: u64,
+    /// Attempts that were refused, repeated ones included.
+    pub denied: u64,
+    /// Attempts that were allowed and failed outside.
+    pub failed: u64,
+    /// Bytes from the worker.
+    pub bytes_up: u64,
+    /// Bytes to the worker.
+    pub bytes_down: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// Events that found the channel full. They are in the audit log and in the other sums all the same.
+    pub events_lost: u64,
+}

@@ -1,0 +1,305 @@
+//! The gateway of one daemon: the policies in force, the resolver, the audit log, and the sessions of its workers.
+
+use crate::audit::{Audit, AuditConfig};
+use crate::event::EgressEvent;
+use crate::guard::Guard;
+use crate::name::Name;
+use crate::policy::{ConnectorId, PolicySet};
+use crate::reload::watch_directory;
+use crate::report::Reporter;
+use crate::resolver::Resolver;
+use crate::session::{Session, WorkerSockets};
+use crate::shared::{QueryRate, Shared};
+use crate::stand_in::RANGE;
+use caisson_document::Faults;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Addresses of the host are asked of the kernel again after this.
+const LOCAL_ADDRESSES: Duration = Duration::from_secs(2);
+
+/// Where policies come from.
+#[derive(Debug, Clone, Default)]
+pub enum Policies {
+    /// There are none: nothing is allowed.
+    #[default]
+    None,
+    /// A directory of files, watched.
+    Directory(PathBuf),
+    /// A set that stays as it is.
+    Fixed(PolicySet),
+}
+
+/// How a gateway is set up.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Where policies come from.
+    pub policies: Policies,
+    /// Where the audit log goes; none keeps none.
+    pub audit: Option<AuditConfig>,
+    /// Every socket that the daemon listens on.
+    pub own_sockets: Vec<SocketAddr>,
+    /// Names answered before the host's resolver is asked, as in a hosts file.
+    pub hosts: HashMap<Name, Vec<IpAddr>>,
+    /// Longest that one lookup may take.
+    pub resolve_timeout: Duration,
+    /// Longest that one dial of one address may take.
+    pub dial_timeout: Duration,
+    /// DNS queries of one worker.
+    pub queries: QueryRate,
+    /// First address of the /15 out of which names get theirs inside a worker. Tests without a network namespace of their
+    /// own use 127.18.0.0; everybody else leaves it alone.
+    pub stand_ins: Ipv4Addr,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            policies: Policies::None,
+            audit: None,
+            own_sockets: Vec::new(),
+            hosts: HashMap::new(),
+            resolve_timeout: Duration::from_secs(10),
+            dial_timeout: Duration::from_secs(10),
+            queries: QueryRate::default(),
+            stand_ins: RANGE.0,
+        }
+    }
+}
+
+/// Why a gateway or session does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The policies have faults.
+    #[error("the policies are refused:\n{0}")]
+    Policies(#[from] Faults),
+    /// The audit log cannot be opened.
+    #[error("the audit log {path} cannot be opened: {source}", path = .path.display())]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The policies' directory cannot be watched.
+    #[error("the policies' directory {path} cannot be watched: {source}", path = .path.display())]
+    Watch {
+        /// The directory.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+/// The call that a session is for.
+#[derive(Debug, Clone)]
+pub struct CallContext {
+    /// Its id.
+    pub call_id: String,
+    /// The worker's number, as the sandbox knows it.
+    pub worker: u64,
+    /// The connector, with the workspace of the call.
+    pub connector: ConnectorId,
+    /// The connection's config, secret references still references.
+    pub config: Value,
+}
+
+/// What all sessions need to reach the world.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) resolver: Resolver,
+    pub(crate) dial_timeout: Duration,
+    pub(crate) stand_ins: Ipv4Addr,
+    pub(crate) queries: QueryRate,
+    own: Mutex<Own>,
+}
+
+#[derive(Debug)]
+struct Own {
+    sockets: Vec<SocketAddr>,
+    guard: Arc<Guard>,
+    made: Option<Instant>,
+}
+
+impl Upstream {
+    /// The daemon's sockets with the host's addresses of this moment.
+    pub(crate) fn guard(&self) -> Arc<Guard> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.made.is_none_or(|made| made.elapsed() > LOCAL_ADDRESSES) {
+            let local = Guard::local_addresses().unwrap_or_else(|error| {
+                tracing::error!(%error, "this host's addresses cannot be listed; loopback is still known");
+                Vec::new()
+            });
+            own.guard = Arc::new(Guard::new(own.sockets.clone(), local));
+            own.made = Some(Instant::now());
+        }
+        Arc::clone(&own.guard)
+    }
+
+    fn forbid(&self, socket: SocketAddr) {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.sockets.push(socket);
+        own.made = None;
+    }
+}
+
+/// The policies in force and who has to hear of new ones. One lock, so that no session misses a change.
+#[derive(Debug, Default)]
+struct InForce {
+    set: Arc<PolicySet>,
+    sessions: Vec<Weak<Shared>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    directory: Option<PathBuf>,
+    in_force: Mutex<InForce>,
+    faults: watch::Sender<Option<Faults>>,
+    upstream: Arc<Upstream>,
+    audit: Audit,
+    /// Ends the watcher of the directory.
+    stopped: CancellationToken,
+}
+
+/// The gateway. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+impl Gateway {
+    /// Reads the policies, opens the audit log and begins to watch. Needs a running tokio runtime.
+    ///
+    /// # Errors
+    /// Policies with faults, an audit log that cannot be written, a directory that cannot be watched.
+    pub fn new(config: GatewayConfig) -> Result<Self, GatewayError> {
+        // Watching begins before reading, so that no change falls between the two.
+        let (directory, watched, set) = match config.policies {
+            Policies::None => (None, None, PolicySet::default()),
+            Policies::Fixed(set) => (None, None, set),
+            Policies::Directory(path) => {
+                let watched = crate::reload::Watched::begin(&path)
+                    .map_err(|source| GatewayError::Watch { path: path.clone(), source })?;
+                let set = PolicySet::load(&path)?;
+                (Some(path), Some(watched), set)
+            }
+        };
+        let audit = match config.audit {
+            None => Audit::none(),
+            Some(audit) => {
+                let path = audit.path.clone();
+                Audit::start(audit).map_err(|source| GatewayError::Audit { path, source })?
+            }
+        };
+        let upstream = Upstream {
+            resolver: Resolver::new(config.hosts, config.resolve_timeout),
+            dial_timeout: config.dial_timeout,
+            stand_ins: config.stand_ins,
+            queries: config.queries,
+            own: Mutex::new(Own { sockets: config.own_sockets, guard: Arc::default(), made: None }),
+        };
+        let inner = Arc::new(Inner {
+            directory,
+            in_force: Mutex::new(InForce { set: Arc::new(set), sessions: Vec::new() }),
+            faults: watch::Sender::new(None),
+            upstream: Arc::new(upstream),
+            audit,
+            stopped: CancellationToken::new(),
+        });
+        if let Some(watched) = watched {
+            tokio::spawn(watch_directory(watched, Arc::downgrade(&inner), inner.stopped.clone()));
+        }
+        Ok(Self { inner })
+    }
+
+    /// The policies in force.
+    #[must_use]
+    pub fn policies(&self) -> Arc<PolicySet> {
+        Arc::clone(&self.inner.in_force().set)
+    }
+
+    /// Reads the directory again and puts the policies in force, in every session, before it returns.
+    ///
+    /// # Errors
+    /// Every fault of every file; then the old policies stay in force, whole.
+    pub fn reload(&self) -> Result<(), Faults> {
+        self.inner.reload()
+    }
+
+    /// The faults of the last reload; `None` after one that took effect.
+    #[must_use]
+    pub fn faults(&self) -> watch::Receiver<Option<Faults>> {
+        self.inner.faults.subscribe()
+    }
+
+    /// Adds a socket that the daemon listens on: never reachable for a worker.
+    pub fn forbid(&self, socket: SocketAddr) {
+        self.inner.upstream.forbid(socket);
+    }
+
+    /// This daemon's own sockets and addresses, as decisions see them.
+    #[must_use]
+    pub fn guard(&self) -> Arc<Guard> {
+        self.inner.upstream.guard()
+    }
+
+    /// The audit log, for flushing and for its count of unwritten lines.
+    #[must_use]
+    pub fn audit(&self) -> &Audit {
+        &self.inner.audit
+    }
+
+    /// Begins to serve a worker. Everything is refused until [`Session::open`]. Needs a running tokio runtime.
+    #[must_use]
+    pub fn attach(&self, context: CallContext, sockets: WorkerSockets) -> Session {
+        let (reporter, events): (Reporter, mpsc::Receiver<EgressEvent>) = Reporter::new(&context, self.inner.audit.clone());
+        let shared = Arc::new(Shared::new(context, Arc::clone(&self.inner.upstream), reporter));
+        {
+            let mut in_force = self.inner.in_force();
+            in_force.sessions.retain(|session| session.strong_count() > 0);
+            in_force.sessions.push(Arc::downgrade(&shared));
+            shared.apply(&in_force.set);
+        }
+        Session::begin(shared, events, sockets)
+    }
+}
+
+impl Inner {
+    fn in_force(&self) -> MutexGuard<'_, InForce> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn reload(&self) -> Result<(), Faults> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        // Read under the lock, so that two reloads cannot put an older reading over a newer one.
+        let mut in_force = self.in_force();
+        match PolicySet::load(directory) {
+            Ok(set) => {
+                in_force.set = Arc::new(set);
+                in_force.sessions.retain(|session| session.strong_count() > 0);
+                for session in in_force.sessions.iter().filter_map(Weak::upgrade) {
+                    session.apply(&in_force.set);
+                }
+                self.faults.send_replace(None);
+                Ok(())
+            }
+            Err(faults) => {
+                self.faults.send_replace(Some(faults.clone()));
+                Err(faults)
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stopped.cancel();
+    }
+}

@@ -1,0 +1,44 @@
+//! Reaching the upstream: the checked addresses one after the other, the true cause where none answers.
+
+use crate::reason::Reason;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Why no address answered.
+#[derive(Debug)]
+pub(super) struct Undialled {
+    pub(super) address: Option<IpAddr>,
+    pub(super) reason: Reason,
+    pub(super) detail: String,
+}
+
+/// Connects to the first address that answers.
+pub(super) async fn dial(addresses: &[IpAddr], port: u16, timeout: Duration) -> Result<(TcpStream, IpAddr), Undialled> {
+    let mut first = None;
+    let mut details = Vec::new();
+    // A name with many dead addresses takes no longer than a few attempts would.
+    let deadline = tokio::time::Instant::now() + timeout * 3;
+    for &address in addresses {
+        let attempt = tokio::time::timeout(timeout, TcpStream::connect(SocketAddr::new(address, port)));
+        let error = match tokio::time::timeout_at(deadline, attempt).await {
+            Ok(Ok(Ok(stream))) => return Ok((stream, address)),
+            Ok(Ok(Err(error))) => error,
+            Ok(Err(_)) | Err(_) => io::Error::new(ErrorKind::TimedOut, format!("no answer within {} s", timeout.as_secs())),
+        };
+        details.push(format!("{}: {error}", SocketAddr::new(address, port)));
+        first.get_or_insert((address, cause(&error)));
+    }
+    let (address, reason) = first.unzip();
+    Err(Undialled { address, reason: reason.unwrap_or(Reason::DialFailed), detail: details.join(", ") })
+}
+
+fn cause(error: &io::Error) -> Reason {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => Reason::DialRefused,
+        ErrorKind::TimedOut => Reason::DialTimeout,
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => Reason::DialUnreachable,
+        _ => Reason::DialFailed,
+    }
+}

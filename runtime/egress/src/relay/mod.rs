@@ -1,0 +1,11 @@
+//! The way of bytes: a worker's connection is accepted, judged, dialled on and relayed.
+//!
+//! `serve` takes connections and follows each through its life; `hello` reads the name out of a ClientHello; `dial` reaches
+//! the upstream; `copy` moves bytes.
+
+mod copy;
+mod dial;
+mod hello;
+mod serve;
+
+pub(crate) use serve::{accept, serve_port};

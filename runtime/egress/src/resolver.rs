@@ -1,0 +1,90 @@
+//! Names become addresses through the host's own resolver, at the moment a worker asks.
+//!
+//! getaddrinfo runs on blocking threads; a bound on how many keeps a slow DNS server from taking all of the daemon's.
+
+use crate::name::Name;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Lookups that run at once.
+const AT_ONCE: usize = 64;
+/// Addresses of one name that are looked at.
+const MAX_ADDRESSES: usize = 32;
+
+/// Why a name has no address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// The resolver's own words.
+    #[error("{name} cannot be resolved: {message}")]
+    Failed {
+        /// The name.
+        name: Name,
+        /// What the system said.
+        message: String,
+    },
+    /// No answer in time.
+    #[error("{name} cannot be resolved: no answer within {seconds} s")]
+    Timeout {
+        /// The name.
+        name: Name,
+        /// How long was waited.
+        seconds: u64,
+    },
+}
+
+/// The upstream resolver.
+#[derive(Debug)]
+pub(crate) struct Resolver {
+    hosts: HashMap<Name, Vec<IpAddr>>,
+    timeout: Duration,
+    permits: Arc<Semaphore>,
+}
+
+impl Resolver {
+    pub(crate) fn new(hosts: HashMap<Name, Vec<IpAddr>>, timeout: Duration) -> Self {
+        Self { hosts, timeout, permits: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Every address of `name`, in the order in which the system would try them; never empty.
+    pub(crate) async fn resolve(&self, name: &Name) -> Result<Vec<IpAddr>, ResolveError> {
+        if let Some(addresses) = self.hosts.get(name) {
+            let failed = || ResolveError::Failed { name: name.clone(), message: "its entry in hosts is empty".into() };
+            return if addresses.is_empty() { Err(failed()) } else { Ok(canonical(addresses.iter().copied())) };
+        }
+        if name.as_str() == "localhost" {
+            return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+        }
+        let timeout = || ResolveError::Timeout { name: name.clone(), seconds: self.timeout.as_secs() };
+        let failed = |message: String| ResolveError::Failed { name: name.clone(), message };
+        let lookup = async {
+            let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|error| failed(error.to_string()))?;
+            let host = name.as_str().to_owned();
+            // The permit goes with the lookup, which may outlast our patience.
+            let task = tokio::spawn(async move {
+                let answer = tokio::net::lookup_host((host.as_str(), 0)).await.map(Iterator::collect::<Vec<_>>);
+                drop(permit);
+                answer
+            });
+            match task.await {
+                Ok(Ok(answer)) if !answer.is_empty() => Ok(canonical(answer.iter().map(std::net::SocketAddr::ip))),
+                Ok(Ok(_)) => Err(failed("the answer holds no address".into())),
+                Ok(Err(error)) => Err(failed(error.to_string())),
+                Err(error) => Err(failed(error.to_string())),
+            }
+        };
+        tokio::time::timeout(self.timeout, lookup).await.unwrap_or_else(|_| Err(timeout()))
+    }
+}
+
+fn canonical(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut unique = Vec::new();
+    for address in addresses.map(|address| address.to_canonical()) {
+        if !unique.contains(&address) && unique.len() < MAX_ADDRESSES {
+            unique.push(address);
+        }
+    }
+    unique
+}

@@ -1,0 +1,177 @@
+//! What the tasks of one session share: the policy in force, the table of names, the reporter.
+
+use crate::decision::{Attempt, Refusal, Verdict, decide};
+use crate::event::Endpoint;
+use crate::gateway::{CallContext, Upstream};
+use crate::host::Target;
+use crate::policy::{Bound, PolicySet};
+use crate::reason::Reason;
+use crate::report::Reporter;
+use crate::stand_in::StandIns;
+use governor::clock::DefaultClock;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Connections that one worker may hold.
+pub const MAX_CONNECTIONS: usize = 1_024;
+/// Lookups that one worker may have under way.
+const MAX_LOOKUPS: usize = 64;
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock>;
+
+/// One session, as its tasks see it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) context: CallContext,
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) reporter: Reporter,
+    pub(crate) stand_ins: StandIns,
+    pub(crate) policy: watch::Sender<Option<Arc<Bound>>>,
+    pub(crate) missing_ports: watch::Sender<BTreeSet<u16>>,
+    listening: Mutex<BTreeSet<u16>>,
+    started: AtomicBool,
+    limiter: Limiter,
+    limit_told: AtomicBool,
+    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) lookups: Arc<Semaphore>,
+    /// Ends listeners and DNS.
+    pub(crate) closing: CancellationToken,
+    /// Ends open connections.
+    pub(crate) ended: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Shared {
+    pub(crate) fn new(context: CallContext, upstream: Arc<Upstream>, reporter: Reporter) -> Self {
+        let ended = CancellationToken::new();
+        let stand_ins = StandIns::new(upstream.stand_ins);
+        let queries = upstream.queries;
+        let quota = Quota::per_second(queries.per_second).allow_burst(queries.burst);
+        Self {
+            context,
+            upstream,
+            reporter,
+            stand_ins,
+            policy: watch::Sender::new(None),
+            missing_ports: watch::Sender::new(BTreeSet::new()),
+            listening: Mutex::default(),
+            started: AtomicBool::new(false),
+            limiter: RateLimiter::direct(quota),
+            limit_told: AtomicBool::new(false),
+            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            closing: ended.child_token(),
+            ended,
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    pub(crate) fn start(&self) {
+        self.started.store(true, Ordering::Release);
+    }
+
+    /// Takes the policy that `set` has for this call. Two files for one version allow nothing.
+    pub(crate) fn apply(&self, set: &PolicySet) {
+        let found = set.find(&self.context.connector).unwrap_or_else(|ambiguous| {
+            tracing::error!(call = %self.context.call_id, %ambiguous, "no policy is in force");
+            None
+        });
+        let bound = found.map(|policy| Arc::new(policy.bind(&self.context.config)));
+        self.policy.send_replace(bound);
+        self.announce_ports();
+    }
+
+    /// Notes ports that have a listener now.
+    pub(crate) fn listen(&self, ports: impl IntoIterator<Item = u16>) {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner).extend(ports);
+        self.announce_ports();
+    }
+
+    pub(crate) fn listens_on(&self, port: u16) -> bool {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner).contains(&port)
+    }
+
+    fn announce_ports(&self) {
+        let wanted = self.policy.borrow().as_ref().map(|bound| bound.ports()).unwrap_or_default();
+        let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = crate::policy::MAX_PORTS.saturating_sub(listening.len());
+        let missing: BTreeSet<u16> = wanted.difference(&listening).copied().take(room).collect();
+        drop(listening);
+        self.missing_ports.send_if_modified(|now| {
+            let changed = *now != missing;
+            *now = missing;
+            changed
+        });
+    }
+
+    /// Whether the call has begun; before, everything is refused.
+    pub(crate) fn not_started(&self) -> Option<Refusal> {
+        let started = self.started.load(Ordering::Acquire);
+        (!started).then(|| Refusal::flat(Reason::NotStarted, "the call has not started, so nothing is reachable yet"))
+    }
+
+    /// Whether one more DNS query is inside the worker's rate. The first one over it is reported.
+    pub(crate) fn admits_query(&self) -> bool {
+        let admitted = self.limiter.check().is_ok();
+        if !admitted && !self.limit_told.swap(true, Ordering::Relaxed) {
+            let detail = "the worker asks DNS faster than it may; further queries are refused until it slows down";
+            self.reporter.refused(Endpoint::dns(None), Refusal::flat(Reason::TooManyQueries, detail));
+        }
+        admitted
+    }
+
+    pub(crate) fn decide(&self, attempt: &Attempt<'_>) -> Verdict {
+        let policy = self.policy.borrow().clone();
+        decide(policy.as_deref(), &self.upstream.guard(), attempt)
+    }
+
+    /// What a worker means by an address it dialled, and the true addresses where that is a name.
+    pub(crate) fn meant(&self, dialled: IpAddr) -> Result<(Target, Option<Arc<[IpAddr]>>), Refusal> {
+        let dialled = dialled.to_canonical();
+        if let Some((name, addresses)) = self.stand_ins.name_of(dialled) {
+            return Ok((Target::Name(name), Some(addresses)));
+        }
+        if self.stand_ins.covers(dialled) {
+            let detail = format!("{dialled} was never given out for a name in this call; look the name up first");
+            return Err(Refusal::flat(Reason::UnknownAddress, detail));
+        }
+        Ok((Target::Address(dialled), None))
+    }
+}
+
+/// DNS queries that one worker may make.
+#[derive(Debug, Clone, Copy)]
+pub struct QueryRate {
+    /// In the long run.
+    pub per_second: NonZeroU32,
+    /// At once.
+    pub burst: NonZeroU32,
+}
+
+impl Default for QueryRate {
+    fn default() -> Self {
+        Self { per_second: NonZeroU32::MIN.saturating_add(99), burst: NonZeroU32::MIN.saturating_add(499) }
+    }
+}
+
+impl Endpoint {
+    pub(crate) fn dns(host: Option<String>) -> Self {
+        Self { host, address: None, port: None, protocol: Cow::Borrowed("dns") }
+    }
+
+    pub(crate) fn of(target: &Target, address: Option<IpAddr>, port: Option<u16>, protocol: Cow<'static, str>) -> Self {
+        match target {
+            Target::Name(name) => Self { host: Some(name.to_string()), address, port, protocol },
+            Target::Address(own) => Self { host: None, address: Some(*own), port, protocol },
+        }
+    }
+}
