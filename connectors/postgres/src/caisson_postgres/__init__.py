@@ -1,0 +1,5 @@
+"""Reads and writes PostgreSQL, in Arrow batches."""
+
+from .connector import Postgres
+
+__all__ = ["Postgres"]

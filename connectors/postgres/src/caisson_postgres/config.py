@@ -1,0 +1,16 @@
+"""Configuration as connector.yaml declares it."""
+
+from caisson import Secret, Settings
+
+
+class Config(Settings):
+    """One database and role."""
+
+    host: str
+    port: int = 5432
+    sslmode: str = "verify-full"
+    database: str
+    user: str
+    password: Secret | None = None
+    schema: str = "public"
+    cursor: str = "updated_at"

@@ -1,0 +1,122 @@
+"""One connection, as Arrow in and out."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import adbc_driver_manager as adbc
+import adbc_driver_postgresql
+import nanoarrow as na
+
+from .failures import translated
+
+# Arrow chunks of about a megabyte: one checkpoint each.
+CHUNK_BYTES = "1000000"
+TRUSTED = "system"
+
+
+class Database:
+    """A connection with transactions of ours: none commits by itself.
+
+    Raises:
+        CaissonError: Whatever stands for the driver's error (`failures`).
+    """
+
+    def __init__(self, **parameters: str) -> None:
+        given = {"connect_timeout": "20", "application_name": "caisson", **parameters}
+        if given.get("sslmode") == "verify-full":
+            given["sslrootcert"] = TRUSTED
+        conninfo = " ".join(f"{name}={_escaped(value)}" for name, value in given.items() if value)
+        try:
+            self._database = adbc_driver_postgresql.connect(conninfo)
+            self._connection = adbc.AdbcConnection(self._database)
+            self._connection.set_autocommit(False)
+        except adbc.Error as cause:
+            raise translated(cause) from None  # the cause holds the password's place
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Rolls back what is open and leaves."""
+        self._connection.close()
+        self._database.close()
+
+    def run(self, sql: str) -> None:
+        """A statement without rows."""
+        try:
+            self.try_run(sql)
+        except adbc.Error as cause:
+            raise translated(cause) from cause
+
+    def try_run(self, sql: str) -> None:
+        """A statement without rows; its error is the driver's, for who looks at it."""
+        with adbc.AdbcStatement(self._connection) as statement:
+            # Not through COPY: these are no queries.
+            statement.set_options(**{"adbc.postgresql.use_copy": "false"})
+            statement.set_sql_query(sql)
+            statement.execute_update()
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """All rows of a small query."""
+        found: list[dict[str, Any]] = []
+        for chunk in self.chunks(sql):
+            found.extend(chunk.to_pylist())
+        return found
+
+    def chunks(self, sql: str) -> Any:
+        """A query's rows as Arrow arrays, through binary COPY."""
+        try:
+            with adbc.AdbcStatement(self._connection) as statement:
+                statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": CHUNK_BYTES})
+                statement.set_sql_query(sql)
+                handle, _ = statement.execute_query()
+                with na.ArrayStream(handle) as stream:
+                    yield from stream
+        except adbc.Error as cause:
+            raise translated(cause) from cause
+
+    def ingest(self, table: str, array: Any, create: bool) -> None:
+        """An Arrow struct array into a temporary table, by binary COPY; the
+        error is the driver's."""
+        with adbc.AdbcStatement(self._connection) as statement:
+            mode = "create" if create else "append"
+            statement.set_options(
+                **{
+                    "adbc.ingest.target_table": table,
+                    "adbc.ingest.temporary": "true",
+                    "adbc.ingest.mode": f"adbc.ingest.mode.{mode}",
+                }
+            )
+            statement.bind_stream(na.ArrayStream(array))
+            statement.execute_update()
+
+    def commit(self) -> None:
+        """Makes the transaction durable."""
+        try:
+            self._connection.commit()
+        except adbc.Error as cause:
+            raise translated(cause) from cause
+
+
+def quote(name: str) -> str:
+    """An identifier, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quoted(names: list[str]) -> str:
+    """Identifiers, separated by commas."""
+    return ", ".join(map(quote, names))
+
+
+def literal(value: str, kind: str) -> str:
+    """A value as its text, of a type as format_type writes it."""
+    return "'" + value.replace("'", "''") + f"'::{kind}"
+
+
+def _escaped(value: str) -> str:
+    """A value in a conninfo string (libpq, 34.1.1.1)."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,101 @@
+"""One destination table: made, widened, and filled from a staging table."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from caisson import errors
+
+from .database import Database, literal, quote, quoted
+from .types import column_type
+
+# NAMEDATALEN - 1: PostgreSQL cuts longer names without an error.
+LONGEST_NAME = 63
+
+COLUMNS = """
+SELECT a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS declared
+  FROM pg_attribute a
+ WHERE a.attrelid = to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+UNIQUE = """
+SELECT array_to_json(array_agg(a.attname::text ORDER BY a.attname))::text AS columns
+  FROM pg_index i
+  JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[])
+ WHERE i.indrelid = to_regclass({table}) AND i.indisunique AND i.indpred IS NULL
+   AND i.indexprs IS NULL
+ GROUP BY i.indexrelid
+"""
+
+
+class Table:
+    """A table named like its stream. `key`: columns that an upsert goes by."""
+
+    def __init__(self, schema: str, name: str, key: list[str]) -> None:
+        self.name = name
+        self.key = key
+        self.qualified = f"{quote(schema)}.{quote(name)}"
+        self.declared: dict[str, str] = {}
+
+    def make(self, base: Database, fields: list[dict[str, Any]]) -> None:
+        """Makes the table, or adds the columns that it lacks. Columns that no
+        longer come stay, null in new rows.
+
+        Raises:
+            SchemaViolation: A name that PostgreSQL cannot hold, or a key that is no field.
+        """
+        self._check([field["name"] for field in fields])
+        there = self._columns(base)
+        if not there:
+            columns = [self._column(field) for field in fields]
+            if self.key:
+                columns.append(f"PRIMARY KEY ({quoted(self.key)})")
+            base.run(f"CREATE TABLE IF NOT EXISTS {self.qualified} ({', '.join(columns)})")
+        else:
+            for field in fields:
+                if field["name"] not in there:
+                    kind = column_type(field["type"])
+                    base.run(
+                        f"ALTER TABLE {self.qualified} ADD COLUMN IF NOT EXISTS {quote(field['name'])} {kind}"
+                    )
+            if self.key and not self._unique(base):
+                base.run(f"CREATE UNIQUE INDEX ON {self.qualified} ({quoted(self.key)})")
+        self.declared = self._columns(base)
+
+    def fill(self, stage: str, columns: list[str]) -> str:
+        """The statement that moves a batch out of its staging table. Of two
+        rows with one key in a batch the later stays, as between batches."""
+        casts = ", ".join(f"{quote(name)}::{self.declared[name]}" for name in columns)
+        into = f"INSERT INTO {self.qualified} ({quoted(columns)})"
+        if not self.key:
+            return f"{into} SELECT {casts} FROM {quote(stage)}"
+        changes = [f"{quote(c)} = excluded.{quote(c)}" for c in columns if c not in self.key]
+        do = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
+        return (
+            f"{into} SELECT DISTINCT ON ({quoted(self.key)}) {casts} FROM {quote(stage)}"
+            f" ORDER BY {quoted(self.key)}, ctid DESC"
+            f" ON CONFLICT ({quoted(self.key)}) DO {do}"
+        )
+
+    def _check(self, names: list[str]) -> None:
+        for name in [self.name, *names]:
+            if len(name.encode()) > LONGEST_NAME or "\0" in name:
+                raise errors.SchemaViolation(
+                    f"{self.name}: PostgreSQL cannot hold the name {name!r}: at most {LONGEST_NAME} bytes"
+                )
+        for name in self.key:
+            if name not in names:
+                raise errors.SchemaViolation(f"{self.name}: the primary key {name} is no field")
+
+    def _column(self, field: dict[str, Any]) -> str:
+        required = " NOT NULL" if field["name"] in self.key else ""
+        return f"{quote(field['name'])} {column_type(field['type'])}{required}"
+
+    def _columns(self, base: Database) -> dict[str, str]:
+        rows = base.rows(COLUMNS.format(table=literal(self.qualified, "text")))
+        return {row["name"]: row["declared"] for row in rows}
+
+    def _unique(self, base: Database) -> bool:
+        rows = base.rows(UNIQUE.format(table=literal(self.qualified, "text")))
+        return any(json.loads(row["columns"]) == sorted(self.key) for row in rows)

@@ -1,0 +1,5 @@
+"""Reads and writes SQLite databases."""
+
+from .connector import Sqlite
+
+__all__ = ["Sqlite"]
