@@ -1,0 +1,421 @@
+//! The record of calls: what ran, how it ended, and which request it was, so that a repeated request finds its call.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::sqlite::SqliteRow;
+
+use crate::connections::get;
+use crate::storage::StorageError;
+use crate::store::{Store, from_us, to_us};
+
+/// Calls on one page, at most.
+pub const MAX_PAGE: u32 = 1000;
+
+/// Where a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallState {
+    /// It has not ended.
+    Running,
+    /// It ended well.
+    Succeeded,
+    /// It ended with a failure.
+    Failed,
+    /// Somebody ended it.
+    Cancelled,
+}
+
+impl CallState {
+    /// The word in the API and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CallState::Running => "running",
+            CallState::Succeeded => "succeeded",
+            CallState::Failed => "failed",
+            CallState::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for CallState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for CallState {
+    type Err = CallError;
+
+    fn from_str(text: &str) -> Result<CallState, CallError> {
+        [
+            CallState::Running,
+            CallState::Succeeded,
+            CallState::Failed,
+            CallState::Cancelled,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == text)
+        .ok_or_else(|| CallError::UnknownState(text.to_owned()))
+    }
+}
+
+/// A call that begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCall {
+    /// Its id, unique for ever.
+    pub call_id: String,
+    /// The caller's id of the request; nothing where the caller named none.
+    pub request_id: Option<String>,
+    /// A digest of the request, to tell a repetition from a request id that is used twice.
+    pub fingerprint: String,
+    /// Who called.
+    pub tenant: String,
+    /// The workspace.
+    pub workspace: String,
+    /// `spec`, `test`, `list`, `read`, `write` or `sync`.
+    pub kind: String,
+    /// The connection's name or state key; empty where there is none.
+    pub connection: String,
+    /// The connector as it is pinned.
+    pub connector: String,
+    /// When it began.
+    pub started: DateTime<Utc>,
+}
+
+/// A call as it is recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallRecord {
+    /// What began.
+    pub call: NewCall,
+    /// Where it is.
+    pub state: CallState,
+    /// When it ended.
+    pub ended: Option<DateTime<Utc>>,
+    /// What it did.
+    pub summary: Option<Value>,
+    /// Why it failed.
+    pub failure: Option<Value>,
+}
+
+/// Whether a call is new.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Begun {
+    /// It is; it is recorded as running.
+    New,
+    /// The same request was made before: attach to that call or answer its result.
+    Existing(Box<CallRecord>),
+    /// The request id was used before for another request: refuse it.
+    Reused(Box<CallRecord>),
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ending {
+    /// Not [`CallState::Running`].
+    pub state: CallState,
+    /// When.
+    pub ended: DateTime<Utc>,
+    /// What it did.
+    pub summary: Option<Value>,
+    /// Why it failed.
+    pub failure: Option<Value>,
+}
+
+/// Which calls to list; nothing means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallFilter {
+    /// Of one tenant.
+    pub tenant: Option<String>,
+    /// Of one workspace.
+    pub workspace: Option<String>,
+    /// In one state.
+    pub state: Option<CallState>,
+}
+
+/// Some calls, the newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// The calls.
+    pub calls: Vec<CallRecord>,
+    /// What to ask the next page with; nothing on the last.
+    pub next: Option<String>,
+}
+
+/// A call was not recorded or found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// There is no record of it.
+    #[error("there is no call {0:?}; list the calls (old ones are forgotten)")]
+    Unknown(String),
+    /// It has ended already; the first ending stands.
+    #[error("call {call_id} has ended already: {state}")]
+    Ended {
+        /// The call.
+        call_id: String,
+        /// How it ended.
+        state: CallState,
+    },
+    /// A call cannot end as running.
+    #[error("call {0} cannot end as running; write succeeded, failed or cancelled")]
+    NotAnEnding(String),
+    /// No such state.
+    #[error("no state of a call is called {0:?}; write running, succeeded, failed or cancelled")]
+    UnknownState(String),
+    /// The page token is none of ours.
+    #[error("the page token is not one that a page gave; begin again without a token")]
+    PageToken,
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT call_id, request_id, fingerprint, tenant, workspace, kind, connection, connector, started_us, ",
+            "state, ended_us, summary, failure FROM calls ",
+            $rest
+        )
+    };
+}
+
+/// The record of calls. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    store: Store,
+}
+
+impl Calls {
+    /// The calls of a store.
+    pub fn new(store: &Store) -> Calls {
+        Calls {
+            store: store.clone(),
+        }
+    }
+
+    /// Records a call as running, unless its request was made before.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn begin(&self, call: &NewCall) -> Result<Begun, CallError> {
+        const DOING: &str = "recording a call";
+        let mut tx = self.store.change(DOING).await?;
+        if let Some(request_id) = &call.request_id {
+            let row = sqlx::query(select!(
+                "WHERE tenant = ?1 AND workspace = ?2 AND request_id = ?3"
+            ))
+            .bind(&call.tenant)
+            .bind(&call.workspace)
+            .bind(request_id)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(StorageError::of(DOING))?;
+            if let Some(row) = row {
+                let record = Box::new(read(DOING, &row)?);
+                let same =
+                    record.call.kind == call.kind && record.call.fingerprint == call.fingerprint;
+                return Ok(if same {
+                    Begun::Existing(record)
+                } else {
+                    Begun::Reused(record)
+                });
+            }
+        }
+        sqlx::query(
+            "INSERT INTO calls (call_id, request_id, fingerprint, tenant, workspace, kind, connection, connector, state, started_us)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'running', ?9)",
+        )
+        .bind(&call.call_id)
+        .bind(&call.request_id)
+        .bind(&call.fingerprint)
+        .bind(&call.tenant)
+        .bind(&call.workspace)
+        .bind(&call.kind)
+        .bind(&call.connection)
+        .bind(&call.connector)
+        .bind(to_us(call.started))
+        .execute(&mut *tx)
+        .await
+        .map_err(StorageError::of(DOING))?;
+        tx.commit().await.map_err(StorageError::of(DOING))?;
+        Ok(Begun::New)
+    }
+
+    /// Records how a call ended. The first ending stands.
+    ///
+    /// # Errors
+    /// [`CallError::Ended`] where it had ended, [`CallError::Unknown`] where it never began.
+    pub async fn finish(&self, call_id: &str, ending: &Ending) -> Result<(), CallError> {
+        const DOING: &str = "recording the end of a call";
+        if ending.state == CallState::Running {
+            return Err(CallError::NotAnEnding(call_id.to_owned()));
+        }
+        let mut tx = self.store.change(DOING).await?;
+        let done = sqlx::query(
+            "UPDATE calls SET state = ?2, ended_us = ?3, summary = ?4, failure = ?5 WHERE call_id = ?1 AND state = 'running'",
+        )
+        .bind(call_id)
+        .bind(ending.state.as_str())
+        .bind(to_us(ending.ended))
+        .bind(ending.summary.as_ref().map(Value::to_string))
+        .bind(ending.failure.as_ref().map(Value::to_string))
+        .execute(&mut *tx)
+        .await
+        .map_err(StorageError::of(DOING))?;
+        tx.commit().await.map_err(StorageError::of(DOING))?;
+        if done.rows_affected() == 1 {
+            return Ok(());
+        }
+        let state = self.get(call_id).await?.state;
+        Err(CallError::Ended {
+            call_id: call_id.to_owned(),
+            state,
+        })
+    }
+
+    /// One call.
+    ///
+    /// # Errors
+    /// [`CallError::Unknown`].
+    pub async fn get(&self, call_id: &str) -> Result<CallRecord, CallError> {
+        const DOING: &str = "reading a call";
+        let row = sqlx::query(select!("WHERE call_id = ?1"))
+            .bind(call_id)
+            .fetch_optional(&self.store.readers)
+            .await
+            .map_err(StorageError::of(DOING))?;
+        match row {
+            Some(row) => Ok(read(DOING, &row)?),
+            None => Err(CallError::Unknown(call_id.to_owned())),
+        }
+    }
+
+    /// A page of calls, the newest first. `page_size` is cut to [`MAX_PAGE`]; `token` is what the page before gave.
+    ///
+    /// # Errors
+    /// [`CallError::PageToken`] for a token that no page gave.
+    pub async fn list(
+        &self,
+        filter: &CallFilter,
+        page_size: u32,
+        token: Option<&str>,
+    ) -> Result<Page, CallError> {
+        const DOING: &str = "listing calls";
+        let after = token.map(parse_token).transpose()?;
+        let size = page_size.clamp(1, MAX_PAGE);
+        let rows = sqlx::query(select!(
+            "WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR workspace = ?2) AND (?3 IS NULL OR state = ?3)
+             AND (?4 IS NULL OR (started_us, call_id) < (?4, ?5))
+             ORDER BY started_us DESC, call_id DESC LIMIT ?6"
+        ))
+        .bind(&filter.tenant)
+        .bind(&filter.workspace)
+        .bind(filter.state.map(CallState::as_str))
+        .bind(after.as_ref().map(|(started, _)| *started))
+        .bind(after.as_ref().map(|(_, call_id)| call_id))
+        .bind(size + 1)
+        .fetch_all(&self.store.readers)
+        .await
+        .map_err(StorageError::of(DOING))?;
+        let mut calls = rows
+            .iter()
+            .map(|row| read(DOING, row))
+            .collect::<Result<Vec<_>, _>>()?;
+        let more = calls.len() > size as usize;
+        calls.truncate(size as usize);
+        let next = calls
+            .last()
+            .filter(|_| more)
+            .map(|last| format!("{}.{}", to_us(last.call.started), last.call.call_id));
+        Ok(Page { calls, next })
+    }
+
+    /// Ends the calls that a daemon left running when it died, and names them. To be called once, before the first call.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn fail_abandoned(
+        &self,
+        failure: &Value,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<String>, CallError> {
+        const DOING: &str = "ending abandoned calls";
+        let mut tx = self.store.change(DOING).await?;
+        let rows = sqlx::query("UPDATE calls SET state = 'failed', ended_us = ?1, failure = ?2 WHERE state = 'running' RETURNING call_id")
+            .bind(to_us(now))
+            .bind(failure.to_string())
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(StorageError::of(DOING))?;
+        tx.commit().await.map_err(StorageError::of(DOING))?;
+        Ok(rows
+            .iter()
+            .map(|row| get(DOING, row, 0))
+            .collect::<Result<_, _>>()?)
+    }
+
+    /// Forgets calls that ended before a time, and all but the `keep` newest; running ones stay. Tells how many.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn prune(&self, before: DateTime<Utc>, keep: u32) -> Result<u64, CallError> {
+        const DOING: &str = "forgetting old calls";
+        let mut tx = self.store.change(DOING).await?;
+        let done = sqlx::query(
+            "DELETE FROM calls WHERE state <> 'running' AND (ended_us < ?1 OR call_id IN
+             (SELECT call_id FROM calls ORDER BY started_us DESC, call_id DESC LIMIT -1 OFFSET ?2))",
+        )
+        .bind(to_us(before))
+        .bind(keep)
+        .execute(&mut *tx)
+        .await
+        .map_err(StorageError::of(DOING))?;
+        tx.commit().await.map_err(StorageError::of(DOING))?;
+        Ok(done.rows_affected())
+    }
+}
+
+fn parse_token(token: &str) -> Result<(i64, String), CallError> {
+    let (started, call_id) = token.split_once('.').ok_or(CallError::PageToken)?;
+    Ok((
+        started.parse().map_err(|_| CallError::PageToken)?,
+        call_id.to_owned(),
+    ))
+}
+
+fn read(doing: &'static str, row: &SqliteRow) -> Result<CallRecord, StorageError> {
+    let call_id: String = get(doing, row, 0)?;
+    let json = |index| -> Result<Option<Value>, StorageError> {
+        let text: Option<String> = get(doing, row, index)?;
+        let parse = |text: String| {
+            serde_json::from_str(&text)
+                .map_err(|error| StorageError::damaged(doing, format!("call {call_id}: {error}")))
+        };
+        text.map(parse).transpose()
+    };
+    let state: String = get(doing, row, 9)?;
+    let state = state
+        .parse()
+        .map_err(|error: CallError| StorageError::damaged(doing, error.to_string()))?;
+    let ended: Option<i64> = get(doing, row, 10)?;
+    Ok(CallRecord {
+        state,
+        ended: ended.map(|us| from_us(doing, us)).transpose()?,
+        summary: json(11)?,
+        failure: json(12)?,
+        call: NewCall {
+            request_id: get(doing, row, 1)?,
+            fingerprint: get(doing, row, 2)?,
+            tenant: get(doing, row, 3)?,
+            workspace: get(doing, row, 4)?,
+            kind: get(doing, row, 5)?,
+            connection: get(doing, row, 6)?,
+            connector: get(doing, row, 7)?,
+            started: from_us(doing, get(doing, row, 8)?)?,
+            call_id,
+        },
+    })
+}
