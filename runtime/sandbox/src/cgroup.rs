@@ -1,0 +1,11 @@
+//! Cgroups: memory, cpu and processes of one worker; v2 or v1, whichever the host has.
+//!
+//! Plain files instead of a crate: docs/decisions/cgroups-by-plain-files.md. Groups are called
+//! `caisson-<instance>-<worker>` and lie side by side under one parent, so that a sweep finds what a dead daemon
+//! left.
+
+mod group;
+mod hierarchy;
+
+pub use group::Cgroup;
+pub use hierarchy::{CgroupError, Hierarchy, Version};

@@ -1,0 +1,86 @@
+//! Exactly stdin, the two pipes and the channel; then exec with an environment from nothing.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::{FcntlArg, fcntl};
+
+use super::{Fault, Step};
+use crate::plan::ProgramPlan;
+use crate::sys;
+
+/// The number of the channel in the worker.
+pub(crate) const CHANNEL: i32 = 3;
+const REPORT: i32 = 4;
+const FREE: i32 = 5;
+
+/// What becomes 0 to 3.
+pub(crate) struct Stdio {
+    pub(crate) null: OwnedFd,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+    pub(crate) channel: OwnedFd,
+}
+
+/// Lays 0 to 4 out and marks everything else to be closed by exec.
+pub(super) fn lay_out(stdio: &Stdio, report: &mut OwnedFd) -> Result<(), Fault> {
+    let fault = |what: &str, e: io::Error| Fault::new(Step::Descriptors, what, e);
+    let sources = [
+        &stdio.null,
+        &stdio.stdout,
+        &stdio.stderr,
+        &stdio.channel,
+        &*report,
+    ];
+    // Out of the way first: a source may sit on a number that is about to be overwritten.
+    let mut high = Vec::new();
+    for source in sources {
+        let fd = fcntl(source, FcntlArg::F_DUPFD_CLOEXEC(64))
+            .map_err(|e| fault("making room", e.into()))?;
+        high.push(fd);
+    }
+    for (at, from) in high.iter().enumerate() {
+        sys::place(*from, at as i32, at as i32 == REPORT)
+            .map_err(|e| fault("placing a descriptor", e))?;
+    }
+    sys::close_from(FREE as u32, true).map_err(|e| fault("closing every other descriptor", e))?;
+    let placed = sys::adopt(REPORT);
+    // The old number is closed by exec; dropping it here could close one that was just placed.
+    std::mem::forget(std::mem::replace(report, placed));
+    debug_assert_eq!(CHANNEL, REPORT - 1);
+    Ok(())
+}
+
+/// Becomes the program. Returns only the failure.
+pub(super) fn exec(program: &ProgramPlan) -> Fault {
+    let result = (|| -> io::Result<()> {
+        std::env::set_current_dir(&program.cwd)?;
+        let c = |text: &str| CString::new(text).map_err(io::Error::other);
+        let path = c(&program.executable.to_string_lossy())?;
+        let argv = program
+            .argv
+            .iter()
+            .map(|arg| c(arg))
+            .collect::<io::Result<Vec<_>>>()?;
+        let env = program
+            .env
+            .iter()
+            .map(|(k, v)| c(&format!("{k}={v}")))
+            .collect::<io::Result<Vec<_>>>()?;
+        // Ignored signals stay ignored across exec, and the launcher's runtime ignores SIGPIPE; the interpreter
+        // must start as if from a shell.
+        for signal in nix::sys::signal::Signal::iterator() {
+            sys::default_signal(signal);
+        }
+        nix::sys::signal::SigSet::all().thread_unblock()?;
+        nix::unistd::execve(&path, &argv, &env)?;
+        Ok(())
+    })();
+    let cause = result.err().unwrap_or_else(|| io::Error::other("no error"));
+    Fault::new(
+        Step::Exec,
+        format!("{}", program.executable.display()),
+        cause,
+    )
+}

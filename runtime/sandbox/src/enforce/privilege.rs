@@ -1,0 +1,39 @@
+//! No capability in any set, and no way back.
+
+use std::io;
+
+use caps::CapSet;
+
+use super::{Fault, Step};
+use crate::sys;
+
+// Values of linux/securebits.h: root is nobody special, no fixup on setuid, no keeping, no ambient; all locked.
+const SECUREBITS: libc::c_ulong = 0b1110_1111;
+
+pub(super) fn drop_capabilities() -> Result<(), Fault> {
+    let fault = |what: &str, e: io::Error| Fault::new(Step::Capabilities, what, e);
+    sys::prctl(libc::PR_SET_SECUREBITS, SECUREBITS)
+        .map_err(|e| fault("locking the securebits", e))?;
+    // The crate's list may be older than the kernel's, so the bounding set is emptied by number.
+    for capability in 0..64 {
+        match sys::prctl(libc::PR_CAPBSET_DROP, capability) {
+            Ok(_) => {}
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => break,
+            Err(e) => return Err(fault("emptying the bounding set", e)),
+        }
+    }
+    for set in [
+        CapSet::Ambient,
+        CapSet::Inheritable,
+        CapSet::Effective,
+        CapSet::Permitted,
+    ] {
+        caps::clear(None, set).map_err(|e| {
+            fault(
+                &format!("emptying the {set:?} set"),
+                io::Error::other(e.to_string()),
+            )
+        })?;
+    }
+    Ok(())
+}

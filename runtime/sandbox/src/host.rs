@@ -1,0 +1,378 @@
+//! The daemon's side: starts the launcher, asks it for workers, hands out what comes back.
+
+mod connection;
+mod sockets;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nix::fcntl::OFlag;
+use tokio::sync::Mutex;
+
+use crate::cgroup::{Cgroup, Hierarchy};
+use crate::doctor;
+use crate::enforce::{Fault, Step, Subject};
+use crate::ids::{Ids, Lease};
+use crate::launcher::protocol::{Reply, Request};
+use crate::plan::{self, Plan};
+use crate::process::Process;
+use crate::{Exit, Killer};
+use crate::{HostConfig, Instance, LaunchError, Layer, Program, Usage, WorkerSpec};
+use connection::Connection;
+pub use sockets::{Listener, NetworkSockets};
+
+/// Makes workers. Cheap to clone; the launcher process ends with the last clone.
+#[derive(Clone)]
+pub struct Launcher(Arc<Host>);
+
+struct Host {
+    config: HostConfig,
+    instance: Instance,
+    ids: Ids,
+    hierarchy: Option<Hierarchy>,
+    connection: Mutex<Option<Connection>>,
+}
+
+/// A worker, made and running: its process and what it is spoken to through.
+#[derive(Debug)]
+pub struct Worker {
+    /// Kill, wait, usage. Dropping it kills the worker.
+    pub process: Process,
+    /// The daemon's end of descriptor 3.
+    pub channel: UnixStream,
+    /// The reading end of its stdout.
+    pub stdout: OwnedFd,
+    /// The reading end of its stderr.
+    pub stderr: OwnedFd,
+    /// Every socket that listens inside.
+    pub sockets: NetworkSockets,
+}
+
+/// What a worker is spoken to through, apart from its process.
+#[derive(Debug)]
+pub struct WorkerIo {
+    /// The daemon's end of descriptor 3.
+    pub channel: UnixStream,
+    /// The reading end of its stdout.
+    pub stdout: OwnedFd,
+    /// The reading end of its stderr.
+    pub stderr: OwnedFd,
+    /// Every socket that listens inside.
+    pub sockets: NetworkSockets,
+}
+
+impl Worker {
+    /// Its process number on the host.
+    pub fn pid(&self) -> i32 {
+        self.process.pid
+    }
+
+    /// Sends SIGKILL to everything in the worker.
+    pub fn kill(&self) {
+        self.process.kill();
+    }
+
+    /// A handle that kills, for another task.
+    pub fn killer(&self) -> Killer {
+        self.process.killer()
+    }
+
+    /// Waits for its end; see [`Process::wait`].
+    ///
+    /// # Errors
+    /// As [`Process::wait`].
+    pub async fn wait(&mut self) -> std::io::Result<Exit> {
+        self.process.wait().await
+    }
+
+    /// What it uses now.
+    pub fn usage(&self) -> Usage {
+        self.process.usage()
+    }
+
+    /// Process and means of speaking, apart.
+    pub fn split(self) -> (Process, WorkerIo) {
+        let Worker {
+            process,
+            channel,
+            stdout,
+            stderr,
+            sockets,
+        } = self;
+        (
+            process,
+            WorkerIo {
+                channel,
+                stdout,
+                stderr,
+                sockets,
+            },
+        )
+    }
+}
+
+impl Launcher {
+    /// Takes the instance's lock, sweeps what dead instances left, and starts the launcher process.
+    ///
+    /// # Errors
+    /// When another daemon holds the directory, cgroups are missing and not allowed to be, or the launcher does
+    /// not start.
+    pub async fn start(config: HostConfig) -> Result<Launcher, LaunchError> {
+        let instance = Instance::open(&config.instance_dir)?;
+        Self::start_in(instance, config).await
+    }
+
+    /// The same, for a daemon that took the lock earlier, before it opened its stores.
+    ///
+    /// # Errors
+    /// As [`Launcher::start`].
+    pub async fn start_in(instance: Instance, config: HostConfig) -> Result<Launcher, LaunchError> {
+        if let Some(layer) = config
+            .allow_missing
+            .iter()
+            .find(|layer| !layer.may_be_missing())
+        {
+            return Err(LaunchError::NotOptional(*layer));
+        }
+        let ids = Ids::new(config.uid_range.clone(), crate::launcher::is_privileged())?;
+        let hierarchy = match Hierarchy::find() {
+            Ok(hierarchy) => {
+                let swept = instance.sweep(&hierarchy)?;
+                if !swept.is_empty() {
+                    tracing::info!(?swept, "removed what ended instances left behind");
+                }
+                Some(hierarchy)
+            }
+            Err(_) if config.allow_missing.contains(&Layer::Cgroup) => None,
+            Err(e) => {
+                return Err(LaunchError::MissingLayer {
+                    layer: Layer::Cgroup,
+                    detail: e.detail,
+                    mend: e.mend,
+                });
+            }
+        };
+        let connection = Connection::start(&config.launcher_exe).await?;
+        Ok(Launcher(Arc::new(Host {
+            config,
+            instance,
+            ids,
+            hierarchy,
+            connection: Mutex::new(Some(connection)),
+        })))
+    }
+
+    /// This daemon's instance.
+    pub fn instance(&self) -> &Instance {
+        &self.0.instance
+    }
+
+    /// Layers that are missing here, by the operator's leave.
+    pub fn missing(&self) -> Vec<Layer> {
+        if self.0.hierarchy.is_none() {
+            vec![Layer::Cgroup]
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Makes one worker that runs the shim. Every layer is on when this answers.
+    ///
+    /// # Errors
+    /// [`LaunchError::MissingLayer`] when one cannot be put on; other variants for what the caller asked for.
+    pub async fn launch(&self, spec: WorkerSpec) -> Result<Worker, LaunchError> {
+        self.launch_program(spec, Program::Shim).await
+    }
+
+    /// Makes one worker that runs another program than the shim: for probes and tests of the layers.
+    ///
+    /// # Errors
+    /// As [`Launcher::launch`].
+    pub async fn launch_program(
+        &self,
+        spec: WorkerSpec,
+        program: Program,
+    ) -> Result<Worker, LaunchError> {
+        let host = self.0.clone();
+        // A task of its own: a caller that goes away in the middle must not leave an answer on the socket.
+        let task = tokio::spawn(async move { host.launch(&spec, &program).await });
+        task.await
+            .map_err(|e| LaunchError::LauncherGone(e.to_string()))?
+    }
+
+    /// Opens further TCP ports inside a living worker. Ports that listen already are left out of the answer.
+    ///
+    /// # Errors
+    /// [`LaunchError::UnknownWorker`], or what kept a port from opening.
+    pub async fn open_ports(
+        &self,
+        worker: u64,
+        ports: &[u16],
+    ) -> Result<Vec<Listener>, LaunchError> {
+        let ports = plan::ports(ports)?;
+        let host = self.0.clone();
+        let task =
+            tokio::spawn(async move { host.ask(&Request::OpenPorts { worker, ports }, &[]).await });
+        match task
+            .await
+            .map_err(|e| LaunchError::LauncherGone(e.to_string()))??
+        {
+            (Reply::Opened(list), fds) => Ok(NetworkSockets::listeners(&list, fds)),
+            (Reply::UnknownWorker, _) => Err(LaunchError::UnknownWorker(worker)),
+            (Reply::PortsFailed(detail), _) => Err(LaunchError::Ports(detail)),
+            (other, _) => Err(LaunchError::LauncherGone(format!(
+                "a strange answer: {other:?}"
+            ))),
+        }
+    }
+
+    /// The plan that [`Launcher::launch`] would carry out.
+    ///
+    /// # Errors
+    /// As [`plan::plan`].
+    pub fn plan(&self, spec: &WorkerSpec, program: &Program) -> Result<Plan, LaunchError> {
+        let lease = self.0.ids.lease()?;
+        self.0.plan(spec, program, &lease)
+    }
+}
+
+impl Host {
+    fn plan(
+        &self,
+        spec: &WorkerSpec,
+        program: &Program,
+        lease: &Lease,
+    ) -> Result<Plan, LaunchError> {
+        let name = self.instance.group_name(spec.id);
+        let cgroup = self
+            .hierarchy
+            .as_ref()
+            .map(|hierarchy| hierarchy.plan(&name, &spec.limits));
+        plan::plan(&self.config, spec, program, lease.outer, cgroup)
+    }
+
+    async fn launch(&self, spec: &WorkerSpec, program: &Program) -> Result<Worker, LaunchError> {
+        let lease = self.ids.lease()?;
+        let plan = self.plan(spec, program, &lease)?;
+        let io = |what: &'static str| move |e: nix::Error| LaunchError::io(what, e);
+        let (channel, inner_channel) =
+            UnixStream::pair().map_err(|e| LaunchError::io("the channel", e))?;
+        let (stdout, inner_stdout) =
+            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io("the stdout pipe"))?;
+        let (stderr, inner_stderr) =
+            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io("the stderr pipe"))?;
+        let group = plan
+            .cgroup
+            .as_ref()
+            .map(Cgroup::create)
+            .transpose()
+            .map_err(|e| LaunchError::MissingLayer {
+                layer: Layer::Cgroup,
+                detail: e.to_string(),
+                mend: doctor::mend(Layer::Cgroup, e.raw_os_error().unwrap_or(0)),
+            })?;
+        let fds = [
+            inner_channel.as_fd(),
+            inner_stdout.as_fd(),
+            inner_stderr.as_fd(),
+        ];
+        let answer = self.ask(&Request::Launch(Box::new(plan)), &fds).await;
+        let not_made = |group: &Option<Cgroup>| group.as_ref().map(Cgroup::remove);
+        match answer {
+            Ok((Reply::Launched { pid, sockets }, mut fds)) if fds.len() == sockets.len() + 1 => {
+                let pidfd = fds.remove(0);
+                let process = Process::new(pid, pidfd, group, lease, spec.limits.memory_bytes);
+                let sockets = NetworkSockets::collect(&sockets, fds)
+                    .ok_or_else(|| LaunchError::LauncherGone("it handed over no watch".into()))?;
+                Ok(Worker {
+                    process,
+                    channel,
+                    stdout,
+                    stderr,
+                    sockets,
+                })
+            }
+            Ok((Reply::Failed(fault), fds)) => {
+                if let Some(pidfd) = fds.into_iter().next() {
+                    // It was killed; reaping and removing the group is the same as for a worker.
+                    drop(Process::new(0, pidfd, group, lease, u64::MAX));
+                } else {
+                    not_made(&group);
+                }
+                Err(explain(fault))
+            }
+            Ok((other, _)) => {
+                not_made(&group);
+                Err(LaunchError::LauncherGone(format!(
+                    "a strange answer: {other:?}"
+                )))
+            }
+            Err(e) => {
+                not_made(&group);
+                Err(e)
+            }
+        }
+    }
+
+    /// One question, one answer. A launcher that ended is replaced at the next question.
+    async fn ask(
+        &self,
+        request: &Request,
+        fds: &[std::os::fd::BorrowedFd<'_>],
+    ) -> Result<(Reply, Vec<OwnedFd>), LaunchError> {
+        let mut slot = self.connection.lock().await;
+        if slot.as_ref().is_none_or(Connection::has_ended) {
+            *slot = Some(Connection::start(&self.config.launcher_exe).await?);
+        }
+        let Some(connection) = slot.as_ref() else {
+            unreachable!("it was just put there")
+        };
+        let answer = connection.ask(request, fds).await;
+        if answer.is_err() {
+            *slot = None;
+        }
+        answer
+    }
+}
+
+/// From a step that failed to what the caller can do about it.
+pub(crate) fn explain(fault: Fault) -> LaunchError {
+    let detail = fault.what;
+    match (fault.subject, fault.step) {
+        (Some(Subject::HostDir(dir)), _) => LaunchError::HostDir { dir, detail },
+        (Some(Subject::Source(path)), _) if is_about_the_path(fault.errno) => {
+            LaunchError::Source { path, detail }
+        }
+        (_, Step::Exec) => LaunchError::Exec(detail),
+        (_, step) => LaunchError::MissingLayer {
+            layer: step.layer(),
+            detail,
+            mend: doctor::mend(step.layer(), fault.errno),
+        },
+    }
+}
+
+fn is_about_the_path(errno: i32) -> bool {
+    [libc::ENOENT, libc::EACCES, libc::ENOTDIR, libc::ELOOP].contains(&errno)
+}
+
+/// Runs one probe with a launcher of its own; for `doctor`.
+pub(crate) async fn probe(
+    exe: &PathBuf,
+    plan: Plan,
+) -> Result<crate::launcher::protocol::Probed, LaunchError> {
+    let connection = Connection::start(exe).await?;
+    let (reply, fds) = connection.ask(&Request::Probe(Box::new(plan)), &[]).await?;
+    if let Some(pidfd) = fds.first() {
+        let _ = crate::sys::kill(pidfd.as_fd());
+        let _ = crate::sys::reap(pidfd.as_fd(), true);
+    }
+    match reply {
+        Reply::Probed(probed) => Ok(probed),
+        other => Err(LaunchError::LauncherGone(format!(
+            "a strange answer: {other:?}"
+        ))),
+    }
+}

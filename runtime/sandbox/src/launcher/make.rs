@@ -1,0 +1,245 @@
+//! Making one worker: clone, cgroup, id maps, go; then listening to how it gets on until it has become the
+//! interpreter.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+use super::protocol::{FromWorker, Reply};
+use super::{Kept, Launcher, id_map};
+use crate::Plan;
+use crate::enforce::network::SocketKind;
+use crate::enforce::{Fault, Inside, Stdio, Step, Trees};
+use crate::sys::{self, Side};
+
+/// Fresh ones for every worker. The cgroup namespace follows once the worker is in its cgroup, which becomes its root.
+const NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS;
+
+/// Setting up takes milliseconds; a worker that has said nothing for so long hangs (a dead network mount).
+const PATIENCE_MS: u16 = 20_000;
+
+/// How far a new process is made.
+pub(super) struct Begun {
+    pub(super) pid: i32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) user: OwnedFd,
+    pub(super) net: OwnedFd,
+    pub(super) report: OwnedFd,
+}
+
+impl Launcher {
+    pub(super) fn launch(&mut self, plan: &Plan, fds: Vec<OwnedFd>) -> (Reply, Vec<OwnedFd>) {
+        let Ok([channel, stdout, stderr]) = <[OwnedFd; 3]>::try_from(fds) else {
+            let fault = Fault::new(
+                Step::Descriptors,
+                "channel and pipes",
+                io::Error::other("not three descriptors"),
+            );
+            return (Reply::Failed(fault), Vec::new());
+        };
+        let null = match self.null.try_clone() {
+            Ok(null) => null,
+            Err(e) => {
+                return (
+                    Reply::Failed(Fault::new(Step::Descriptors, "/dev/null", e)),
+                    Vec::new(),
+                );
+            }
+        };
+        let begun = match self.begin(
+            plan,
+            Stdio {
+                null,
+                stdout,
+                stderr,
+                channel,
+            },
+            false,
+        ) {
+            Ok(begun) => begun,
+            Err((fault, pidfd)) => return (Reply::Failed(fault), pidfd.into_iter().collect()),
+        };
+        match attend(&begun) {
+            Ok((sockets, fds)) => {
+                let watch = sockets.iter().position(|kind| *kind == SocketKind::Watch);
+                let kept = Kept {
+                    watch: watch.and_then(|at| fds[at].try_clone().ok()),
+                    ports: plan.network.tcp_ports.clone(),
+                    user: begun.user,
+                    net: begun.net,
+                    pidfd: match begun.pidfd.try_clone() {
+                        Ok(pidfd) => pidfd,
+                        Err(e) => {
+                            return (
+                                Reply::Failed(Fault::new(Step::Namespaces, "pidfd", e)),
+                                vec![begun.pidfd],
+                            );
+                        }
+                    },
+                };
+                self.workers.insert(plan.worker, kept);
+                (
+                    Reply::Launched {
+                        pid: begun.pid,
+                        sockets,
+                    },
+                    [begun.pidfd].into_iter().chain(fds).collect(),
+                )
+            }
+            Err(fault) => {
+                let _ = sys::kill(begun.pidfd.as_fd());
+                (Reply::Failed(fault), vec![begun.pidfd])
+            }
+        }
+    }
+
+    /// Clones, and lets the new process go once it is in its cgroup and has its ids. A failure after the clone
+    /// carries the pidfd, because only the daemon can reap.
+    pub(super) fn begin(
+        &mut self,
+        plan: &Plan,
+        stdio: Stdio,
+        probe: bool,
+    ) -> Result<Begun, (Fault, Option<OwnedFd>)> {
+        let early = |fault: Fault| (fault, None);
+        let filters = self.filters(&plan.profile).map_err(|e| {
+            early(Fault::new(
+                Step::Seccomp,
+                "compiling the profile",
+                io::Error::other(e.to_string()),
+            ))
+        })?;
+        let ca_bundle = self.ca_bundle(plan);
+        let trees = if self.privileged {
+            Some(Trees::copy(plan, Some(plan.identity.outer)).map_err(early)?)
+        } else {
+            None
+        };
+        let (report, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .map_err(|e| early(Fault::new(Step::Descriptors, "a socket pair", e)))?;
+        let side = sys::clone(NAMESPACES | libc::CLONE_PARENT, 0).map_err(|e| {
+            early(Fault::new(
+                Step::Namespaces,
+                "making a process with fresh namespaces",
+                e,
+            ))
+        })?;
+        match side {
+            Side::Made => {
+                drop(report);
+                // One byte: the maps are written. The end: the launcher gave up.
+                match sys::receive(theirs.as_fd()) {
+                    Ok((go, _)) if !go.is_empty() => {}
+                    _ => sys::exit(1),
+                }
+                let inside = Inside {
+                    plan,
+                    trees,
+                    ca_bundle: ca_bundle.as_deref(),
+                    filters: &filters,
+                    stdio,
+                    daemon: &self.daemon,
+                    report: theirs,
+                };
+                if probe { inside.probe() } else { inside.run() }
+            }
+            Side::Maker { pid, pidfd } => {
+                drop(theirs);
+                match prepare(pid, plan, &report) {
+                    Ok((user, net)) => Ok(Begun {
+                        pid,
+                        pidfd,
+                        user,
+                        net,
+                        report,
+                    }),
+                    Err(fault) => {
+                        let _ = sys::kill(pidfd.as_fd());
+                        Err((fault, Some(pidfd)))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// From outside: cgroup, ids, namespaces kept, go.
+fn prepare(pid: i32, plan: &Plan, report: &OwnedFd) -> Result<(OwnedFd, OwnedFd), Fault> {
+    for dir in plan.cgroup.iter().flat_map(|group| &group.dirs) {
+        fs::write(dir.join("cgroup.procs"), pid.to_string())
+            .map_err(|e| Fault::new(Step::Cgroup, format!("joining {}", dir.display()), e))?;
+    }
+    id_map::write(pid, &plan.identity).map_err(|e| {
+        let outer = plan.identity.outer;
+        Fault::new(
+            Step::IdMaps,
+            format!(
+                "mapping the worker to uid {} and gid {}",
+                outer.uid, outer.gid
+            ),
+            e,
+        )
+    })?;
+    let namespace = |name: &str| {
+        fs::File::open(format!("/proc/{pid}/ns/{name}"))
+            .map(OwnedFd::from)
+            .map_err(|e| Fault::new(Step::Namespaces, format!("keeping the {name} namespace"), e))
+    };
+    let kept = (namespace("user")?, namespace("net")?);
+    sys::send(report.as_fd(), b"go", &[])
+        .map_err(|e| Fault::new(Step::Namespaces, "letting the worker go", e))?;
+    Ok(kept)
+}
+
+/// Hears the new process out. The end without a fault is exec: the socket closes with it.
+fn attend(begun: &Begun) -> Result<(Vec<SocketKind>, Vec<OwnedFd>), Fault> {
+    let mut sockets = None;
+    loop {
+        let (bytes, fds) = hear(begun)?;
+        if bytes.is_empty() {
+            return sockets.ok_or_else(|| {
+                Fault::new(
+                    Step::Namespaces,
+                    "setting the worker up",
+                    io::Error::other("it ended without a word"),
+                )
+            });
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(FromWorker::Sockets(list)) => sockets = Some((list, fds)),
+            Ok(FromWorker::Fault(fault)) => return Err(fault),
+            Ok(FromWorker::Probed { .. }) | Err(_) => {
+                return Err(Fault::new(
+                    Step::Namespaces,
+                    "setting the worker up",
+                    io::Error::other("a strange report"),
+                ));
+            }
+        }
+    }
+}
+
+/// The next report of a process in the making.
+pub(super) fn hear(begun: &Begun) -> Result<(Vec<u8>, Vec<OwnedFd>), Fault> {
+    let fault =
+        |e: io::Error| Fault::new(Step::Namespaces, "hearing from the worker in the making", e);
+    let mut fds = [PollFd::new(begun.report.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut fds, PollTimeout::from(PATIENCE_MS)) {
+        Ok(0) => Err(fault(io::ErrorKind::TimedOut.into())),
+        Ok(_) => sys::receive(begun.report.as_fd()).map_err(fault),
+        Err(e) => Err(fault(e.into())),
+    }
+}

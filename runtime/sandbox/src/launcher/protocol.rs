@@ -1,0 +1,76 @@
+//! Messages between daemon, launcher and a worker in the making: JSON over SEQPACKET, with descriptors.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use serde::{Deserialize, Serialize};
+
+use crate::enforce::Fault;
+use crate::enforce::network::SocketKind;
+use crate::{Plan, sys};
+
+/// From the daemon.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Request {
+    /// With descriptors: channel, stdout, stderr.
+    Launch(Box<Plan>),
+    /// Further listeners for a living worker.
+    OpenPorts { worker: u64, ports: Vec<u16> },
+    /// Try every step and say which fail.
+    Probe(Box<Plan>),
+}
+
+/// To the daemon.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reply {
+    /// With descriptors: pidfd, then the sockets in this order.
+    Launched {
+        pid: i32,
+        sockets: Vec<SocketKind>,
+    },
+    /// With the pidfd, if a process was made that the daemon must reap.
+    Failed(Fault),
+    /// With the sockets.
+    Opened(Vec<SocketKind>),
+    PortsFailed(String),
+    UnknownWorker,
+    Probed(Probed),
+}
+
+/// What a probe found.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Probed {
+    pub(crate) faults: Vec<Fault>,
+    /// False where the worker's own processes cannot be mounted and an empty /proc stands in.
+    pub(crate) own_proc: bool,
+    /// Could the probe run to its end?
+    pub(crate) complete: bool,
+}
+
+/// From a worker in the making to the launcher.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FromWorker {
+    /// With the sockets.
+    Sockets(Vec<SocketKind>),
+    Fault(Fault),
+    Probed {
+        faults: Vec<Fault>,
+        own_proc: bool,
+    },
+}
+
+/// Sends one message.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    message: &impl Serialize,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let bytes = serde_json::to_vec(message)?;
+    if bytes.len() > sys::MESSAGE_BYTES {
+        return Err(io::Error::other("a plan is too large to send"));
+    }
+    sys::send(socket, &bytes, fds)
+}
