@@ -13,11 +13,6 @@ BIN     := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 SHIM    := python-shim/python/caisson
 NATIVE  := $(SHIM)/_native.abi3.so
 
-# pyo3 asks `python3` about itself; where there is none, ours answers.
-ifeq ($(shell command -v python3 2>/dev/null),)
-export PYO3_PYTHON := $(PYTHON)
-endif
-
 .PHONY: help
 help: ## this text
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'

@@ -9,7 +9,7 @@ from caisson import Connector, Cursor, Stream, errors, pages
 
 from .config import Config
 from .names import tilde
-from .types import Field, decode, fields_of
+from .types import Fields, decode, fields_of
 
 # Rows only: counts, facets and suggestions cost the server a query each.
 PLAIN = {"_shape": "objects", "_size": "max", "_nocount": "1", "_nofacet": "1", "_nosuggest": "1"}
@@ -33,31 +33,28 @@ class Datasette(Connector[Config]):
     def list(self) -> Iterator[Stream]:
         for database, table in self._tables():
             fields = self._fields(database, table)
-            cursor = self.config.cursor
             # Ties are ordered by primary key, so only tables with one have a safe cursor.
-            moves = bool(table["primary_keys"]) and cursor in table["columns"]
+            moves = bool(table["primary_keys"]) and self.config.cursor in table["columns"]
             yield Stream(
                 table["name"] if self.config.database else f"{database}.{table['name']}",
                 title=table["name"],
                 schema=fields,
                 primary_key=table["primary_keys"],
-                cursor=cursor if moves else None,
+                cursor=self.config.cursor if moves else "",
                 order="asc" if moves else None,
-                start="start" if moves and self.config.start else None,
+                start="start" if moves else "",
                 extra=(f"/{tilde(database)}/{tilde(table['name'])}.json", fields),
             )
 
-    def read(self, stream: Stream, since: Cursor, mode: str) -> Iterator[dict[str, Any]]:
+    def read(self, stream: Stream, since: Cursor) -> Iterator[dict[str, Any]]:
         path, fields = stream.extra
         params = dict(PLAIN)
-        if stream.cursor and mode == "incremental":
+        if stream.cursor:
             params["_sort"] = stream.cursor
             if since.value:
-                params |= {
-                    "_filter_column": stream.cursor,
-                    "_filter_op": "gte",
-                    "_filter_value": str(since.value),
-                }
+                params["_filter_column"] = stream.cursor
+                params["_filter_op"] = "gte"
+                params["_filter_value"] = str(since.value)
         yield from self.http.records(
             path,
             params=params,
@@ -76,7 +73,7 @@ class Datasette(Connector[Config]):
                 if not table["hidden"]:
                     yield name, table
 
-    def _fields(self, database: str, table: dict[str, Any]) -> list[Field] | None:
+    def _fields(self, database: str, table: dict[str, Any]) -> Fields | None:
         """Declared types; None (records are sampled) where SQL is not allowed."""
         name = table["name"].replace("'", "''")
         answer = self.http.get(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 Field = dict[str, Any]
+Fields = list[Field]
 Record = dict[str, Any]
 
 
@@ -30,18 +31,15 @@ def field_type(declared: str) -> str:
 
 def fields_of(columns: list[dict[str, Any]], rowid: bool) -> list[Field]:
     """Fields out of pragma_table_info; `rowid` adds the number of keyless rows."""
-    fields: list[Field] = []
-    if rowid:
-        fields.append({"name": "rowid", "type": "int64", "nullable": False})
-    for column in columns:
-        fields.append(
-            {
-                "name": column["name"],
-                "type": field_type(column["type"] or ""),
-                "nullable": not (column["notnull"] or column["pk"]),
-            }
-        )
-    return fields
+    key = [{"name": "rowid", "type": "int64", "nullable": False}] if rowid else []
+    return key + [
+        {
+            "name": column["name"],
+            "type": field_type(column["type"] or ""),
+            "nullable": not (column["notnull"] or column["pk"]),
+        }
+        for column in columns
+    ]
 
 
 def decode(fields: list[Field] | None) -> Callable[[Record], Record] | None:

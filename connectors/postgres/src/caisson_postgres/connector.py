@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from caisson import Batch, Checkpoint, Connector, Reject, Stream
@@ -41,15 +41,15 @@ class Postgres(Connector[Config]):
                     title=table.title,
                     schema=[column.field for column in table.columns],
                     primary_key=table.key,
-                    cursor=self.config.cursor if moves else None,
+                    cursor=self.config.cursor if moves else "",
                     order="asc" if moves else None,
                     extra=table,
                 )
 
     def read(self, stream: Stream, state: Any, mode: str) -> Iterator[Any]:
         with self._connect() as base:
-            cursor = stream.cursor if mode == "incremental" else None
-            yield from Scan(base, stream.extra, cursor or "").read(state)
+            cursor = stream.cursor if mode == "incremental" else ""
+            yield from Scan(base, stream.extra, cursor).read(state)
 
     def schema(self, stream: Stream) -> None:
         key = (stream.name, stream.partition)
@@ -58,7 +58,7 @@ class Postgres(Connector[Config]):
             self.loads[key] = Load(self._connect(), self.config.schema)
         self.loads[key].prepare(stream)
 
-    def write(self, stream: Stream, batch: Batch) -> list[Reject]:
+    def write(self, stream: Stream, batch: Batch) -> Sequence[Reject]:
         return self.loads[stream.name, stream.partition].add(batch)
 
     def commit(self, stream: Stream, checkpoint: Checkpoint | None) -> None:

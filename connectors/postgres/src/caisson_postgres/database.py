@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Self
 
 import adbc_driver_manager as adbc
-import adbc_driver_postgresql
-import nanoarrow as na
+import adbc_driver_postgresql  # type: ignore[import-untyped]
+import nanoarrow as na  # type: ignore[import-untyped]
 
 from .failures import translated
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 import adbc_driver_manager as adbc
-import nanoarrow as na
+import nanoarrow as na  # type: ignore[import-untyped]
 from caisson import Batch, Checkpoint, Reject, Stream
 
 from .database import Database, literal, quote

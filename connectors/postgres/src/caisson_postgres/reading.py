@@ -36,15 +36,14 @@ class Scan:
     def read(self, state: State | None) -> Iterator[Any]:
         """Arrow arrays and checkpoints; one snapshot holds all of them."""
         self.base.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        if state is not None and state.get("complete"):
-            state = None
         last = state
         for chunk in self.base.chunks(self.sql(state)):
             yield chunk
             if self.order and len(chunk):
                 last = self._place(chunk)
                 yield Checkpoint(last)
-        yield Checkpoint(self._end(last))
+        if self.cursor:
+            yield Checkpoint(self._end(last))
 
     def sql(self, state: State | None) -> str:
         """The query that goes on from a state."""
@@ -90,8 +89,6 @@ class Scan:
 
     def _end(self, last: State | None) -> State:
         """The state that the next call begins from."""
-        if not self.cursor:
-            return {"complete": True}
         if last is None or "after" not in last:
             return last or {"cursor": None, "keys": []}
         if last["cursor"] is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +44,21 @@ class Sqlite(Connector[Config]):
             return
         base = self._reader()
         try:
-            yield from streams(base, self.config.cursor, bool(self.config.start))
+            yield from streams(base, self.config.cursor)
         finally:
             base.close()
 
-    def read(self, stream: Stream, since: Cursor, mode: str) -> Iterator[dict[str, Any]]:
+    def read(self, stream: Stream, since: Cursor) -> Iterator[dict[str, Any]]:
         base = self._reader()
         try:
-            value = since.value if mode == "incremental" else None
-            yield from rows(base, stream, value, mode == "incremental")
+            yield from rows(base, stream, since.value)
         finally:
             base.close()
 
     def schema(self, stream: Stream) -> None:
         self._loading().prepare(stream)
 
-    def write(self, stream: Stream, batch: Batch) -> list[Reject]:
+    def write(self, stream: Stream, batch: Batch) -> Sequence[Reject]:
         return self._loading().add(stream, batch)
 
     def commit(self, stream: Stream, checkpoint: Checkpoint | None) -> None:
