@@ -1,6 +1,8 @@
-//! A daemon small enough for tests: `launch launcher` is the launcher, anything else runs one program in a worker.
+//! A daemon small enough for tests and for a first look at a host.
 //!
-//! `launch DIR PYTHON SOURCE`: instance directory, interpreter, source. Exit code 0 when the worker's was.
+//! `sandbox-try launcher` is the launcher, as `caisson launcher` is. `sandbox-try DIR PYTHON SOURCE` runs one
+//! source in a worker (instance directory, interpreter, source) and says what became of it; exit code 0 when the
+//! worker's was.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -21,24 +23,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 async fn run(args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let [_, dir, python, source] = args else {
-        return Err("launch DIR PYTHON SOURCE".into());
+        return Err("sandbox-try DIR PYTHON SOURCE".into());
     };
     let dir = PathBuf::from(dir);
     let bundle = dir.join("bundle");
     std::fs::create_dir_all(&bundle)?;
-    let mut host = HostConfig::new(
-        dir.join("instance"),
-        Interpreter::discover(python.as_ref())?,
-        bundle.clone(),
-    );
+    let interpreter = Interpreter::discover(python.as_ref())?;
+    let mut host = HostConfig::new(dir.join("instance"), interpreter, bundle.clone());
     if !nix::unistd::geteuid().is_root() {
         host.allow_missing.insert(Layer::Cgroup);
     }
     let launcher = Launcher::start(host).await?;
     let begun = std::time::Instant::now();
-    let mut worker = launcher
-        .launch_program(WorkerSpec::new(1, bundle), Program::Python(source.clone()))
-        .await?;
+    let spec = WorkerSpec::new(1, bundle);
+    let mut worker = launcher.launch_program(spec, Program::Python(source.clone())).await?;
+    println!("worker {}", worker.pid());
     eprintln!("launched in {:?}", begun.elapsed());
     let exit = worker.wait().await?;
     eprintln!("ended after {:?}: {exit:?}", begun.elapsed());
@@ -48,9 +47,5 @@ async fn run(args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let mut said = String::new();
     std::fs::File::from(worker.stderr).read_to_string(&mut said)?;
     eprint!("{said}");
-    if exit.status == Some(0) {
-        Ok(())
-    } else {
-        Err("the worker failed".into())
-    }
+    if exit.status == Some(0) { Ok(()) } else { Err("the worker failed".into()) }
 }
