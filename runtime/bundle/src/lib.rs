@@ -14,11 +14,13 @@ mod connection;
 mod digest;
 mod facts;
 mod fetch;
+mod generate;
 mod lock;
 mod manifest;
 mod project;
 mod quantity;
 mod template;
+mod validate;
 mod wheel;
 
 pub use allowed::{ALLOWED_FILE, AllowedDependencies, Allowance};
@@ -28,10 +30,12 @@ pub use connection::{Connection, Pin, PinError, ReadMode, StreamChoice, Which, W
 pub use digest::Digest;
 pub use facts::*;
 pub use fetch::{FetchError, Target, fetch_wheels};
+pub use generate::{GENERATED, generate_config};
 pub use lock::{LOCK_FILE, Lock, Locked, normalise};
 pub use manifest::{
     Auth, Capability, Egress, Entrypoint, FormGroup, Manifest, Port, Protocol, RequestedLimits, WriteLimits,
 };
 pub use project::{MANIFEST_FILE, ProjectDir, ProjectError, ProjectFile};
 pub use quantity::{QuantityError, Size, Span};
+pub use validate::{CHECKS, Check, Finding, Report, Severity, validate};
 pub use wheel::{Wheel, WheelError, match_lock, unpack_wheels, wheels_in};

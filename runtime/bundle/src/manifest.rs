@@ -52,7 +52,7 @@ pub struct Manifest {
     pub write: WriteLimits,
     /// What it asks to use; the operator's policy may say less.
     pub limits: RequestedLimits,
-    /// True if `requirements.lock` names dependencies.
+    /// The lock of its dependencies, `requirements.lock`, where it has some.
     pub dependencies: Option<String>,
     /// The icon's file name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,20 +146,25 @@ pub enum Auth {
     Bearer {
         /// Property that holds the token.
         token: String,
+        /// The word before the token, where it is not `Bearer`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prefix: Option<String>,
     },
     /// `Authorization: Basic …` (RFC 7617).
     Basic {
         /// Property that holds the user name.
         username: String,
-        /// Property that holds the password.
-        password: String,
+        /// Property that holds the password; empty where there is none, as with APIs that take a
+        /// key for the user name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        password: Option<String>,
     },
     /// A header of its own.
     Header {
         /// The header's name.
         name: String,
         /// Property that holds the value.
-        field: String,
+        value: String,
         /// What stands before the value, such as `Token `.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         prefix: Option<String>,
@@ -169,7 +174,7 @@ pub enum Auth {
         /// The parameter's name.
         name: String,
         /// Property that holds the value.
-        field: String,
+        value: String,
     },
 }
 
@@ -178,11 +183,12 @@ impl Auth {
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, &str, bool)> {
         match self {
-            Auth::Bearer { token } => vec![("token", token, true)],
-            Auth::Basic { username, password } => {
+            Auth::Bearer { token, .. } => vec![("token", token, true)],
+            Auth::Basic { username, password: Some(password) } => {
                 vec![("username", username, false), ("password", password, true)]
             }
-            Auth::Header { field, .. } | Auth::Query { field, .. } => vec![("field", field, true)],
+            Auth::Basic { username, password: None } => vec![("username", username, true)],
+            Auth::Header { value, .. } | Auth::Query { value, .. } => vec![("value", value, true)],
         }
     }
 }

@@ -1,0 +1,33 @@
+//! C501: credentials in files. Every text file of the project is read, tests,
+//! cassettes and samples included.
+
+use std::fs;
+
+use super::literals::{Literal, find};
+use super::Findings;
+use crate::{LOCK_FILE, ProjectDir, ProjectError};
+
+/// Larger files are told, not read.
+const MAX_SCANNED: u64 = 32 << 20;
+
+pub(super) fn check(project: &ProjectDir, findings: &mut Findings) -> Result<(), ProjectError> {
+    for file in project.tree()? {
+        if file.path == LOCK_FILE || file.path.ends_with(".whl") {
+            continue;
+        }
+        if file.size > MAX_SCANNED {
+            findings.add("C501", &file.path, 0, "too large to be searched for credentials", "make it smaller than 32 MiB");
+            continue;
+        }
+        let bytes = fs::read(&file.source).map_err(ProjectError::io(&file.source))?;
+        if bytes.iter().take(8 << 10).any(|byte| *byte == 0) {
+            continue;
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        for Literal { line, what, length } in find(&file.path, &text) {
+            let found = format!("something like {what} ({length} characters)");
+            findings.add("C501", &file.path, line, found, "take it out, revoke it, and write REDACTED or a secret reference");
+        }
+    }
+    Ok(())
+}
