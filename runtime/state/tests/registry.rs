@@ -82,7 +82,10 @@ async fn a_published_version_is_resolved_by_version_and_by_digest_also_after_a_r
             .unwrap(),
         entry
     );
-    assert_eq!(registry.list("default", None).unwrap(), [entry.clone()]);
+    assert_eq!(
+        registry.list("default", None).unwrap(),
+        std::slice::from_ref(&entry)
+    );
     assert!(
         registry.list("staging", None).unwrap().is_empty(),
         "a workspace has its own connectors"

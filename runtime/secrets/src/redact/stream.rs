@@ -130,6 +130,17 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_for_one_secret_does_not_misread_the_escapes_of_another() {
+        // The first secret may begin at the second backslash; a cut there would pair the backslashes differently.
+        let redactor = redactor(&[r"\\\\bzzzz", "\u{8}secret7"]);
+        let mut stream = redactor.stream();
+        let mut out = stream.push(br"\\\\\b");
+        out.extend(stream.push(b"secret7 end"));
+        out.extend(stream.finish());
+        assert_eq!(String::from_utf8(out).unwrap(), r"\\\\[redacted] end");
+    }
+
+    #[test]
     fn a_stream_without_secrets_holds_nothing() {
         let mut stream = redactor(&[]).stream();
         assert_eq!(stream.push(b"50%"), b"50%");
