@@ -1,0 +1,124 @@
+"""Attempts as records: what was tried, and how it ended."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from caisson import Connector, Idle, stream
+
+
+@dataclass
+class Config:
+    """What to try beside the fixed list."""
+
+    paths: str = ""
+    targets: str = ""
+    linger: bool = False
+
+
+Record = dict[str, Any]
+
+
+def outcome(attempt: Callable[[], object]) -> str:
+    """`allowed: …`, or the name of the error."""
+    try:
+        return f"allowed: {attempt()!r}"
+    except OSError as refused:
+        return errno.errorcode.get(refused.errno or 0, type(refused).__name__)
+    except Exception as refused:
+        return type(refused).__name__
+
+
+def connect(host: str, port: int) -> str:
+    """A TCP connection, and the first bytes that come."""
+    with socket.create_connection((host, port), 5) as way:
+        way.settimeout(5)
+        way.sendall(b"hello\n")
+        answer = way.recv(100)
+    if not answer:
+        raise ConnectionResetError(errno.ECONNRESET, "closed")
+    return answer.decode("latin-1")
+
+
+def spawn(*command: str) -> int:
+    """Runs a program."""
+    return subprocess.run(command, capture_output=True, check=False).returncode
+
+
+def descriptors() -> list[int]:
+    """Open descriptors, found by asking each."""
+    found = []
+    for number in range(1024):
+        try:
+            os.fstat(number)
+        except OSError:
+            continue
+        found.append(number)
+    return found
+
+
+class Probe(Connector[Config]):
+    """Tries a fixed list of attempts, and those of its config."""
+
+    def test(self) -> None:
+        """Nothing to try."""
+
+    @stream(primary_key="attempt", modes=("full", "streaming"))
+    def attempts(self) -> Iterator[Record | Idle]:
+        """One record an attempt."""
+        for name, attempt in self.fixed():
+            yield {"attempt": name, "outcome": outcome(attempt)}
+        for path in filter(None, self.config.paths.split(":")):
+            yield {"attempt": f"read {path}", "outcome": outcome(lambda p=path: Path(p).read_bytes()[:40])}
+            yield {"attempt": f"write {path}", "outcome": outcome(lambda p=path: Path(p).write_text("x"))}
+        for target in self.config.targets.split():
+            host, port = target.rsplit(":", 1)
+            yield {
+                "attempt": f"connect {target}",
+                "outcome": outcome(lambda h=host, p=port: connect(h, int(p))),
+            }
+        while self.config.linger:
+            yield Idle(0.2)
+
+    def fixed(self) -> list[tuple[str, Callable[[], object]]]:
+        """What every worker must refuse, or answer in one way only."""
+        return [
+            ("exec python", lambda: spawn(sys.executable, "-c", "pass")),
+            ("exec sh", lambda: spawn("/bin/sh", "-c", "true")),
+            ("setuid 0", partial(os.setuid, 0)),
+            ("setgid 0", partial(os.setgid, 0)),
+            ("chroot", partial(os.chroot, "/tmp")),
+            ("mknod", partial(os.mknod, "/tmp/node", 0o020600, os.makedev(1, 3))),
+            ("netlink socket", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)),
+            ("packet socket", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW)),
+            ("raw socket", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)),
+            ("vsock socket", lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)),
+            ("write bundle", lambda: Path("/caisson/bundle/src/x.py").write_text("x")),
+            ("write shim", lambda: Path("/caisson/shim/caisson/x.py").write_text("x")),
+            ("write root", lambda: Path("/x").write_text("x")),
+            ("write tmp", lambda: Path("/tmp/x").write_text("x")),
+            ("raise nofile", partial(resource.setrlimit, resource.RLIMIT_NOFILE, (1 << 20, 1 << 20))),
+            ("list root", lambda: sorted(os.listdir("/"))),
+            ("list home", lambda: os.listdir("/root") + os.listdir("/home")),
+            ("list dev", lambda: sorted(os.listdir("/dev"))),
+            ("list proc", lambda: sorted(name for name in os.listdir("/proc") if name.isdigit())),
+            ("environ", lambda: dict(os.environ)),
+            ("descriptors", descriptors),
+            ("interfaces", lambda: [name for _, name in socket.if_nameindex()]),
+            ("ids", lambda: (os.getuid(), os.geteuid(), os.getgid(), os.getgroups())),
+            ("hostname", socket.gethostname),
+            ("kill init", partial(os.kill, 1, 9)),
+            ("resolv.conf", lambda: Path("/etc/resolv.conf").read_text()),
+            ("sysctl", lambda: Path("/proc/sys/kernel/hostname").write_text("x")),
+            ("channel again", lambda: os.dup(3) and os.write(3, b"")),
+        ]

@@ -1,0 +1,56 @@
+"""The tests' HTTP server as streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from caisson import Checkpoint, Connector, Cursor, Idle, Secret, pages, stream
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Config:
+    """Where the server is."""
+
+    port: int
+    host: str = "localhost"
+    token: Secret | None = None
+
+
+class Web(Connector[Config]):
+    """Oldest first, newest first, for ever, and a server that repeats itself."""
+
+    def open(self) -> None:
+        self.http = self.client(f"http://{self.config.host}:{self.config.port}", auth="token", timeout=5)
+
+    def test(self) -> None:
+        self.http.get("/me")
+
+    @stream(primary_key="id", cursor="updated_at", order="asc")
+    def asc(self, since: Cursor) -> Iterator[Record]:
+        params = {"since": since.value} if since.value else {}
+        yield from self.http.records("/asc", params=params, at="items", page=pages.cursor("page", "next"))
+
+    @stream(primary_key="id", cursor="updated_at", order="desc")
+    def desc(self, since: Cursor) -> Iterator[Record]:
+        params = {"since": since.value} if since.value else {}
+        yield from self.http.records("/desc", params=params, at="items", page=pages.cursor("page", "next"))
+
+    @stream(primary_key="id")
+    def repeating(self) -> Iterator[Record]:
+        yield from self.http.records("/repeating", at="items", page=pages.cursor("page", "next"))
+
+    @stream(primary_key="id", modes=("streaming",))
+    def events(self, state: Any) -> Iterator[Record | Checkpoint | Idle]:
+        after = state or 0
+        while True:
+            items = self.http.get("/events", params={"after": str(after)}).json()["items"]
+            for item in items:
+                yield item
+                after = item["id"]
+            yield Checkpoint(after)
+            if not items:
+                yield Idle(0.1)
