@@ -256,3 +256,19 @@ async fn history_keeps_the_last_hundred_and_seven_days() {
     let kept = checkpoints.history(&key("orders"), 1000).await.unwrap();
     assert_eq!((kept.len() as u64, kept[0].revision), (KEEP_ALWAYS, 550));
 }
+
+#[tokio::test]
+async fn history_is_bounded_however_fast_it_grows() {
+    let (_dir, checkpoints) = checkpoints().await;
+    for _ in 0..KEEP_AT_MOST + 5 {
+        checkpoints
+            .commit(&key("orders"), &checkpoint("x"), Expected::Any, now())
+            .await
+            .unwrap();
+    }
+    let kept = checkpoints.history(&key("orders"), 2000).await.unwrap();
+    assert_eq!(
+        (kept.len() as u64, kept[0].revision),
+        (KEEP_AT_MOST, KEEP_AT_MOST + 5)
+    );
+}
