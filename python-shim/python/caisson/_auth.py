@@ -1,0 +1,79 @@
+"""Authentication as connector.yaml declares it, put on requests of its own origin only.
+
+    auth:
+      key:   { type: bearer, token: api_key }                    # prefix: Bearer
+      login: { type: basic, username: user, password: password }
+      head:  { type: header, name: X-Api-Key, value: api_key }   # prefix: ""
+      query: { type: query, name: api_key, value: api_key }
+
+Each value is the name of a configuration property. One that is absent or
+null puts nothing on: an upstream without authentication is reached as it is.
+"""
+
+from __future__ import annotations
+
+from ._secret import Secret
+from .errors import ConnectorFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._call import Call
+
+KINDS = ("bearer", "basic", "header", "query")
+
+
+class Auth:
+    """What one declaration puts on a request.
+
+    Attributes:
+        query: The name of the query parameter that holds the credential; "" if none does.
+    """
+
+    def __init__(self, call: Call, name: str) -> None:
+        declared = call.manifest.get("auth") or {}
+        if name not in declared:
+            known = ", ".join(declared) or "none"
+            raise ConnectorFailed(f"auth {name!r} is not declared in connector.yaml; there is: {known}")
+        self._call = call
+        self._name = name
+        self._spec: dict[str, Any] = declared[name]
+        self._kind = self._spec.get("type")
+        if self._kind not in KINDS:
+            raise ConnectorFailed(f"auth {name!r}: type {self._kind!r} is not one of {', '.join(KINDS)}")
+        self.query = str(self._spec.get("name", "")) if self._kind == "query" else ""
+
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers that authenticate a request."""
+        if self._kind == "bearer":
+            token = self._value("token", "value")
+            return [("Authorization", f"{self._spec.get('prefix', 'Bearer')} {token}")] if token else []
+        if self._kind == "basic":
+            username, password = self._value("username") or "", self._value("password") or ""
+            if not username and not password:
+                return []
+            import binascii
+
+            pair = f"{username}:{password}".encode()
+            return [("Authorization", "Basic " + binascii.b2a_base64(pair, newline=False).decode())]
+        if self._kind == "header":
+            value = self._value("value", "token")
+            return [(str(self._spec["name"]), f"{self._spec.get('prefix', '')}{value}")] if value else []
+        return []
+
+    def parameters(self) -> list[tuple[str, str]]:
+        """The query parameters that authenticate a request."""
+        if self._kind != "query":
+            return []
+        value = self._value("value", "token")
+        return [(self.query, value)] if value else []
+
+    def _value(self, *keys: str) -> str | None:
+        for key in keys:
+            if key in self._spec:
+                found = self._call.option(str(self._spec[key]))
+                if isinstance(found, Secret):
+                    return found.reveal()
+                return None if found is None else str(found)
+        raise ConnectorFailed(f"auth {self._name!r}: `{keys[0]}` names the configuration property to use")

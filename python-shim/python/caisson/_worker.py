@@ -1,0 +1,219 @@
+"""The worker: locks itself, greets, serves one call, and ends.
+
+The order is the isolation: the final seccomp filter is on before the bundle
+can be imported, and before a secret arrives.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import _native
+from ._call import Call
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from ._call import ChannelLike, Clock, Transport
+    from ._run import Pace
+
+BUNDLE = "/caisson/bundle"
+
+
+def main(fd: int = 3, profile: str = "", *, bundle: str = BUNDLE) -> NoReturn:
+    """Serves one call on the socket `fd` and ends the process.
+
+    Args:
+        fd: The channel.
+        profile: The seccomp profile to put on.
+        bundle: The folder with src/ and deps/.
+    """
+    channel = _native.Channel(fd)
+    _native.lock(profile)
+    code = 0
+    try:
+        hello(channel, profile)
+        message = channel.receive()
+        if message is None or message[0] != "start":
+            raise EOFError("the daemon sent no start")
+        _standard_streams()
+        serve(channel, message[1], bundle=bundle)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        code = 3  # the daemon is gone: nobody is left to tell
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            code = code or 0
+    # Threads that the connector left behind must not keep the worker alive.
+    os._exit(code)
+
+
+def hello(channel: ChannelLike, profile: str) -> None:
+    """Greets the daemon."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    channel.send(
+        "hello",
+        {
+            "protocol_version": _native.PROTOCOL_VERSION,
+            "cdk_version": _native.VERSION,
+            "python_version": version,
+            "profile": profile,
+        },
+    )
+
+
+def serve(
+    channel: ChannelLike,
+    start: dict[str, Any],
+    *,
+    bundle: str = BUNDLE,
+    connector: type | None = None,
+    clock: Clock | None = None,
+    transport: Callable[..., Transport] | None = None,
+    pace: Pace | None = None,
+) -> None:
+    """Serves the call of a Start message and ends it with Done or Failed.
+
+    Args:
+        channel: The daemon, or a test in its place.
+        start: The fields of Start.
+        bundle: The folder with src/ and deps/.
+        connector: The class, where a test has it at hand; else the manifest's entrypoint.
+        clock: The time; tests have their own.
+        transport: Makes HTTP transports; tests have their own.
+        pace: How often to make checkpoints.
+
+    Raises:
+        EOFError: The daemon is gone.
+    """
+    call = Call(
+        channel,
+        deadline=(start.get("deadline_unix_ms") or 0) / 1000 or None,
+        clock=clock,
+        transport=transport,
+    )
+    fields: dict[str, Any] | None = None
+    try:
+        if start.get("protocol_version", _native.PROTOCOL_VERSION) != _native.PROTOCOL_VERSION:
+            raise RuntimeError(f"the daemon speaks protocol {start['protocol_version']}, not {_native.PROTOCOL_VERSION}")
+        if start.get("operation") == "inspect":
+            _inspect(channel, bundle)
+        else:
+            _operate(call, start, bundle, connector, pace)
+    except (EOFError, BrokenPipeError):
+        raise
+    except BaseException as error:
+        from ._failure import failure
+
+        fields = failure(error)
+    totals = {"requests": call.requests, "throttled_seconds": call.throttled_seconds}
+    if fields is None:
+        channel.send("done", totals)
+    else:
+        channel.send("failed", {**fields, **totals})
+
+
+def _operate(call: Call, start: dict[str, Any], bundle: str, connector: type | None, pace: Pace | None) -> None:
+    import json
+
+    from ._secret import Secret
+    from ._settings import build, resolve
+
+    call.manifest = json.loads(start.get("manifest_json") or "{}")
+    secrets = [Secret(each["value"], each.get("reference", "")) for each in start.get("secrets") or []]
+    call.values = resolve(json.loads(start.get("config_json") or "{}"), secrets)
+    if connector is None:
+        sys.path += [os.path.join(bundle, "src"), os.path.join(bundle, "deps")]
+        connector = entrypoint(call.manifest.get("entrypoint") or "")
+    _capture_logs(call)
+    made = connector(build(getattr(connector, "config_type", None), call.values), call)
+    operation = start.get("operation") or ""
+    if operation == "test":
+        from ._probe import probe
+
+        probe(call, made)
+        return
+    try:
+        call.finish(made.open())
+        _capture_logs(call)
+        call.send("started", {})
+        if operation == "list":
+            from ._list import list_streams
+
+            list_streams(call, made)
+        elif operation == "read":
+            from ._read import read
+
+            read(call, made, start, pace)
+        elif operation == "write":
+            from ._write import write
+
+            write(call, made, start)
+        else:
+            raise RuntimeError(f"no such operation: {operation!r}")
+    finally:
+        shut(call, made)
+
+
+def entrypoint(name: str) -> type:
+    """Imports `module:Class`.
+
+    Raises:
+        ConnectorFailed: There is no such class, or it is no Connector.
+    """
+    import importlib
+
+    from ._connector import Connector
+    from .errors import ConnectorFailed
+
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise ConnectorFailed(f"entrypoint {name!r} in connector.yaml: write `module:Class`")
+    found = getattr(importlib.import_module(module), attribute, None)
+    if not isinstance(found, type) or not issubclass(found, Connector):
+        raise ConnectorFailed(f"entrypoint {name!r} in connector.yaml is no class derived from caisson.Connector")
+    return found
+
+
+def shut(call: Call, connector: Any) -> None:
+    """Closes the connector and the event loop; a failure here does not hide an earlier one."""
+    pending = sys.exc_info()[1]
+    try:
+        call.finish(connector.close())
+        call.close()
+    except Exception as error:
+        if pending is None:
+            raise
+        pending.add_note(f"and close() failed: {error}")
+
+
+def _capture_logs(call: Call) -> None:
+    # Importing logging costs a start; a connector that does not log does not pay.
+    if "logging" in sys.modules:
+        from ._logs import install
+
+        install(call)
+
+
+def _inspect(channel: ChannelLike, bundle: str) -> None:
+    import json
+
+    from ._inspect import inspect
+
+    facts = inspect(bundle)
+    channel.send("started", {})
+    channel.send("facts", {}, json.dumps(facts, separators=(",", ":")).encode())
+
+
+def _standard_streams() -> None:
+    import faulthandler
+
+    faulthandler.enable()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
