@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_client(grpc)
         .build_server(grpc)
         .bytes(".caisson.v1.Batch")
+        .bytes(".caisson.v1.Schema.ipc")
         .bytes(".caisson.v1.WriteBatch")
         .compile_fds(descriptors)?;
     Ok(())

@@ -1,0 +1,277 @@
+//! The calls that run, and the record of those that ran.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use caisson_proto::v1::{self, ErrorCode};
+use caisson_state::{Begun as Recorded, CallState, Ending, NewCall};
+use chrono::Utc;
+use prost::Message;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Slots;
+use crate::error::CallError;
+use crate::identity::Caller;
+
+/// How a call ended.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    Summary(v1::Summary),
+    Sync(v1::SyncSummary),
+    Failure(v1::Failure),
+}
+
+/// A running call.
+pub(crate) struct Live {
+    pub(crate) call_id: String,
+    pub(crate) cancel: CancellationToken,
+    connector: Mutex<String>,
+    pids: Mutex<Vec<i32>>,
+    end: watch::Sender<Option<End>>,
+}
+
+impl Live {
+    /// Remembers the process id of one of the call's workers.
+    pub(crate) fn add_pid(&self, pid: i32) {
+        self.pids.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&self) -> Option<End> {
+        let mut end = self.end.subscribe();
+        let ended = end.wait_for(Option::is_some).await;
+        ended.ok().and_then(|end| end.clone())
+    }
+}
+
+/// What is being called, for the record.
+pub(crate) struct What<'a> {
+    pub(crate) kind: &'static str,
+    pub(crate) workspace: &'a str,
+    pub(crate) request_id: &'a str,
+    pub(crate) connection: String,
+    /// The request's bytes: a request_id may not come back with others.
+    pub(crate) request: Vec<u8>,
+}
+
+/// A new call, or the one that request_id named before.
+pub(crate) enum Begun {
+    New(Ticket),
+    Running(Arc<Live>),
+    Ended(String, End),
+}
+
+/// The right to run a call, and the duty to say how it ended. Dropped without
+/// that, the call is recorded as INTERNAL.
+pub(crate) struct Ticket {
+    pub(crate) live: Arc<Live>,
+    calls: Arc<Calls>,
+    ended: bool,
+    _slot: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+}
+
+impl Ticket {
+    /// Records the end and tells whoever waits for it.
+    pub(crate) fn end(mut self, end: End) {
+        self.ended = true;
+        self.calls.clone().finish(&self.live, end);
+    }
+
+    /// Waits for a free slot; a stopped call waits no longer.
+    pub(crate) async fn admit(&mut self, caller: &Caller, workers: u32) -> Result<(), CallError> {
+        let (total, tenant) = self.calls.semaphores(caller);
+        let internal = |error| CallError::internal("slots", error);
+        let cancelled = || CallError::new(ErrorCode::Cancelled, "the call was cancelled while it waited for a slot");
+        let slots = async {
+            // The tenant's own first: waiting for it must not hold others up.
+            let tenant = tenant.acquire_many_owned(workers).await.map_err(internal)?;
+            Ok((tenant, total.acquire_many_owned(workers).await.map_err(internal)?))
+        };
+        self._slot = Some(tokio::select! {
+            slots = slots => slots?,
+            () = self.live.cancel.cancelled() => return Err(cancelled()),
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.ended {
+            let error = CallError::new(ErrorCode::Internal, "the call was dropped without an end");
+            self.calls.clone().finish(&self.live, End::Failure(error.to_failure()));
+        }
+    }
+}
+
+/// All calls of this daemon.
+pub(crate) struct Calls {
+    live: Mutex<HashMap<String, Arc<Live>>>,
+    store: caisson_state::Calls,
+    slots: Slots,
+    total: Arc<Semaphore>,
+    tenants: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
+}
+
+impl Calls {
+    pub(crate) fn new(store: caisson_state::Calls, slots: Slots) -> Arc<Self> {
+        let total = Arc::new(Semaphore::new(slots.total));
+        Arc::new(Self { live: Mutex::default(), store, slots, total, tenants: Mutex::default() })
+    }
+
+    /// Begins a call, or finds the one that the same request_id began.
+    pub(crate) async fn begin(self: &Arc<Self>, caller: &Caller, what: What<'_>) -> Result<Begun, CallError> {
+        let call_id = uuid::Uuid::now_v7().to_string();
+        let new = NewCall {
+            call_id: call_id.clone(),
+            request_id: (!what.request_id.is_empty()).then(|| what.request_id.to_owned()),
+            fingerprint: Sha256::digest(&what.request).iter().map(|byte| format!("{byte:02x}")).collect(),
+            tenant: caller.tenant.to_string(),
+            workspace: what.workspace.to_owned(),
+            kind: what.kind.to_owned(),
+            connection: what.connection,
+            connector: String::new(),
+            started: Utc::now(),
+        };
+        let live = Arc::new(Live {
+            call_id: call_id.clone(),
+            cancel: CancellationToken::new(),
+            connector: Mutex::default(),
+            pids: Mutex::default(),
+            end: watch::channel(None).0,
+        });
+        // In the table before in the store: who finds the record finds the call.
+        self.lock().insert(call_id.clone(), live.clone());
+        let begun = self.store.begin(&new).await;
+        match begun {
+            Ok(Recorded::New) => {
+                Ok(Begun::New(Ticket { live, calls: self.clone(), ended: false, _slot: None }))
+            }
+            Ok(Recorded::Existing(record)) => {
+                self.lock().remove(&call_id);
+                if let Some(live) = self.lock().get(&record.call.call_id).cloned() {
+                    return Ok(Begun::Running(live));
+                }
+                Ok(Begun::Ended(record.call.call_id.clone(), ended(&record)))
+            }
+            Ok(Recorded::Reused(record)) => {
+                self.lock().remove(&call_id);
+                let message = format!("request_id `{}` was used for another request, call {}", what.request_id, record.call.call_id);
+                Err(CallError::new(ErrorCode::StateConflict, message).with_action("make a new request_id for a new request"))
+            }
+            Err(error) => {
+                self.lock().remove(&call_id);
+                Err(state_error(error))
+            }
+        }
+    }
+
+    /// Records which connector a call runs, once that is known.
+    pub(crate) fn named(&self, call_id: &str, connector: &str) {
+        if let Some(live) = self.lock().get(call_id) {
+            *live.connector.lock().unwrap_or_else(PoisonError::into_inner) = connector.to_owned();
+        }
+    }
+
+    /// Cancels a running call; false if it is not running.
+    pub(crate) fn cancel(&self, call_id: &str) -> bool {
+        match self.lock().get(call_id) {
+            Some(live) => {
+                live.cancel.cancel();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Cancels everything and waits until all has ended.
+    pub(crate) async fn drain(&self) {
+        let live: Vec<_> = self.lock().values().cloned().collect();
+        for call in &live {
+            call.cancel.cancel();
+        }
+        for call in live {
+            call.ended().await;
+        }
+    }
+
+    /// A running call's connector and the process ids of its workers.
+    pub(crate) fn running(&self, call_id: &str) -> (String, Vec<i32>) {
+        let Some(live) = self.lock().get(call_id).cloned() else { return Default::default() };
+        let connector = live.connector.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let pids = live.pids.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (connector, pids)
+    }
+
+    pub(crate) fn store(&self) -> &caisson_state::Calls {
+        &self.store
+    }
+
+    fn finish(self: Arc<Self>, live: &Arc<Live>, end: End) {
+        let live = live.clone();
+        live.end.send_replace(Some(end.clone()));
+        tokio::spawn(async move {
+            let (state, summary, failure) = match &end {
+                End::Summary(summary) => (CallState::Succeeded, Some(kept("summary", summary)), None),
+                End::Sync(summary) => (CallState::Succeeded, Some(kept("sync", summary)), None),
+                End::Failure(failure) if failure.code() == ErrorCode::Cancelled => (CallState::Cancelled, None, Some(kept("failure", failure))),
+                End::Failure(failure) => (CallState::Failed, None, Some(kept("failure", failure))),
+            };
+            let ending = Ending { state, ended: Utc::now(), summary, failure };
+            let stored = self.store.finish(&live.call_id, &ending).await;
+            if let Err(error) = stored {
+                tracing::error!(call = live.call_id, %error, "the end of a call could not be recorded");
+            }
+            self.lock().remove(&live.call_id);
+        });
+    }
+
+    fn semaphores(&self, caller: &Caller) -> (Arc<Semaphore>, Arc<Semaphore>) {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let tenant = tenants.entry(caller.tenant.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.slots.tenant)));
+        (self.total.clone(), tenant.clone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Live>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A message as the store keeps it: it holds bytes and times that JSON has no
+/// words for.
+fn kept(kind: &str, message: &impl Message) -> Value {
+    json!({ kind: STANDARD.encode(message.encode_to_vec()) })
+}
+
+fn read_kept<M: Message + Default>(kind: &str, value: Option<&Value>) -> Option<M> {
+    let bytes = STANDARD.decode(value?.get(kind)?.as_str()?).ok()?;
+    M::decode(bytes.as_slice()).ok()
+}
+
+/// The end of a recorded call.
+pub(crate) fn ended(record: &caisson_state::CallRecord) -> End {
+    let summary = record.summary.as_ref();
+    if let Some(summary) = read_kept("summary", summary) {
+        return End::Summary(summary);
+    }
+    if let Some(summary) = read_kept("sync", summary) {
+        return End::Sync(summary);
+    }
+    match read_kept::<v1::Failure>("failure", record.failure.as_ref()) {
+        Some(failure) => End::Failure(failure),
+        None => {
+            let error = CallError::new(ErrorCode::WorkerLost, "the daemon ended while this call ran");
+            End::Failure(error.to_failure())
+        }
+    }
+}
+
+/// What the store could not do.
+pub(crate) fn state_error(error: impl std::fmt::Display) -> CallError {
+    CallError::internal("the state store", error)
+}

@@ -1,0 +1,271 @@
+//! Everything about a call that is decided before a worker exists: connector,
+//! config, policy, secrets, limits. Whatever is wrong here is refused with a
+//! gRPC error, and nothing has run.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use caisson_bundle::{Manifest, SECRET_KEY};
+use caisson_document::Document;
+use caisson_egress::{ConnectorId, Policy};
+use caisson_proto::v1::{self, ErrorCode, connection_ref};
+use caisson_sandbox::{HostDir, Limits, WorkerSpec};
+use caisson_secrets::{Redactor, Resolved, SecretError, SecretFaults, references, replace};
+use caisson_wire::message::{self, Operation};
+use serde_json::{Value, json};
+
+use crate::core::Core;
+use crate::error::CallError;
+use crate::serve::{connection_error, connection_of};
+use crate::worker::Job;
+
+/// Which connection a call uses, found but not yet checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) connection: v1::Connection,
+    /// Names the stored checkpoints; empty where there can be none.
+    pub(crate) state_key: String,
+    /// A connector's folder, in place of a published version.
+    pub(crate) path: Option<PathBuf>,
+}
+
+impl Source {
+    /// A stored connection's own content.
+    pub(crate) fn stored(name: &str, connection: v1::Connection) -> Self {
+        Self { connection, state_key: name.to_owned(), path: None }
+    }
+
+    /// What a request refers to.
+    pub(crate) async fn of(core: &Core, workspace: &str, reference: Option<v1::ConnectionRef>) -> Result<Self, CallError> {
+        match reference.and_then(|reference| reference.source) {
+            None => Err(CallError::new(ErrorCode::ConfigInvalid, "the request names no connection")
+                .with_action("give connection.name or connection.inline")),
+            Some(connection_ref::Source::Name(name)) => {
+                let stored = core.connections.get(workspace, &name).await.map_err(connection_error)?;
+                Ok(Self::stored(&name, connection_of(&stored.body)))
+            }
+            Some(connection_ref::Source::Inline(inline)) => Ok(Self {
+                connection: inline.connection.unwrap_or_default(),
+                state_key: inline.state_key,
+                path: (!inline.path.is_empty()).then(|| inline.path.into()),
+            }),
+        }
+    }
+
+    /// For the record of calls.
+    pub(crate) fn label(&self) -> String {
+        match (&self.state_key, &self.path) {
+            (key, _) if !key.is_empty() => key.clone(),
+            (_, Some(path)) => path.display().to_string(),
+            _ => "inline".to_owned(),
+        }
+    }
+}
+
+/// A connector that is ready to run.
+pub(crate) struct Connector {
+    pub(crate) manifest: Manifest,
+    pub(crate) digest: Option<String>,
+    /// Unpacked: connector.yaml, src, deps.
+    pub(crate) bundle: PathBuf,
+    /// Removed with this: the prepared form of a folder.
+    pub(crate) _prepared: Option<tempfile::TempDir>,
+}
+
+/// A call that may run.
+pub(crate) struct Prepared {
+    pub(crate) connector: Connector,
+    pub(crate) connection: v1::Connection,
+    pub(crate) state_key: String,
+    pub(crate) workspace: String,
+    /// Defaults filled in; holds references.
+    pub(crate) config: Value,
+    pub(crate) ports: Vec<u16>,
+    pub(crate) files: Vec<HostDir>,
+    pub(crate) secrets: Resolved,
+    pub(crate) redactor: Arc<Redactor>,
+    pub(crate) limits: Limits,
+    pub(crate) duration: Duration,
+}
+
+/// Checks and resolves everything that `source` needs.
+pub(crate) async fn prepare(core: &Core, workspace: &str, call_id: &str, source: Source) -> Result<Prepared, CallError> {
+    let connector = core.connector(workspace, &source.connection.connector, source.path.as_deref()).await?;
+    let config = check_config(&connector.manifest, &source.connection.config_json)?;
+    let policies = core.host.gateway.policies();
+    let policy = policies
+        .find(&connector_id(&connector, workspace))
+        .map_err(|error| CallError::new(ErrorCode::EgressDenied, error.to_string()).with_action("let only one policy file match the connector"))?;
+    let (ports, files) = match &policy {
+        None => (Vec::new(), Vec::new()),
+        Some(policy) => {
+            let ports = policy.ports(&config).map_err(|faults| CallError::invalid("the config against the policy", faults.0))?;
+            let files = policy.files(&config).map_err(|faults| CallError::invalid("the config against the policy", faults.0))?;
+            (ports, files.into_iter().map(|grant| HostDir { dir: grant.dir, within: grant.within, write: grant.write }).collect())
+        }
+    };
+    let rules = policy.as_ref().map_or(&[][..], |policy| &policy.secrets);
+    let secrets = core.resolver.resolve(call_id, &config, rules).await.map_err(secret_error)?;
+    let redactor = Arc::new(Redactor::new(secrets.values()));
+    let (limits, duration) = limits(core, &connector.manifest, policy.as_deref());
+    Ok(Prepared {
+        connector,
+        connection: source.connection,
+        state_key: source.state_key,
+        workspace: workspace.to_owned(),
+        config,
+        ports,
+        files,
+        secrets,
+        redactor,
+        limits,
+        duration,
+    })
+}
+
+impl Prepared {
+    /// `name@version`.
+    pub(crate) fn pin(&self) -> String {
+        self.connector.manifest.pin()
+    }
+
+    /// The part of Start that every operation has.
+    pub(crate) fn start(&self, call_id: &str, operation: Operation) -> message::Start {
+        let mut secrets: Vec<message::Secret> = Vec::new();
+        let values: HashMap<&str, &str> = self.secrets.values().map(|(reference, value)| (reference, value.expose())).collect();
+        let config = replace(&self.config, &mut |placed| {
+            let reference = placed.reference.to_string();
+            let value = values.get(reference.as_str()).copied().unwrap_or_default().as_bytes().to_vec();
+            secrets.push(message::Secret { reference, value });
+            json!({ SECRET_KEY: secrets.len() - 1 })
+        });
+        let write = &self.connector.manifest.write;
+        message::Start {
+            protocol_version: caisson_wire::PROTOCOL_VERSION,
+            operation: operation.into(),
+            call_id: call_id.to_owned(),
+            manifest_json: serde_json::to_string(&self.connector.manifest).unwrap_or_default(),
+            config_json: config.to_string(),
+            secrets,
+            write_max_records: write.max_records.unwrap_or(0),
+            write_max_bytes: write.max_bytes.map_or(0, |size| size.0),
+            ..Default::default()
+        }
+    }
+
+    /// The job of one worker.
+    pub(crate) fn job(&self, core: &Core, call_id: &str, start: message::Start, unbounded: bool) -> Job {
+        let worker = core.next_worker();
+        let mut spec = WorkerSpec::new(worker, self.connector.bundle.clone());
+        spec.files = self.files.clone();
+        spec.tcp_ports = self.ports.clone();
+        spec.limits = self.limits.clone();
+        Job {
+            operation: Operation::try_from(start.operation).unwrap_or_default(),
+            spec,
+            egress: caisson_egress::CallContext {
+                call_id: call_id.to_owned(),
+                worker,
+                connector: connector_id(&self.connector, &self.workspace),
+                config: self.config.clone(),
+            },
+            start,
+            redactor: self.redactor.clone(),
+            stall: Some(core.config.stall),
+            unbounded,
+            missing_layers: core.missing_layers(),
+        }
+    }
+}
+
+/// What must live as long as a call's worker: its prepared folder and the
+/// leases of its secrets.
+pub(crate) struct Keep {
+    _connector: Connector,
+    secrets: Resolved,
+}
+
+impl Keep {
+    /// The call is over.
+    pub(crate) async fn release(self) {
+        self.secrets.revoke().await;
+    }
+}
+
+impl Prepared {
+    /// What is left to hold once the worker's job is made.
+    pub(crate) fn into_keep(self) -> Keep {
+        Keep { _connector: self.connector, secrets: self.secrets }
+    }
+}
+
+fn connector_id(connector: &Connector, workspace: &str) -> ConnectorId {
+    ConnectorId {
+        name: connector.manifest.name.clone(),
+        version: connector.manifest.version.clone(),
+        digest: connector.digest.clone(),
+        workspace: workspace.to_owned(),
+    }
+}
+
+/// The config with defaults filled in, or every fault of it.
+pub(crate) fn check_config(manifest: &Manifest, config_json: &str) -> Result<Value, CallError> {
+    let text = if config_json.trim().is_empty() { "{}" } else { config_json };
+    let document = Document::parse("config.json", text).map_err(|faults| CallError::invalid("the config", faults.0))?;
+    let schema = manifest.config_schema().map_err(|error| CallError::internal("the connector's config schema", error))?;
+    let checked = schema.check(&document).map_err(|faults| CallError::invalid("the config", faults.0))?;
+    references(&checked.value).map_err(|faults| {
+        let faults = faults.into_iter().map(|fault| document.fault(&fault.pointer, fault.message, fault.help));
+        CallError::invalid("the config", faults)
+    })?;
+    Ok(checked.value)
+}
+
+fn secret_error(faults: SecretFaults) -> CallError {
+    let code = if faults.is_config_fault() { ErrorCode::ConfigInvalid } else { ErrorCode::SecretUnavailable };
+    let one = |error: &SecretError| v1::Fault { path: error.pointer().to_owned(), message: error.to_string(), ..Default::default() };
+    let messages: Vec<_> = faults.0.iter().map(ToString::to_string).collect();
+    CallError { faults: faults.0.iter().map(one).collect(), ..CallError::new(code, messages.join("; ")) }
+}
+
+/// What the connector asks for, at most what the operator allows.
+fn limits(core: &Core, manifest: &Manifest, policy: Option<&Policy>) -> (Limits, Duration) {
+    let own = &core.config.limits;
+    let asked = &manifest.limits;
+    let ceiling = policy.map(|policy| policy.limits).unwrap_or_default();
+    let limits = Limits {
+        memory_bytes: granted(asked.memory.map(|size| size.0), ceiling.memory_bytes, own.memory_bytes),
+        cpus: granted(asked.cpu, ceiling.cpus, own.cpus),
+        pids: granted(asked.pids.map(|pids| pids.min(u64::from(u32::MAX)) as u32), ceiling.pids, own.pids),
+        tmp_bytes: granted(asked.tmp.map(|size| size.0), ceiling.tmp_bytes, own.tmp_bytes),
+        open_files: granted(asked.open_files, ceiling.open_files, own.open_files),
+    };
+    let duration = granted(asked.duration.map(|span| span.0), ceiling.duration, core.config.duration);
+    (limits, duration)
+}
+
+fn granted<T: PartialOrd + Copy>(asked: Option<T>, ceiling: Option<T>, default: T) -> T {
+    let ceiling = ceiling.unwrap_or(default);
+    match asked {
+        Some(asked) if asked < ceiling => asked,
+        Some(_) => ceiling,
+        None if default < ceiling => default,
+        None => ceiling,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::granted;
+
+    #[test]
+    fn a_connector_gets_what_it_asks_for_up_to_what_the_operator_allows() {
+        assert_eq!(granted(Some(5), None, 10), 5);
+        assert_eq!(granted(Some(50), None, 10), 10);
+        assert_eq!(granted(Some(50), Some(40), 10), 40);
+        assert_eq!(granted(None, Some(40), 10), 10);
+        assert_eq!(granted(None, Some(4), 10), 4);
+    }
+}

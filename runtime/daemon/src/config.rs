@@ -1,0 +1,377 @@
+//! The daemon's configuration. Works without a file: everything has a default
+//! inside one data directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use caisson_bundle::{Size, Span};
+use caisson_document::{Document, Fault, Faults, ReadError, Schema};
+use caisson_sandbox::{Layer, Limits};
+use serde::Deserialize;
+
+use crate::identity::Key;
+
+/// Everything a daemon is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// State, registry, sockets: one instance owns it.
+    pub data_dir: PathBuf,
+    /// Where the API listens.
+    pub listen: Listen,
+    /// Directory of policy files. Without one nothing is reachable.
+    pub policies: Option<PathBuf>,
+    /// The only directory that `file:` references read.
+    pub secret_files: Option<PathBuf>,
+    /// Which packages connectors may carry.
+    pub dependencies: Option<PathBuf>,
+    /// The workers' interpreter; found on the usual paths if not named.
+    pub python: Option<PathBuf>,
+    /// The directory that holds the package `caisson`; found if not named.
+    pub shim: Option<PathBuf>,
+    /// The program that is run as `<program> launcher`; this one if not named.
+    pub launcher: Option<PathBuf>,
+    /// Isolation layers that may be missing.
+    pub allow_missing: BTreeSet<Layer>,
+    /// Workspaces that may run connectors from folders.
+    pub development: BTreeSet<String>,
+    /// First host id and number of ids for the workers of a root daemon.
+    pub worker_ids: Option<(u32, u32)>,
+    /// Workers at once, in all and per tenant.
+    pub slots: Slots,
+    /// What a worker gets where nothing else is said.
+    pub limits: Limits,
+    /// Longest call.
+    pub duration: Duration,
+    /// Longest silence.
+    pub stall: Duration,
+    /// The audit log; `audit.jsonl` in `data_dir` if not named.
+    pub audit: Option<PathBuf>,
+    /// Names that are resolved here and not by the system.
+    pub hosts: BTreeMap<String, Vec<IpAddr>>,
+}
+
+/// Workers at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Slots {
+    /// In all.
+    pub total: usize,
+    /// For one tenant.
+    pub tenant: usize,
+}
+
+/// Where the API listens.
+#[derive(Debug, Clone)]
+pub enum Listen {
+    /// A Unix socket; callers are known by their user id.
+    Unix {
+        /// Its path.
+        path: PathBuf,
+        /// Users besides root and the daemon's own.
+        users: BTreeSet<u32>,
+    },
+    /// TCP: with client certificates, keys, or both.
+    Tcp {
+        /// Where.
+        address: SocketAddr,
+        /// Required off loopback.
+        tls: Option<Tls>,
+        /// Who may call with a key.
+        keys: Vec<Key>,
+    },
+}
+
+/// TLS of the API.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// PEM, leaf first.
+    pub certificate: String,
+    /// PEM.
+    pub key: String,
+    /// PEM: what signs callers' certificates.
+    pub client_ca: Option<String>,
+}
+
+impl Config {
+    /// The defaults in one data directory.
+    pub fn embedded(data_dir: PathBuf) -> Self {
+        Self {
+            listen: Listen::Unix { path: data_dir.join("caisson.sock"), users: BTreeSet::new() },
+            data_dir,
+            policies: None,
+            secret_files: None,
+            dependencies: None,
+            python: None,
+            shim: None,
+            launcher: None,
+            allow_missing: BTreeSet::new(),
+            development: BTreeSet::new(),
+            worker_ids: None,
+            slots: Slots { total: 64, tenant: 64 },
+            limits: Limits::default(),
+            duration: Duration::from_secs(6 * 3600),
+            stall: Duration::from_secs(300),
+            audit: None,
+            hosts: BTreeMap::new(),
+        }
+    }
+
+    /// Reads a file; all faults at once. Paths in it are relative to it.
+    pub fn load(path: &Path, default_data_dir: PathBuf) -> Result<Self, Faults> {
+        let document = Document::read(path).map_err(|error| match error {
+            ReadError::Faults(faults) => faults,
+            error => Fault::of_file(&path.to_string_lossy(), None, error.to_string(), "name a readable file").into(),
+        })?;
+        Self::parse(&document, path.parent().unwrap_or(Path::new(".")), default_data_dir)
+    }
+
+    fn parse(document: &Document, base: &Path, default_data_dir: PathBuf) -> Result<Self, Faults> {
+        let schema = Schema::parse(include_str!("config.schema.json")).expect("the schema in this crate is valid");
+        let wire: Wire = document.checked(&schema)?;
+        let mut faults = Vec::new();
+        let at = |path: &String| base.join(path);
+        let mut config = Self::embedded(wire.data_dir.as_ref().map(at).unwrap_or(default_data_dir));
+        config.listen = listen(document, wire.listen, base, &config.data_dir, &mut faults);
+        config.policies = wire.policies.as_ref().map(at);
+        config.secret_files = wire.secrets.files.as_ref().map(at);
+        config.dependencies = wire.dependencies.as_ref().map(at);
+        config.python = wire.python.as_ref().map(at);
+        config.shim = wire.shim.as_ref().map(at);
+        config.audit = wire.egress.audit.as_ref().map(at);
+        config.allow_missing = wire.allow_missing.iter().filter_map(|layer| layer.parse().ok()).collect();
+        config.development = wire.development.into_iter().collect();
+        config.worker_ids = wire.worker_ids.map(|ids| (ids.first, ids.count));
+        config.slots.total = wire.slots.total.unwrap_or(config.slots.total);
+        config.slots.tenant = wire.slots.tenant.unwrap_or(config.slots.total);
+        let limits = wire.limits;
+        if let Some(cpu) = limits.cpu {
+            config.limits.cpus = cpu;
+        }
+        config.limits.pids = limits.pids.unwrap_or(config.limits.pids);
+        config.limits.open_files = limits.open_files.unwrap_or(config.limits.open_files);
+        let mut size = |key: &str, text: Option<String>, to: &mut u64| match text.map(|text| text.parse::<Size>()) {
+            Some(Ok(Size(bytes))) => *to = bytes,
+            Some(Err(error)) => faults.push(document.fault(&format!("/limits/{key}"), error.to_string(), "write a size such as 512MiB")),
+            None => {}
+        };
+        size("memory", limits.memory, &mut config.limits.memory_bytes);
+        size("tmp", limits.tmp, &mut config.limits.tmp_bytes);
+        let mut duration = |key: &str, text: Option<String>, to: &mut Duration| match text.map(|text| text.parse::<Span>()) {
+            Some(Ok(Span(duration))) => *to = duration,
+            Some(Err(error)) => faults.push(document.fault(&format!("/limits/{key}"), error.to_string(), "write a duration such as 5m")),
+            None => {}
+        };
+        duration("duration", limits.duration, &mut config.duration);
+        duration("stall", limits.stall, &mut config.stall);
+        for (name, addresses) in wire.egress.hosts {
+            let pointer = caisson_document::join("/egress/hosts", &name);
+            let parsed: Result<Vec<IpAddr>, _> = addresses.iter().map(|text| text.parse()).collect();
+            match parsed {
+                Ok(addresses) => drop(config.hosts.insert(name, addresses)),
+                Err(_) => faults.push(document.fault(&pointer, "not every entry is an IP address", "write addresses such as 10.0.0.7")),
+            }
+        }
+        Faults::or(faults, config)
+    }
+}
+
+fn listen(document: &Document, wire: WireListen, base: &Path, data_dir: &Path, faults: &mut Vec<Fault>) -> Listen {
+    let users = wire.users.into_iter().collect();
+    let Some(tcp) = wire.tcp else {
+        for (key, given) in [("tls", wire.tls.is_some()), ("keys", wire.keys.is_some())] {
+            if given {
+                faults.push(document.fault(&format!("/listen/{key}"), "is only used with `tcp`", "add `tcp: ADDRESS:PORT` or remove it"));
+            }
+        }
+        let path = wire.unix.map_or_else(|| data_dir.join("caisson.sock"), |path| base.join(path));
+        return Listen::Unix { path, users };
+    };
+    if wire.unix.is_some() {
+        faults.push(document.fault("/listen/unix", "stands beside `tcp`", "listen on one of the two"));
+    }
+    let address = tcp.parse().unwrap_or_else(|_| {
+        faults.push(document.fault("/listen/tcp", "is no address with a port", "write for example 127.0.0.1:7443"));
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    });
+    let mut read = |pointer: &str, path: &String| {
+        std::fs::read_to_string(base.join(path)).unwrap_or_else(|error| {
+            faults.push(document.fault(pointer, format!("cannot be read: {error}"), "name a readable file"));
+            String::new()
+        })
+    };
+    let keys_text = wire.keys.as_ref().map(|path| read("/listen/keys", path));
+    let tls = wire.tls.map(|tls| Tls {
+        certificate: read("/listen/tls/certificate", &tls.certificate),
+        key: read("/listen/tls/key", &tls.key),
+        client_ca: tls.client_ca.as_ref().map(|path| read("/listen/tls/client_ca", path)),
+    });
+    let keys = keys_text.map_or_else(Vec::new, |text| keys(document, &text, faults));
+    let listen = Listen::Tcp { address, tls, keys };
+    if let Err((message, help)) = listen.check() {
+        faults.push(document.fault("/listen/tcp", message, help));
+    }
+    listen
+}
+
+impl Listen {
+    /// TCP does not start without mutual TLS or keys, and off loopback not
+    /// without TLS: what is wrong and what to write instead.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        let Self::Tcp { address, tls, keys } = self else { return Ok(()) };
+        let mutual = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if !mutual && keys.is_empty() {
+            return Err(("nobody would be asked who they are", "add `keys: FILE` or `tls.client_ca: FILE`, or listen on a Unix socket"));
+        }
+        if tls.is_none() && !address.ip().is_loopback() {
+            return Err(("keys would cross the network in the clear", "add `tls`, or listen on loopback"));
+        }
+        Ok(())
+    }
+}
+
+fn keys(document: &Document, text: &str, faults: &mut Vec<Fault>) -> Vec<Key> {
+    let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let mut keys = Vec::new();
+    for (index, line) in lines {
+        match key(line) {
+            Some(key) => keys.push(key),
+            None => faults.push(document.fault(
+                "/listen/keys",
+                format!("line {} of the file is no key", index + 1),
+                "write `name` and the SHA-256 of the key in hex, for example from: printf %s \"$KEY\" | sha256sum",
+            )),
+        }
+    }
+    keys
+}
+
+fn key(line: &str) -> Option<Key> {
+    let (name, hex) = line.split_once(char::is_whitespace)?;
+    let hex = hex.trim();
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    let mut sha256 = [0; 32];
+    for (byte, pair) in sha256.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(Key { name: name.to_owned(), sha256 })
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Wire {
+    data_dir: Option<String>,
+    listen: WireListen,
+    policies: Option<String>,
+    secrets: WireSecrets,
+    dependencies: Option<String>,
+    python: Option<String>,
+    shim: Option<String>,
+    allow_missing: Vec<String>,
+    development: Vec<String>,
+    worker_ids: Option<WireIds>,
+    slots: WireSlots,
+    limits: WireLimits,
+    egress: WireEgress,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireListen {
+    unix: Option<String>,
+    users: Vec<u32>,
+    tcp: Option<String>,
+    tls: Option<WireTls>,
+    keys: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireTls {
+    certificate: String,
+    key: String,
+    client_ca: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct WireSecrets {
+    files: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireIds {
+    first: u32,
+    count: u32,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireSlots {
+    total: Option<usize>,
+    tenant: Option<usize>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireLimits {
+    memory: Option<String>,
+    cpu: Option<f64>,
+    pids: Option<u32>,
+    tmp: Option<String>,
+    open_files: Option<u64>,
+    duration: Option<String>,
+    stall: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireEgress {
+    audit: Option<String>,
+    hosts: BTreeMap<String, Vec<String>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, Faults> {
+        let document = Document::parse("caisson.yaml", text)?;
+        Config::parse(&document, Path::new("/etc/caisson"), "/var/lib/caisson".into())
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        let config = parse("{}").unwrap();
+        assert!(matches!(config.listen, Listen::Unix { path, .. } if path == Path::new("/var/lib/caisson/caisson.sock")));
+    }
+
+    #[test]
+    fn tcp_without_keys_or_client_certificates_does_not_start() {
+        let faults = parse("listen: { tcp: 127.0.0.1:7443 }").unwrap_err();
+        assert!(faults.to_string().contains("nobody would be asked who they are"), "{faults}");
+    }
+
+    #[test]
+    fn tcp_off_loopback_does_not_start_without_tls() {
+        let listen = Listen::Tcp {
+            address: "192.0.2.1:7443".parse().unwrap(),
+            tls: None,
+            keys: vec![Key { name: "a".into(), sha256: [0; 32] }],
+        };
+        assert!(listen.check().is_err());
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once_with_its_line() {
+        let faults = parse("limits:\n  memory: lots\n  stall: soon\negress:\n  hosts:\n    a: [nowhere]\n").unwrap_err();
+        let lines: Vec<_> = faults.0.iter().map(|fault| fault.line).collect();
+        assert_eq!(lines, [2, 3, 6], "{faults}");
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_known_one() {
+        let faults = parse("polices: p").unwrap_err();
+        assert!(faults.to_string().contains("policies"), "{faults}");
+    }
+}

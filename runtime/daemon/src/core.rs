@@ -1,0 +1,259 @@
+//! What every service of one daemon shares.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use caisson_bundle::{AllowedDependencies, BundleError, Facts, Manifest, ProjectDir, ProjectError, Report};
+use caisson_document::Document;
+use caisson_egress::ConnectorId;
+use caisson_proto::v1::{self, ErrorCode};
+use caisson_sandbox::WorkerSpec;
+use caisson_secrets::{Redactor, Resolver};
+use caisson_state::{Checkpoints, Connections, Registry, RegistryError, Store, Writers};
+use caisson_wire::message::{self, Operation};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::{Calls, Connector, Event, Sequencer, Source, States, check_config, state_error};
+use crate::config::Config;
+use crate::error::CallError;
+use crate::worker::{Control, Host, Job, Outlet, run};
+
+/// How long the inspection of a bundle's source may take.
+const INSPECT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// The state of a running daemon.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) host: Host,
+    pub(crate) store: Store,
+    pub(crate) connections: Connections,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) registry: Registry,
+    pub(crate) calls: Arc<Calls>,
+    pub(crate) writers: Writers,
+    pub(crate) resolver: Resolver,
+    /// Where bundles are taken apart before they are judged.
+    pub(crate) scratch: PathBuf,
+    pub(crate) workers: AtomicU64,
+}
+
+/// The workspace of a request.
+pub(crate) fn workspace(named: &str) -> &str {
+    if named.is_empty() { "default" } else { named }
+}
+
+impl Core {
+    /// A number for a worker, unique in this daemon's life.
+    pub(crate) fn next_worker(&self) -> u64 {
+        self.workers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The layers that this daemon was told to go without, as words.
+    pub(crate) fn missing_layers(&self) -> Vec<String> {
+        self.host.launcher.missing().iter().map(|layer| layer.name().to_owned()).collect()
+    }
+
+    /// A published version, installed if it is not yet, or a folder.
+    pub(crate) async fn connector(&self, workspace: &str, pin: &str, path: Option<&Path>) -> Result<Connector, CallError> {
+        match path {
+            Some(path) => self.from_folder(workspace, path).await,
+            None => self.from_registry(workspace, pin).await,
+        }
+    }
+
+    async fn from_registry(&self, workspace: &str, pin: &str) -> Result<Connector, CallError> {
+        let entry = self.registry.resolve(workspace, pin).map_err(registry_error)?;
+        let unpack = |archive: &Path, into: &Path| caisson_bundle::unpack(archive, into, None).map(drop);
+        let bundle = self.registry.install(&entry, unpack).await.map_err(registry_error)?;
+        let manifest = Document::read(&bundle.join("connector.yaml"))
+            .map_err(|error| CallError::internal("an installed bundle", error))
+            .and_then(|document| Manifest::from_document(&document).map_err(|error| CallError::internal("an installed bundle", error)))?;
+        Ok(Connector { manifest, digest: Some(entry.digest.to_string()), bundle, _prepared: None })
+    }
+
+    async fn from_folder(&self, workspace: &str, path: &Path) -> Result<Connector, CallError> {
+        if !self.config.development.contains(workspace) {
+            let message = format!("workspace `{workspace}` runs published connectors only");
+            return Err(CallError::new(ErrorCode::PermissionMissing, message)
+                .with_action("publish the connector, or add the workspace to `development` in the daemon's configuration"));
+        }
+        let (path, scratch) = (path.to_owned(), self.scratch.clone());
+        blocking(move || {
+            let prepared = tempfile::tempdir_in(&scratch).map_err(|error| CallError::internal("a scratch directory", error))?;
+            crate::open_to_all(prepared.path()).map_err(|error| CallError::internal("a scratch directory", error))?;
+            let project = ProjectDir::open(&path).map_err(project_error)?;
+            let bundle = prepared.path().join("bundle");
+            let manifest = caisson_bundle::prepare(&project, &bundle).map_err(bundle_error)?;
+            Ok(Connector { manifest, digest: None, bundle, _prepared: Some(prepared) })
+        })
+        .await
+    }
+
+    /// The states that are stored under a key.
+    pub(crate) async fn stored_states(&self, workspace: &str, state_key: &str) -> Result<States, CallError> {
+        let stored = self.checkpoints.list(workspace, state_key).await.map_err(state_error)?;
+        Ok(stored.into_iter().map(|stored| ((stored.key.stream, stored.key.partition), stored.checkpoint.state)).collect())
+    }
+
+    /// Whether a connection could be used: its connector exists and its
+    /// config fits.
+    pub(crate) async fn check_connection(&self, workspace: &str, source: &Source) -> Result<(), CallError> {
+        let connector = self.connector(workspace, &source.connection.connector, source.path.as_deref()).await?;
+        check_config(&connector.manifest, &source.connection.config_json).map(drop)
+    }
+
+    /// Whether a connection may reach `host:port`, and why.
+    pub(crate) async fn explain(&self, workspace: &str, source: &Source, host: &str, port: u32) -> Result<v1::ExplainEgressResponse, CallError> {
+        let connector = self.connector(workspace, &source.connection.connector, source.path.as_deref()).await?;
+        let config: Value = check_config(&connector.manifest, &source.connection.config_json)?;
+        let id = ConnectorId {
+            name: connector.manifest.name.clone(),
+            version: connector.manifest.version.clone(),
+            digest: connector.digest.clone(),
+            workspace: workspace.to_owned(),
+        };
+        let ambiguous = |error: caisson_egress::Ambiguous| CallError::new(ErrorCode::EgressDenied, error.to_string());
+        let policies = self.host.gateway.policies();
+        let policy = policies.find(&id).map_err(ambiguous)?;
+        let guard = self.host.gateway.guard();
+        let explained = caisson_egress::explain(policy.as_ref(), &config, &guard, &format!("{host}:{port}"), None)
+            .map_err(|error| CallError::new(ErrorCode::ConfigInvalid, error.to_string()))?;
+        let refusal = explained.refusal;
+        Ok(v1::ExplainEgressResponse {
+            allowed: explained.allowed,
+            reason: refusal.as_ref().map(|refusal| refusal.reason.as_str().to_owned()).unwrap_or_default(),
+            rule_at: explained.rule.map(|at| at.to_string()).unwrap_or_default(),
+            rule: refusal.and_then(|refusal| refusal.rule_to_add).unwrap_or_default(),
+        })
+    }
+
+    /// What the Python source of an unpacked bundle says, read in a worker
+    /// that can reach nothing.
+    pub(crate) async fn inspect(&self, bundle: &Path) -> Result<Facts, CallError> {
+        let worker = self.next_worker();
+        let name = "inspect".to_owned();
+        let job = Job {
+            operation: Operation::Inspect,
+            spec: WorkerSpec::new(worker, bundle.to_owned()),
+            start: message::Start {
+                protocol_version: caisson_wire::PROTOCOL_VERSION,
+                operation: Operation::Inspect.into(),
+                ..Default::default()
+            },
+            egress: caisson_egress::CallContext {
+                call_id: name.clone(),
+                worker,
+                connector: ConnectorId { name, version: semver::Version::new(0, 0, 0), digest: None, workspace: String::new() },
+                config: Value::Null,
+            },
+            redactor: Arc::new(Redactor::new(std::iter::empty())),
+            stall: Some(INSPECT),
+            unbounded: false,
+            missing_layers: Vec::new(),
+        };
+        let control = Control { cancel: CancellationToken::new(), deadline: Some(tokio::time::Instant::now() + INSPECT) };
+        let (sender, mut events) = mpsc::channel(16);
+        let outlet = Outlet::new(sender, Sequencer::new("inspect", 0), true);
+        let collect = async {
+            let mut facts = None;
+            while let Some(emitted) = events.recv().await {
+                if let Event::Facts(json) = emitted.event {
+                    facts = Some(json);
+                }
+            }
+            facts
+        };
+        let (outcome, facts) = tokio::join!(run(&self.host, job, None, outlet, &control, |_| {}), collect);
+        outcome.result?;
+        let facts = facts.ok_or_else(|| CallError::internal("the inspection", "it reported nothing"))?;
+        serde_json::from_slice(&facts).map_err(|error| CallError::internal("the inspection's report", error))
+    }
+
+    /// Every finding of the validation suite about a project or an unpacked
+    /// bundle.
+    pub(crate) async fn validate(&self, dir: &Path, allowed: Option<AllowedDependencies>) -> Result<Report, CallError> {
+        let allowed = match allowed {
+            Some(allowed) => allowed,
+            None => self.allowed_dependencies()?,
+        };
+        let (source, scratch) = (dir.to_owned(), self.scratch.clone());
+        // The worker sees src/ alone, copied to where every user id can read it.
+        let prepared = blocking(move || {
+            let prepared = tempfile::tempdir_in(&scratch).map_err(|error| CallError::internal("a scratch directory", error))?;
+            crate::open_to_all(prepared.path()).map_err(|error| CallError::internal("a scratch directory", error))?;
+            let bundle = prepared.path().join("bundle");
+            let project = ProjectDir::open(&source).map_err(project_error)?;
+            lay_out_source(&project, &bundle)?;
+            Ok(prepared)
+        })
+        .await?;
+        let facts = self.inspect(&prepared.path().join("bundle")).await?;
+        let dir = dir.to_owned();
+        blocking(move || {
+            let project = ProjectDir::open(&dir).map_err(project_error)?;
+            caisson_bundle::validate(&project, &facts, &allowed).map_err(project_error)
+        })
+        .await
+    }
+
+    fn allowed_dependencies(&self) -> Result<AllowedDependencies, CallError> {
+        match &self.config.dependencies {
+            None => Ok(AllowedDependencies::default()),
+            Some(path) => AllowedDependencies::read(path).map_err(|faults| CallError::invalid("dependencies.toml", faults.0)),
+        }
+    }
+}
+
+/// Copies the Python under `src/`, and nothing else, to where a worker can
+/// read it.
+fn lay_out_source(project: &ProjectDir, bundle: &Path) -> Result<(), CallError> {
+    let io = |error: std::io::Error| CallError::internal("a scratch directory", error);
+    std::fs::create_dir_all(bundle.join("src")).map_err(io)?;
+    for file in project.tree().map_err(project_error)? {
+        if file.path.starts_with("src/") && file.path.ends_with(".py") {
+            let target = bundle.join(&file.path);
+            std::fs::create_dir_all(target.parent().unwrap_or(bundle)).map_err(io)?;
+            let text = std::fs::read(&file.source).map_err(io)?;
+            std::fs::write(&target, text).map_err(io)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs file work where it holds no task up.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, CallError> + Send + 'static) -> Result<T, CallError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(CallError::internal("a task", error)))
+}
+
+/// What the registry could not do.
+pub(crate) fn registry_error(error: RegistryError) -> CallError {
+    let code = match &error {
+        RegistryError::UnknownName { .. } | RegistryError::UnknownVersion { .. } | RegistryError::Range { .. } => {
+            ErrorCode::VersionUnknown
+        }
+        RegistryError::Pin(_) | RegistryError::Name { .. } | RegistryError::Version(_) | RegistryError::NotADigest(_) => ErrorCode::ConfigInvalid,
+        RegistryError::Published { .. } => ErrorCode::StateConflict,
+        _ => return CallError::internal("the registry", error),
+    };
+    CallError::new(code, error.to_string())
+}
+
+/// What is wrong with a project's folder.
+pub(crate) fn project_error(error: ProjectError) -> CallError {
+    match error {
+        ProjectError::Faults(faults) => CallError::invalid("the connector", faults.0),
+        error => CallError::new(ErrorCode::ConfigInvalid, error.to_string()),
+    }
+}
+
+/// What is wrong with a bundle.
+pub(crate) fn bundle_error(error: BundleError) -> CallError {
+    match error {
+        BundleError::Faults(faults) => CallError::invalid("the connector", faults.0),
+        error => CallError::new(ErrorCode::ConfigInvalid, error.to_string()),
+    }
+}
+

@@ -1,0 +1,248 @@
+//! Starting and stopping a daemon.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use caisson_egress::{AuditConfig, Gateway, GatewayConfig, GatewayError, Name, Policies};
+use caisson_sandbox::{HostConfig, InstanceError, Interpreter, InterpreterError, LaunchError, Launcher};
+use caisson_secrets::{EnvProvider, FileProvider, FileProviderError, Provider, Resolver};
+use caisson_state::{Checkpoints, Connections, OpenError, Registry, RegistryError, Store, Writers};
+use chrono::{TimeDelta, Utc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::Calls;
+use crate::config::Config;
+use crate::core::Core;
+use crate::worker::Host;
+use crate::{listen, open_to_all};
+
+/// How long running calls may take to end when the daemon stops.
+const DRAIN: Duration = Duration::from_secs(20);
+/// Ended calls that are remembered, and for how long: a request_id holds for
+/// a day at least.
+const CALLS: u32 = 100_000;
+const CALLS_FOR: TimeDelta = TimeDelta::days(30);
+
+/// Why a daemon does not start. Every message says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A directory or socket of its own.
+    #[error("{what} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// `listen` would let anybody in.
+    #[error("listen: {0}; {1}")]
+    Listen(&'static str, &'static str),
+    /// No interpreter was found.
+    #[error("no Python 3.11 or newer was found that every user can run; install python3.11, or name one with `python:`")]
+    NoPython,
+    /// The package `caisson` was not found.
+    #[error("the Python package `caisson` was not found beside this program; name its directory with `shim:` or CAISSON_SHIM")]
+    NoShim,
+    /// The interpreter is of no use.
+    #[error(transparent)]
+    Interpreter(#[from] InterpreterError),
+    /// Another daemon uses the data directory, or it cannot be used.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// The launcher did not start.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The state file.
+    #[error(transparent)]
+    State(#[from] OpenError),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Policies or the audit log.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// The directory of secret files.
+    #[error(transparent)]
+    SecretFiles(#[from] FileProviderError),
+    /// A name in `egress.hosts`.
+    #[error("egress.hosts: `{0}` is no host name: {1}")]
+    HostName(String, caisson_egress::NameError),
+    /// The record of calls.
+    #[error("the record of calls: {0}")]
+    Calls(caisson_state::CallError),
+}
+
+/// A running daemon.
+pub struct Daemon {
+    core: Arc<Core>,
+    endpoint: String,
+    stop: CancellationToken,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Daemon {
+    /// Starts everything, in the order in which later parts need earlier ones.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        config.listen.check().map_err(|(message, help)| StartError::Listen(message, help))?;
+        directory(&config.data_dir, 0o711)?;
+        let launcher = Launcher::start(host_config(&config)?).await?;
+        let scratch = config.data_dir.join("scratch");
+        // What a crash left there is nobody's.
+        match std::fs::remove_dir_all(&scratch) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(StartError::Io { what: "clearing", path: scratch, source });
+            }
+            _ => directory(&scratch, 0o711)?,
+        }
+        let store = Store::open(&config.data_dir.join("state.db")).await?;
+        let registry_dir = config.data_dir.join("registry");
+        directory(&registry_dir, 0o755)?;
+        let registry = Registry::open(&registry_dir)?;
+        let calls = caisson_state::Calls::new(&store);
+        calls.fail_abandoned(&serde_json::Value::Null, Utc::now()).await.map_err(StartError::Calls)?;
+        calls.prune(Utc::now() - CALLS_FOR, CALLS).await.map_err(StartError::Calls)?;
+        let (bound, endpoint, address) = listen::bind(&config.listen)
+            .await
+            .map_err(|source| StartError::Io { what: "listening on", path: listen_path(&config), source })?;
+        let gateway = Gateway::new(gateway_config(&config, address)?)?;
+        let core = Arc::new(Core {
+            host: Host { launcher, gateway },
+            connections: Connections::new(&store),
+            checkpoints: Checkpoints::new(&store),
+            registry,
+            calls: Calls::new(calls, config.slots),
+            writers: Writers::new(),
+            resolver: resolver(&config)?,
+            scratch,
+            workers: AtomicU64::new(1),
+            store,
+            config,
+        });
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(listen::serve(bound, core.clone(), stop.clone()));
+        tracing::info!(endpoint, "serving");
+        Ok(Self { core, endpoint, stop, server })
+    }
+
+    /// Where it listens, as a client is given it: `unix:/path` or a URL.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The validation suite over a project's folder.
+    ///
+    /// # Errors
+    /// If it could not run; what it found is the result.
+    pub async fn validate(
+        &self,
+        project: &Path,
+        allowed: Option<caisson_bundle::AllowedDependencies>,
+    ) -> Result<caisson_bundle::Report, crate::CallError> {
+        self.core.validate(project, allowed).await
+    }
+
+    /// Returns when the server ended by itself, which it should not.
+    pub async fn failed(&mut self) -> String {
+        match (&mut self.server).await {
+            Ok(Ok(())) => "the server stopped".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Cancels what runs, waits for it, and closes the state.
+    pub async fn shutdown(self) {
+        let drained = tokio::time::timeout(DRAIN, self.core.calls.drain()).await;
+        if drained.is_err() {
+            tracing::warn!("calls were still running after {} s; their workers die with the daemon", DRAIN.as_secs());
+        }
+        self.stop.cancel();
+        // A client that keeps its connection open does not hold the daemon up.
+        if tokio::time::timeout(Duration::from_secs(2), self.server).await.is_err() {
+            tracing::debug!("connections were still open");
+        }
+        self.core.host.gateway.audit().flush();
+        self.core.store.close().await;
+    }
+}
+
+fn directory(path: &Path, mode: u32) -> Result<(), StartError> {
+    use std::os::unix::fs::PermissionsExt;
+    let io = |source| StartError::Io { what: "preparing", path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(io)?;
+    if mode == 0o755 {
+        return open_to_all(path).map_err(io);
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(io)
+}
+
+fn listen_path(config: &Config) -> PathBuf {
+    match &config.listen {
+        crate::Listen::Unix { path, .. } => path.clone(),
+        crate::Listen::Tcp { address, .. } => address.to_string().into(),
+    }
+}
+
+fn host_config(config: &Config) -> Result<HostConfig, StartError> {
+    let python = config.python.clone().or_else(find_python).ok_or(StartError::NoPython)?;
+    let shim = config.shim.clone().or_else(find_shim).ok_or(StartError::NoShim)?;
+    let mut host = HostConfig::new(config.data_dir.join("instance"), Interpreter::discover(&python)?, shim);
+    host.allow_missing = config.allow_missing.clone();
+    if let Some(launcher) = &config.launcher {
+        host.launcher_exe = launcher.clone();
+    }
+    if let Some((first, count)) = config.worker_ids {
+        host.uid_range = first..first.saturating_add(count);
+    }
+    Ok(host)
+}
+
+fn gateway_config(config: &Config, own: Option<std::net::SocketAddr>) -> Result<GatewayConfig, StartError> {
+    let mut hosts = HashMap::new();
+    for (name, addresses) in &config.hosts {
+        let parsed = Name::parse(name).map_err(|error| StartError::HostName(name.clone(), error))?;
+        hosts.insert(parsed, addresses.clone());
+    }
+    let audit = config.audit.clone().unwrap_or_else(|| config.data_dir.join("audit.jsonl"));
+    Ok(GatewayConfig {
+        policies: config.policies.clone().map_or(Policies::None, Policies::Directory),
+        audit: Some(AuditConfig::at(audit)),
+        own_sockets: own.into_iter().collect(),
+        hosts,
+        ..Default::default()
+    })
+}
+
+fn resolver(config: &Config) -> Result<Resolver, StartError> {
+    let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(EnvProvider::new())];
+    if let Some(dir) = &config.secret_files {
+        providers.push(Arc::new(FileProvider::new(dir)?));
+    }
+    Ok(Resolver::new(providers))
+}
+
+/// The first interpreter on the usual paths that every user can run.
+pub fn find_python() -> Option<PathBuf> {
+    let usual = ["/usr/bin/python3.11", "/usr/local/bin/python3.11", "/usr/bin/python3", "/usr/local/bin/python3"];
+    usual.iter().map(PathBuf::from).find(|path| Interpreter::discover(path).is_ok())
+}
+
+/// The package `caisson`: CAISSON_SHIM, or where it is installed beside this
+/// program (`../lib/caisson/shim`), or beside a build (`shim`).
+pub fn find_shim() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("CAISSON_SHIM") {
+        return Some(named.into());
+    }
+    let program = std::env::current_exe().ok()?;
+    let dir = program.parent()?;
+    let candidates = [dir.join("../lib/caisson/shim"), dir.join("shim")];
+    candidates.into_iter().find(|path| path.join("caisson/__init__.py").is_file())
+}

@@ -1,0 +1,17 @@
+//! One worker, from its making to its death.
+//!
+//! [`run`] takes a [`Job`] (everything decided before a worker exists), has a
+//! worker made, feeds it, checks what it says against [`order`], and hands
+//! [`Event`](crate::call::Event)s on. What connector code says is data here,
+//! never trusted; every text of it passes the redactor.
+
+mod classify;
+mod frames;
+mod order;
+mod output;
+mod outlet;
+mod run;
+mod translate;
+
+pub(crate) use outlet::{Control, Outlet};
+pub(crate) use run::{Host, Input, Job, Outcome, run};

@@ -1,0 +1,684 @@
+//! Serves one call with one worker.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use caisson_egress::{EgressEvent, Gateway, Session};
+use caisson_proto::v1::{self, ErrorCode};
+use caisson_sandbox::{LaunchError, Launcher, Process, WorkerSpec};
+use caisson_secrets::Redactor;
+use caisson_wire::message::{self, Operation, from_worker::Message, to_worker};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout};
+
+use super::classify::{self, Death};
+use super::frames::{FrameError, FrameReader, FrameWriter, split};
+use super::order::Order;
+use super::outlet::{Control, Outlet, Stop};
+use super::output::{LogQuota, collect};
+use super::translate::{clean, event};
+use crate::call::Event;
+use crate::egress::{refusal_of, sockets_of};
+use crate::error::CallError;
+
+/// From exec to Hello; a bare interpreter needs about 15 ms.
+const HELLO: Duration = Duration::from_secs(30);
+/// How often stalls and heartbeats are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// Silence of a streaming read after which a heartbeat is sent.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Between Done and the process's end.
+const EXIT: Duration = Duration::from_secs(2);
+/// Refusals that a Failure names.
+const REFUSALS: usize = 100;
+/// Last lines on stderr kept for a worker that dies without a word.
+const LAST_LINES: usize = 20;
+
+/// The parts of the daemon that workers need.
+pub(crate) struct Host {
+    pub(crate) launcher: Launcher,
+    pub(crate) gateway: Gateway,
+}
+
+/// Everything about one worker that is decided before it exists.
+pub(crate) struct Job {
+    pub(crate) operation: Operation,
+    pub(crate) spec: WorkerSpec,
+    pub(crate) start: message::Start,
+    /// Who calls, for the gateway and its audit.
+    pub(crate) egress: caisson_egress::CallContext,
+    pub(crate) redactor: Arc<Redactor>,
+    /// No sign of life for so long ends the call with STALLED.
+    pub(crate) stall: Option<Duration>,
+    /// Streaming: heartbeats, and no stall.
+    pub(crate) unbounded: bool,
+    pub(crate) missing_layers: Vec<String>,
+}
+
+/// What goes to a destination's worker.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Schema(message::Schema, Bytes),
+    Batch(message::Batch, Bytes),
+    Checkpoint(v1::Checkpoint),
+    /// The source ended well: everything may be made durable.
+    End,
+}
+
+/// How it went. `result` says why it ended, the rest what was done until then.
+pub(crate) struct Outcome {
+    pub(crate) result: Result<(), CallError>,
+    pub(crate) stats: v1::Stats,
+    /// The last checkpoint of every stream and partition.
+    pub(crate) checkpoints: Vec<v1::Checkpoint>,
+    pub(crate) last_checkpoint: Option<v1::Checkpoint>,
+    pub(crate) refusals: Vec<v1::EgressRefusal>,
+}
+
+impl Outcome {
+    /// The event that ends a Read, Write, Test or List.
+    pub(crate) fn end(self) -> Result<v1::Summary, v1::Failure> {
+        match self.result {
+            Ok(()) => Ok(v1::Summary { stats: Some(self.stats), checkpoints: self.checkpoints }),
+            Err(error) => Err(v1::Failure {
+                last_checkpoint: self.last_checkpoint,
+                refusals: self.refusals,
+                stats: Some(self.stats),
+                ..error.to_failure()
+            }),
+        }
+    }
+}
+
+/// Makes a worker, serves the call, and sees it dead.
+pub(crate) async fn run(
+    host: &Host,
+    job: Job,
+    input: Option<mpsc::Receiver<Input>>,
+    mut outlet: Outlet,
+    control: &Control,
+    on_pid: impl FnOnce(i32),
+) -> Outcome {
+    let accepted = Instant::now();
+    let cpu = crate::usage::cpu_seconds();
+    let mut tally = Tally::new(accepted, &job);
+    let result = match Serving::launch(host, job, input, control, on_pid).await {
+        Err(error) => Err(error),
+        Ok(mut serving) => {
+            let verdict = serving.serve(&mut outlet, control, &mut tally).await;
+            serving.finish(verdict, &mut outlet, &mut tally).await
+        }
+    };
+    tally.stats.seconds = accepted.elapsed().as_secs_f64();
+    tally.stats.daemon_cpu_seconds = crate::usage::cpu_seconds() - cpu;
+    tally.stats.daemon_peak_rss_bytes = crate::usage::peak_rss_bytes();
+    let last_checkpoint = tally.last.and_then(|key| tally.checkpoints.get(&key).cloned());
+    Outcome {
+        result,
+        stats: tally.stats,
+        checkpoints: tally.checkpoints.into_values().collect(),
+        last_checkpoint,
+        refusals: tally.refusals,
+    }
+}
+
+/// What was done, so far.
+struct Tally {
+    accepted: Instant,
+    stats: v1::Stats,
+    checkpoints: HashMap<(String, String), v1::Checkpoint>,
+    last: Option<(String, String)>,
+    refusals: Vec<v1::EgressRefusal>,
+    last_lines: VecDeque<String>,
+}
+
+impl Tally {
+    fn new(accepted: Instant, job: &Job) -> Self {
+        let stats = v1::Stats { missing_layers: job.missing_layers.clone(), ..Default::default() };
+        Self {
+            accepted,
+            stats,
+            checkpoints: HashMap::new(),
+            last: None,
+            refusals: Vec::new(),
+            last_lines: VecDeque::new(),
+        }
+    }
+
+    fn since_accepted_ms(&self) -> f64 {
+        self.accepted.elapsed().as_secs_f64() * 1e3
+    }
+
+    /// Counts an event that the caller got.
+    fn count(&mut self, event: &Event) {
+        match event {
+            Event::Batch(batch) => {
+                if self.stats.batches == 0 {
+                    self.stats.first_batch_ms = self.since_accepted_ms();
+                }
+                self.stats.batches += 1;
+                self.stats.records += batch.records;
+                self.stats.bytes += batch.data.len() as u64;
+            }
+            Event::Acknowledged(done) => {
+                self.stats.batches += 1;
+                self.stats.records += done.records;
+            }
+            Event::Checkpoint(checkpoint) => self.checkpoint(checkpoint.clone()),
+            Event::Committed(v1::Committed { checkpoint: Some(checkpoint), .. }) => self.checkpoint(checkpoint.clone()),
+            Event::Rejected(_) => self.stats.rejected += 1,
+            _ => {}
+        }
+    }
+
+    fn checkpoint(&mut self, checkpoint: v1::Checkpoint) {
+        let key = (checkpoint.stream.clone(), checkpoint.partition.clone());
+        self.stats.checkpoints += 1;
+        self.last = Some(key.clone());
+        self.checkpoints.insert(key, checkpoint);
+    }
+
+    fn refused(&mut self, refusal: &v1::EgressRefusal) {
+        let same = |seen: &&mut v1::EgressRefusal| {
+            (&seen.host, &seen.address, seen.port, &seen.protocol, &seen.reason)
+                == (&refusal.host, &refusal.address, refusal.port, &refusal.protocol, &refusal.reason)
+        };
+        if let Some(seen) = self.refusals.iter_mut().find(same) {
+            seen.count += refusal.count.max(1);
+        } else if self.refusals.len() < REFUSALS {
+            self.refusals.push(refusal.clone());
+        }
+    }
+
+    fn line(&mut self, log: &v1::Log) {
+        if log.logger == "stderr" {
+            self.last_lines.push_back(log.message.clone());
+            if self.last_lines.len() > LAST_LINES {
+                self.last_lines.pop_front();
+            }
+        }
+    }
+}
+
+/// How serving ended, before the process is looked at.
+enum Verdict {
+    /// The worker said Done.
+    Done(message::Done),
+    /// The worker said Failed.
+    Failed(message::Failed),
+    /// The channel closed without either.
+    Closed,
+    /// Stopped from outside.
+    Stopped(Stop),
+    /// The daemon ended it, for this reason.
+    Ended(CallError),
+}
+
+/// What happened next.
+enum Next {
+    Frame(Result<Option<(Message, Bytes)>, FrameError>),
+    Line(v1::Log),
+    Egress(EgressEvent),
+    Stop(Stop),
+    GraceOver,
+    Ports,
+    Tick,
+}
+
+struct Serving {
+    launcher: Launcher,
+    worker: u64,
+    /// Ports that a reloaded policy allows and that do not listen yet.
+    missing_ports: watch::Receiver<BTreeSet<u16>>,
+    process: Process,
+    reader: FrameReader,
+    /// Taken when the call is over.
+    session: Option<Session>,
+    egress: mpsc::Receiver<EgressEvent>,
+    lines: mpsc::Receiver<v1::Log>,
+    /// Asks the writer task to send Cancel.
+    cancel: Option<oneshot::Sender<String>>,
+    /// Checkpoints that a destination got and has not committed.
+    sent: Arc<Mutex<HashMap<String, v1::Checkpoint>>>,
+    order: Order,
+    redactor: Arc<Redactor>,
+    quota: Arc<LogQuota>,
+    memory_limit: u64,
+    stall: Option<Duration>,
+    unbounded: bool,
+    last_sign: Instant,
+    last_event: Instant,
+    relayed: u64,
+}
+
+impl Serving {
+    async fn launch(
+        host: &Host,
+        job: Job,
+        input: Option<mpsc::Receiver<Input>>,
+        control: &Control,
+        on_pid: impl FnOnce(i32),
+    ) -> Result<Self, CallError> {
+        let memory_limit = job.spec.limits.memory_bytes;
+        let worker_id = job.spec.id;
+        let worker = tokio::select! {
+            biased;
+            stop = control.stopped() => return Err(stop.error()),
+            worker = host.launcher.launch(job.spec) => worker.map_err(launch_error)?,
+        };
+        let (process, io) = worker.split();
+        on_pid(process.pid);
+        let quota = LogQuota::new();
+        let (line_sender, lines) = mpsc::channel(256);
+        collect(io.stdout, "stdout", &job.redactor, quota.clone(), line_sender.clone());
+        collect(io.stderr, "stderr", &job.redactor, quota.clone(), line_sender);
+        let mut session = host.gateway.attach(job.egress, sockets_of(io.sockets));
+        let egress = session.events().ok_or_else(|| CallError::internal("the gateway", "its events were taken"))?;
+        let socket = crate::usage::tokio_socket(io.channel).map_err(|e| CallError::internal("the worker's channel", e))?;
+        let (mut reader, mut writer) = split(socket);
+
+        let mut order = Order::new(job.operation);
+        let hello = tokio::select! {
+            biased;
+            stop = control.stopped() => return Err(stop.error()),
+            hello = timeout(HELLO, reader.next()) => hello,
+        };
+        let mut process = process;
+        match hello {
+            Ok(Ok(Some((message, body)))) => {
+                order.accept(&message, body.len()).map_err(|violation| broken(&violation))?;
+            }
+            Ok(Ok(None)) => {
+                let death = death(&mut process).await;
+                let mut last = Vec::new();
+                let mut lines = lines;
+                while let Ok(Some(line)) = timeout(EXIT, lines.recv()).await {
+                    last.push(line.message);
+                }
+                return Err(classify::lost(&death, memory_limit, &last));
+            }
+            Ok(Err(error)) => return Err(broken(&error)),
+            Err(_) => return Err(CallError::new(ErrorCode::Stalled, "the worker did not say Hello within 30 s")),
+        }
+        session.open();
+        let mut start = job.start;
+        start.deadline_unix_ms = control.deadline_unix_ms();
+        writer.start(start).await.map_err(|error| broken(&error))?;
+        let sent = Arc::new(Mutex::new(HashMap::new()));
+        let (cancel, cancelled) = oneshot::channel();
+        tokio::spawn(feed(writer, input, cancelled, sent.clone()));
+        let now = Instant::now();
+        Ok(Self {
+            launcher: host.launcher.clone(),
+            worker: worker_id,
+            missing_ports: session.missing_ports(),
+            process,
+            reader,
+            session: Some(session),
+            egress,
+            lines,
+            cancel: Some(cancel),
+            sent,
+            order,
+            redactor: job.redactor,
+            quota,
+            memory_limit,
+            stall: job.stall,
+            unbounded: job.unbounded,
+            last_sign: now,
+            last_event: now,
+            relayed: 0,
+        })
+    }
+
+    /// Passes on what the worker says until it ends or is stopped.
+    async fn serve(&mut self, outlet: &mut Outlet, control: &Control, tally: &mut Tally) -> Verdict {
+        let mut stopping: Option<(Stop, Instant)> = None;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let grace = stopping.map(|(_, until)| until);
+            let next = tokio::select! {
+                biased;
+                stop = control.stopped(), if grace.is_none() => Next::Stop(stop),
+                () = outlet.abandoned(), if grace.is_none() => Next::Stop(Stop::Cancelled),
+                () = sleep_until(grace), if grace.is_some() => Next::GraceOver,
+                Some(line) = self.lines.recv() => Next::Line(line),
+                Some(event) = self.egress.recv() => Next::Egress(event),
+                Ok(()) = self.missing_ports.changed() => Next::Ports,
+                frame = self.reader.next() => Next::Frame(frame),
+                _ = tick.tick() => Next::Tick,
+            };
+            match next {
+                Next::Stop(stop) => {
+                    stopping = Some((stop, Instant::now() + stop.grace()));
+                    if let Some(cancel) = self.cancel.take() {
+                        // A closed channel means that the worker is ending anyway.
+                        let _ = cancel.send(stop.error().message);
+                    }
+                }
+                Next::GraceOver => return Verdict::Stopped(stopping.map_or(Stop::Cancelled, |(stop, _)| stop)),
+                Next::Line(log) => self.log(log, outlet, control, grace, tally).await,
+                Next::Egress(event) => self.egress(event, outlet, control, grace, tally).await,
+                Next::Ports => self.open_ports().await,
+                Next::Frame(Ok(None)) if stopping.is_some() => {
+                    return Verdict::Stopped(stopping.map_or(Stop::Cancelled, |(stop, _)| stop));
+                }
+                Next::Frame(Ok(None)) => return Verdict::Closed,
+                Next::Frame(Err(error)) => return Verdict::Ended(broken(&error)),
+                Next::Frame(Ok(Some((message, body)))) => {
+                    self.last_sign = Instant::now();
+                    if let Some(verdict) = self.frame(message, body, outlet, control, grace, tally).await {
+                        return match (verdict, stopping) {
+                            // Stopped and complied; an error of its own is what the stop caused.
+                            (_, Some((stop, _))) => Verdict::Stopped(stop),
+                            (verdict, None) => verdict,
+                        };
+                    }
+                }
+                Next::Tick => {
+                    if let Some(error) = self.silence(outlet, control, grace, tally).await {
+                        return Verdict::Ended(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Opens what a reloaded policy allows, inside the worker's own network.
+    async fn open_ports(&mut self) {
+        let ports: Vec<u16> = self.missing_ports.borrow_and_update().iter().copied().collect();
+        if ports.is_empty() {
+            return;
+        }
+        match self.launcher.open_ports(self.worker, &ports).await {
+            Ok(listeners) => {
+                if let Some(session) = &self.session {
+                    session.add_listeners(listeners.into_iter().map(|listener| (listener.port, listener.socket)).collect());
+                }
+            }
+            Err(error) => tracing::warn!(%error, worker = self.worker, "ports of a new policy could not be opened"),
+        }
+    }
+
+    async fn frame(
+        &mut self,
+        message: Message,
+        body: Bytes,
+        outlet: &mut Outlet,
+        control: &Control,
+        grace: Option<Instant>,
+        tally: &mut Tally,
+    ) -> Option<Verdict> {
+        if let Err(violation) = self.order.accept(&message, body.len()) {
+            return Some(Verdict::Ended(broken(&violation)));
+        }
+        match message {
+            Message::Done(done) => return Some(Verdict::Done(done)),
+            Message::Failed(failed) => return Some(Verdict::Failed(failed)),
+            Message::Started(_) => tally.stats.start_ms = tally.since_accepted_ms(),
+            Message::Committed(committed) => {
+                let sent = self.sent.lock().map(|mut sent| sent.remove(&committed.checkpoint_id)).unwrap_or_default();
+                let Some(checkpoint) = sent else {
+                    return Some(Verdict::Ended(broken(&"the worker committed a checkpoint that it was not given")));
+                };
+                let (stream, partition) = (checkpoint.stream.clone(), checkpoint.partition.clone());
+                let event = Event::Committed(v1::Committed { checkpoint: Some(checkpoint), revision: 0 });
+                self.emit(&stream, &partition, event, outlet, control, grace, tally).await;
+            }
+            Message::Log(_) if !self.quota.admits() => {}
+            Message::Throttled(throttled) => {
+                // Waiting is no stall.
+                let wait = throttled.until_unix_ms.saturating_sub(crate::usage::unix_ms());
+                self.last_sign = Instant::now() + Duration::from_millis(wait.min(24 * 3_600_000));
+                self.translate(Message::Throttled(throttled), body, outlet, control, grace, tally).await;
+            }
+            message => self.translate(message, body, outlet, control, grace, tally).await,
+        }
+        None
+    }
+
+    async fn translate(
+        &mut self,
+        message: Message,
+        body: Bytes,
+        outlet: &mut Outlet,
+        control: &Control,
+        grace: Option<Instant>,
+        tally: &mut Tally,
+    ) {
+        if let Some((stream, partition, event)) = event(message, body, &self.redactor) {
+            self.emit(&stream, &partition, event, outlet, control, grace, tally).await;
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one event on its way out, with all that may stop it")]
+    async fn emit(
+        &mut self,
+        stream: &str,
+        partition: &str,
+        event: Event,
+        outlet: &mut Outlet,
+        control: &Control,
+        grace: Option<Instant>,
+        tally: &mut Tally,
+    ) {
+        let until = async {
+            match grace {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => {
+                    control.stopped().await;
+                    // The stop is acted on at the next turn; what waits here gets the grace too.
+                    tokio::time::sleep(Stop::Cancelled.grace()).await;
+                }
+            }
+        };
+        let counted = event.clone();
+        if outlet.send(stream, partition, event, until).await {
+            tally.count(&counted);
+        }
+        self.last_event = Instant::now();
+        self.last_sign = self.last_sign.max(self.last_event);
+    }
+
+    async fn log(&mut self, mut log: v1::Log, outlet: &mut Outlet, control: &Control, grace: Option<Instant>, tally: &mut Tally) {
+        log.message = clean(&log.message, &self.redactor);
+        tally.line(&log);
+        self.emit("", "", Event::Log(log), outlet, control, grace, tally).await;
+    }
+
+    async fn egress(
+        &mut self,
+        event: EgressEvent,
+        outlet: &mut Outlet,
+        control: &Control,
+        grace: Option<Instant>,
+        tally: &mut Tally,
+    ) {
+        if let Some(refusal) = refusal_of(event, &self.redactor) {
+            tally.refused(&refusal);
+            self.emit("", "", Event::Refused(refusal), outlet, control, grace, tally).await;
+        }
+    }
+
+    /// Heartbeats of unbounded calls; STALLED for the others.
+    async fn silence(
+        &mut self,
+        outlet: &mut Outlet,
+        control: &Control,
+        grace: Option<Instant>,
+        tally: &mut Tally,
+    ) -> Option<CallError> {
+        let totals = self.session.as_ref().map(Session::totals).unwrap_or_default();
+        let relayed = totals.bytes_up + totals.bytes_down;
+        if relayed != self.relayed {
+            self.relayed = relayed;
+            self.last_sign = self.last_sign.max(Instant::now());
+        }
+        if self.unbounded {
+            if self.last_event.elapsed() >= HEARTBEAT {
+                self.emit("", "", Event::Heartbeat, outlet, control, grace, tally).await;
+            }
+            return None;
+        }
+        let stall = self.stall?;
+        let silent = Instant::now().saturating_duration_since(self.last_sign);
+        (silent >= stall).then(|| {
+            let message = format!("the worker gave no sign of life for {} s", stall.as_secs());
+            CallError::new(ErrorCode::Stalled, message)
+        })
+    }
+
+    /// Sees the process dead and says how the call went.
+    async fn finish(mut self, verdict: Verdict, outlet: &mut Outlet, tally: &mut Tally) -> Result<(), CallError> {
+        let patient = matches!(verdict, Verdict::Done(_) | Verdict::Failed(_) | Verdict::Closed);
+        if !patient || timeout(EXIT, self.process.wait()).await.is_err() {
+            self.process.kill();
+        }
+        let death = death(&mut self.process).await;
+        tally.stats.worker_peak_rss_bytes = death.peak_rss_bytes;
+        tally.stats.worker_cpu_seconds = death.cpu_seconds;
+        let totals = match self.session.take() {
+            Some(session) => session.close().await,
+            None => Default::default(),
+        };
+        tally.stats.egress_allowed = totals.allowed;
+        tally.stats.egress_denied = totals.denied;
+        let over = Control { cancel: Default::default(), deadline: Some(Instant::now()) };
+        let soon = Some(Instant::now() + EXIT);
+        while let Ok(event) = self.egress.try_recv() {
+            self.egress(event, outlet, &over, soon, tally).await;
+        }
+        while let Ok(Some(line)) = timeout(EXIT, self.lines.recv()).await {
+            self.log(line, outlet, &over, soon, tally).await;
+        }
+        tally.stats.logs_dropped = self.quota.dropped();
+        match verdict {
+            Verdict::Done(done) => {
+                tally.stats.requests = done.requests;
+                tally.stats.throttled_seconds = done.throttled_seconds;
+                Ok(())
+            }
+            Verdict::Failed(failed) => {
+                tally.stats.requests = failed.requests;
+                tally.stats.throttled_seconds = failed.throttled_seconds;
+                Err(self.clean(classify::failed(failed, &death, self.memory_limit, &tally.refusals)))
+            }
+            Verdict::Closed => {
+                let last: Vec<_> = tally.last_lines.iter().cloned().collect();
+                Err(classify::lost(&death, self.memory_limit, &last))
+            }
+            Verdict::Stopped(stop) => Err(stop.error()),
+            Verdict::Ended(error) => Err(error),
+        }
+    }
+
+    fn clean(&self, mut error: CallError) -> CallError {
+        error.message = clean(&error.message, &self.redactor);
+        error.action = clean(&error.action, &self.redactor);
+        error.exception = clean(&error.exception, &self.redactor);
+        error.traceback = clean(&error.traceback, &self.redactor);
+        error
+    }
+}
+
+/// The task that owns the way to the worker: the input of a Write, or Cancel.
+async fn feed(
+    mut writer: FrameWriter,
+    mut input: Option<mpsc::Receiver<Input>>,
+    mut cancelled: oneshot::Receiver<String>,
+    sent: Arc<Mutex<HashMap<String, v1::Checkpoint>>>,
+) {
+    loop {
+        let next = async {
+            match &mut input {
+                Some(input) => input.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (message, body) = tokio::select! {
+            biased;
+            reason = &mut cancelled => {
+                if let Ok(reason) = reason {
+                    // A worker that is gone already needs no Cancel.
+                    let _ = writer.send(to_worker::Message::Cancel(message::Cancel { reason }), Bytes::new()).await;
+                }
+                return;
+            }
+            next = next => match next {
+                Some(Input::Schema(schema, body)) => (to_worker::Message::Schema(schema), body),
+                Some(Input::Batch(batch, body)) => (to_worker::Message::Batch(batch), body),
+                Some(Input::Checkpoint(checkpoint)) => {
+                    if let Ok(mut sent) = sent.lock() {
+                        sent.insert(checkpoint.id.clone(), checkpoint.clone());
+                    }
+                    let message = message::Checkpoint {
+                        stream: checkpoint.stream,
+                        partition: checkpoint.partition,
+                        id: checkpoint.id,
+                        state: checkpoint.state,
+                        records: checkpoint.records,
+                        r#final: checkpoint.r#final,
+                    };
+                    (to_worker::Message::Checkpoint(message), Bytes::new())
+                }
+                Some(Input::End) => {
+                    input = None;
+                    (to_worker::Message::EndOfInput(message::EndOfInput {}), Bytes::new())
+                }
+                // The input broke off: whoever feeds it cancels the call.
+                None => {
+                    input = None;
+                    continue;
+                }
+            },
+        };
+        if writer.send(message, body).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn death(process: &mut Process) -> Death {
+    match process.wait().await {
+        Ok(exit) => Death {
+            signal: exit.signal,
+            status: exit.status,
+            oom_killed: exit.oom_killed,
+            pids_limit_hit: exit.pids_limit_hit,
+            peak_rss_bytes: exit.peak_rss_bytes,
+            cpu_seconds: exit.cpu_seconds,
+        },
+        Err(error) => {
+            tracing::error!(%error, "a worker could not be waited for");
+            Death::default()
+        }
+    }
+}
+
+/// The worker does not speak the protocol: whatever runs there is not to be
+/// believed.
+fn broken(what: &impl std::fmt::Display) -> CallError {
+    CallError::new(ErrorCode::WorkerLost, format!("the worker broke the protocol: {what}"))
+        .with_action("look at the connector: it wrote to the worker's channel itself, or its process was tampered with")
+}
+
+fn launch_error(error: LaunchError) -> CallError {
+    match &error {
+        LaunchError::MissingLayer { mend, .. } => {
+            CallError::new(ErrorCode::Internal, error.to_string()).with_action(mend.clone())
+        }
+        LaunchError::HostDir { .. } => CallError::new(ErrorCode::ConfigInvalid, error.to_string())
+            .with_action("name a directory that exists inside the policy's `files`"),
+        _ => CallError::internal("the worker could not be made", error),
+    }
+}
