@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._connector import Connector
     from ._cursor import Cursor
     from ._http import Http, Response
-    from ._native import VERSION as __version__
+    from ._native import VERSION as __version__  # noqa: N811
     from ._records import Checkpoint, Idle, Reject
     from ._secret import Secret
     from ._settings import Settings

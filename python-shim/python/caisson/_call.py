@@ -134,7 +134,11 @@ class Call:
         run = self.run
         self.send(
             "progress",
-            {"stream": run.stream.name if run else "", "records": run.count if run else 0, "message": "waiting"},
+            {
+                "stream": run.stream.name if run else "",
+                "records": run.count if run else 0,
+                "message": "waiting",
+            },
         )
 
     def throttle(self, seconds: float, host: str, cause: str) -> None:
@@ -147,7 +151,7 @@ class Call:
         until = self.clock.now() + seconds
         if self.deadline is not None and until + MARGIN >= self.deadline:
             raise QuotaExhausted(
-                f"{host} asks to wait {seconds:.0f} s ({cause}), which does not fit the deadline of this call",
+                f"{host} asks to wait {seconds:.0f} s ({cause}); the deadline of this call comes first",
                 retry_at=until,
             )
         if self.run is not None:

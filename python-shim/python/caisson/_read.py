@@ -249,7 +249,7 @@ class _Lazy:
                 max_bytes=start.get("batch_max_bytes") or 3_670_016,
                 flush_seconds=(start.get("flush_ms") or 200) / 1000,
             )
-            self.record = self._made.record
+            self.record = self._made.record  # type: ignore[method-assign]
         made: EmitterLike = self._made
         return made
 

@@ -6,6 +6,8 @@ exponential with full jitter (Brooker, "Exponential Backoff And Jitter").
 
 from __future__ import annotations
 
+from datetime import UTC
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +89,5 @@ def _until(value: str, now: float) -> float | None:
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     if when.tzinfo is None:
-        from datetime import timezone
-
-        when = when.replace(tzinfo=timezone.utc)
+        when = when.replace(tzinfo=UTC)
     return when.timestamp() - now

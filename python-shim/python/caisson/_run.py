@@ -43,7 +43,11 @@ class Pace:
     __slots__ = ("page_records", "page_seconds", "records", "seconds")
 
     def __init__(
-        self, records: int = 10_000, seconds: float = 5.0, page_records: int = 5_000, page_seconds: float = 1.0
+        self,
+        records: int = 10_000,
+        seconds: float = 5.0,
+        page_records: int = 5_000,
+        page_seconds: float = 1.0,
     ) -> None:
         self.records = records
         self.seconds = seconds
@@ -62,14 +66,16 @@ class StreamRun:
         count: Records delivered.
     """
 
-    def __init__(self, call: Call, stream: Stream, emitter: EmitterLike, pace: Pace, max_records: int = 0) -> None:
+    def __init__(
+        self, call: Call, stream: Stream, emitter: EmitterLike, pace: Pace, max_records: int = 0
+    ) -> None:
         self.call = call
         self.stream = stream
         self.count = 0
         self._emitter = emitter
         self._pace = pace
         self._max = max_records
-        self._streaming = stream.mode == "streaming"
+        self._look_every = 1 if stream.mode == "streaming" else min(LOOK_EVERY, max(1, pace.records))
         self._announced = False
         self._at_checkpoint = 0
         self._checkpoint_at = call.clock.monotonic()
@@ -101,7 +107,7 @@ class StreamRun:
         """
         if type(item) is dict:
             over = self._record(item)
-            if self._streaming or self.count % LOOK_EVERY == 0:
+            if self.count % self._look_every == 0:
                 self._look()
             return -1.0 if over or (self._max and self.count >= self._max) else None
         if item is None or isinstance(item, Idle):
@@ -192,7 +198,8 @@ class StreamRun:
 
     def _status(self, status: str) -> None:
         self.call.send(
-            "stream_status", {"stream": self.stream.name, "partition": self.stream.partition, "status": status}
+            "stream_status",
+            {"stream": self.stream.name, "partition": self.stream.partition, "status": status},
         )
 
 
@@ -243,7 +250,11 @@ class Managed(StreamRun):
 
     def _record(self, record: dict[str, Any]) -> bool:
         verdict = self._slice.judge(record)
-        if not self._orderly and self._slice.moved and self._due(self._pace.page_records, self._pace.page_seconds):
+        if (
+            not self._orderly
+            and self._slice.moved
+            and self._due(self._pace.page_records, self._pace.page_seconds)
+        ):
             self.settle()
         if verdict != "deliver":
             return verdict == "end"
@@ -252,16 +263,19 @@ class Managed(StreamRun):
         self._slice.delivered(record)
         if not self._announced:
             self._running()
-        if self._orderly and (self.count % LOOK_EVERY == 0 or self._streaming or self._pace.records < LOOK_EVERY):
-            if self._due(self._pace.records, self._pace.seconds):
-                self.settle()
+        if (
+            self._orderly
+            and self.count % self._look_every == 0
+            and self._due(self._pace.records, self._pace.seconds)
+        ):
+            self.settle()
         return False
 
     def _explicit(self, checkpoint: Checkpoint) -> None:
         if checkpoint.cursor is None:
             raise ConnectorFailed(
-                f"stream {self.stream.name}: its method takes no `state`, so that Checkpoint(state) has no place to "
-                "return to; take `state`, or yield Checkpoint(cursor=value)"
+                f"stream {self.stream.name}: its method takes no `state`, so that Checkpoint(state) has no "
+                "place to return to; take `state`, or yield Checkpoint(cursor=value)"
             )
         self._slice.vouch(checkpoint.cursor)
         if self._orderly:

@@ -7,6 +7,9 @@ dataclass struct, Any and bare dict or list JSON text. `Annotated[Decimal,
 "decimal(12,2)"]` names the type itself. Optional fields are nullable.
 """
 
+# pathlib costs a worker's start more than all of this module.
+# ruff: noqa: PTH118, PTH123
+
 from __future__ import annotations
 
 from .errors import ConnectorFailed
@@ -80,7 +83,9 @@ def class_fields(cls: type) -> list[dict[str, Any]]:
     try:
         hints = typing.get_type_hints(cls, include_extras=True)
     except NameError as error:
-        raise ConnectorFailed(f"{cls.__name__}: {error}; its types must be importable when the connector runs") from None
+        raise ConnectorFailed(
+            f"{cls.__name__}: {error}; its types must be importable when the connector runs"
+        ) from None
     required = getattr(cls, "__required_keys__", None)
     fields = []
     for name, hint in hints.items():
@@ -117,7 +122,7 @@ def _type(hint: Any, where: str) -> tuple[Any, bool]:
     if origin is typing.Literal:
         kinds = [_type(type(each), where)[0] for each in arguments if each is not None]
         return (kinds[0] if all(kind == kinds[0] for kind in kinds) else "json"), None in arguments
-    if origin in (list, set, frozenset, tuple) or str(origin) in ("<class 'collections.abc.Sequence'>",):
+    if origin in (list, set, frozenset, tuple) or str(origin) == "<class 'collections.abc.Sequence'>":
         return {"list": _type(arguments[0], where)[0]}, False
     if origin is dict or str(origin) == "<class 'collections.abc.Mapping'>":
         value = _type(arguments[1], where)[0]

@@ -73,7 +73,7 @@ def _fields(cls: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if base not in (object, Settings):
-            found.update(base.__dict__.get("__annotations__", {}))
+            found.update(getattr(base, "__annotations__", {}))
     return {name: hint for name, hint in found.items() if not name.startswith("_")}
 
 
@@ -111,7 +111,9 @@ def build(cls: type | None, values: dict[str, Any]) -> Any:
     if cls is dict or not isinstance(cls, type) or hasattr(cls, "__total__"):
         return dict(values)
     known = _fields(cls)
-    given = {name: _nested(cls, known[name], item) if name in known else item for name, item in values.items()}
+    given = {
+        name: _nested(cls, known[name], item) if name in known else item for name, item in values.items()
+    }
     try:
         return cls(**given)
     except TypeError as error:

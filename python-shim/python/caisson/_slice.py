@@ -71,7 +71,9 @@ class Slice:
         self._moves = 0
         self._saved: tuple[int, int] = (0, 0)
         self.trail = Trail(state.get("pages") or {})
-        self.cursor = Cursor(start if self._boundary is None else self._boundary, initial=self._boundary is None)
+        self.cursor = Cursor(
+            start if self._boundary is None else self._boundary, initial=self._boundary is None
+        )
 
     @property
     def orderly(self) -> bool:
@@ -98,16 +100,15 @@ class Slice:
             return "deliver"
         boundary = self._boundary
         if boundary is not None:
-            if value == boundary or not precedes(boundary, value):
-                if value != boundary and precedes(value, boundary):
-                    return "end" if self._order == "desc" else "skip"
-                if self._expected and self._delivered_before(record):
-                    return "skip"
+            if value != boundary and precedes(value, boundary):
+                return "end" if self._order == "desc" else "skip"
+            if self._expected and not precedes(boundary, value) and self._delivered_before(record):
+                return "skip"
         if self.orderly and self._seen is not None and value != self._seen and precedes(value, self._seen):
             raise SchemaViolation(
                 f"stream {self._stream}: order='asc' is declared, but a record is older by "
                 f"{self._field} than the one before it",
-                action="Ask the API to sort by the cursor, or take order='asc' out of the stream's declaration.",
+                action="Ask the API to sort by the cursor, or declare no order for the stream.",
             )
         return "deliver"
 
@@ -132,9 +133,8 @@ class Slice:
             self._upper = value
             self._upper_ties = {}
             self._upper_records = [record]
-        elif value == upper or not precedes(value, upper):
-            if len(self._upper_records) <= MAX_TIES:
-                self._upper_records.append(record)
+        elif len(self._upper_records) <= MAX_TIES and (value == upper or not precedes(value, upper)):
+            self._upper_records.append(record)
 
     def vouch(self, value: Any) -> None:
         """The author says that everything up to `value` was delivered (Arrow data)."""
@@ -174,7 +174,7 @@ class Slice:
     def restart(self, now: float) -> bool:
         """Begins the next slice where this one ended (streaming); returns whether the cursor moved."""
         state = self._finished_state()
-        moved = state.get("cursor") != self._boundary or state.get("keys", {}) != self._boundary_ties
+        moved: bool = state.get("cursor") != self._boundary or state.get("keys", {}) != self._boundary_ties
         self._boundary = state.get("cursor")
         self._boundary_ties = dict(state.get("keys") or {})
         self._expected = dict(self._boundary_ties)

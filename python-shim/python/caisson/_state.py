@@ -1,12 +1,12 @@
 """The state of a stream as bytes: JSON, versioned, readable by people.
 
-    {"v": 1, "own": …}                        the author's own state
-    {"v": 1, "cursor": …, "keys": {…}}        everything up to cursor is delivered;
-                                              keys: digests of the records at it
-    {…, "pages": {…}, "upper": …, "upper_keys": {…}, "began": …}
-                                              in the middle of a slice that is not in
-                                              order: cursor still stands, pages are done
-    {…, "partial": true}                      a full read that was not finished
+{"v": 1, "own": …}                        the author's own state
+{"v": 1, "cursor": …, "keys": {…}}        everything up to cursor is delivered;
+                                          keys: digests of the records at it
+{…, "pages": {…}, "upper": …, "upper_keys": {…}, "began": …}
+                                          in the middle of a slice that is not in
+                                          order: cursor still stands, pages are done
+{…, "partial": true}                      a full read that was not finished
 """
 
 from __future__ import annotations

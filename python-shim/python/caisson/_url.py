@@ -31,11 +31,12 @@ def join(base: str, path: str, *, relative: bool = False) -> str:
 
 def encode_query(url: str, params: Mapping[str, Any]) -> str:
     """`url` with parameters appended; None leaves one out, a list repeats it."""
-    pairs = []
-    for name, value in params.items():
-        for each in value if isinstance(value, (list, tuple)) else (value,):
-            if each is not None:
-                pairs.append(f"{quote(str(name), safe='')}={quote(_text(each), safe='')}")
+    pairs = [
+        f"{quote(str(name), safe='')}={quote(_text(each), safe='')}"
+        for name, value in params.items()
+        for each in (value if isinstance(value, (list, tuple)) else (value,))
+        if each is not None
+    ]
     if not pairs:
         return url
     url, hash_mark, fragment = url.partition("#")
@@ -58,6 +59,12 @@ def origin(url: str) -> str:
     scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
     port = parts.port or DEFAULT_PORTS.get(scheme, 0)
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def with_origin(url: str, other: str) -> str:
+    """`url` at the scheme, host and port of `other`."""
+    parts, there = urlsplit(url), urlsplit(other)
+    return urlunsplit((there.scheme, there.netloc, parts.path, parts.query, parts.fragment))
 
 
 def shown(url: str) -> str:

@@ -4,6 +4,9 @@ The order is the isolation: the final seccomp filter is on before the bundle
 can be imported, and before a secret arrives.
 """
 
+# pathlib costs a worker's start more than all of this module.
+# ruff: noqa: PTH118, PTH123
+
 from __future__ import annotations
 
 import os
@@ -99,7 +102,9 @@ def serve(
     fields: dict[str, Any] | None = None
     try:
         if start.get("protocol_version", _native.PROTOCOL_VERSION) != _native.PROTOCOL_VERSION:
-            raise RuntimeError(f"the daemon speaks protocol {start['protocol_version']}, not {_native.PROTOCOL_VERSION}")
+            raise RuntimeError(
+                f"the daemon speaks protocol {start['protocol_version']}, not {_native.PROTOCOL_VERSION}"
+            )
         if start.get("operation") == "inspect":
             _inspect(channel, bundle)
         else:
@@ -117,7 +122,9 @@ def serve(
         channel.send("failed", {**fields, **totals})
 
 
-def _operate(call: Call, start: dict[str, Any], bundle: str, connector: type | None, pace: Pace | None) -> None:
+def _operate(
+    call: Call, start: dict[str, Any], bundle: str, connector: type | None, pace: Pace | None
+) -> None:
     import json
 
     from ._secret import Secret
@@ -175,7 +182,9 @@ def entrypoint(name: str) -> type:
         raise ConnectorFailed(f"entrypoint {name!r} in connector.yaml: write `module:Class`")
     found = getattr(importlib.import_module(module), attribute, None)
     if not isinstance(found, type) or not issubclass(found, Connector):
-        raise ConnectorFailed(f"entrypoint {name!r} in connector.yaml is no class derived from caisson.Connector")
+        raise ConnectorFailed(
+            f"entrypoint {name!r} in connector.yaml is no class derived from caisson.Connector"
+        )
     return found
 
 
@@ -215,5 +224,3 @@ def _standard_streams() -> None:
     faulthandler.enable()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-
-

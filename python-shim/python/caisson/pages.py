@@ -7,6 +7,9 @@ token is JSON, so that a checkpoint can hold it. That a token repeats is an
 error and never an endless loop; the client looks after that.
 """
 
+# Authors read these as functions.
+# ruff: noqa: N801
+
 from __future__ import annotations
 
 TYPE_CHECKING = False
@@ -237,7 +240,9 @@ def parse_link(value: str) -> dict[str, str]:
     import re
 
     found: dict[str, str] = {}
-    for target, rest in re.findall(r"<([^>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+(?:\s*=\s*(?:\"[^\"]*\"|[^\s\";,]+))?)*)", value):
+    for target, rest in re.findall(
+        r"<([^>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+(?:\s*=\s*(?:\"[^\"]*\"|[^\s\";,]+))?)*)", value
+    ):
         relation = re.search(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s\";,]+))", rest, re.IGNORECASE)
         if relation:
             for name in (relation.group(1) or relation.group(2) or "").lower().split():

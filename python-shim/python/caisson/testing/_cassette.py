@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 TYPE_CHECKING = False
@@ -41,16 +42,15 @@ class Cassette:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, ignore: Sequence[str] = ()) -> None:
-        self.path = os.fspath(path) if path is not None else None
+        self.path = Path(path) if path is not None else None
         self.ignore = set(ignore)
         self.entries: list[dict[str, Any]] = []
         self._used: set[int] = set()
-        if self.path is not None and os.path.exists(self.path):
-            with open(self.path, encoding="utf-8") as file:
-                try:
-                    self.entries = json.load(file)["log"]["entries"]
-                except (ValueError, KeyError, TypeError) as error:
-                    raise ValueError(f"{self.path} is no HAR file: {error}") from None
+        if self.path is not None and self.path.exists():
+            try:
+                self.entries = json.loads(self.path.read_text("utf-8"))["log"]["entries"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{self.path} is no HAR file: {error}") from None
         elif self.path is not None and not recording():
             raise FileNotFoundError(f"no cassette {self.path}; record it with CAISSON_RECORD=1")
 
@@ -96,14 +96,17 @@ class Cassette:
         for secret in secrets:
             for form in forms(secret):
                 text = text.replace(form, HIDDEN)
-        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
-        with open(self.path, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(text + "\n", "utf-8")
 
-    def _key(self, method: str, url: str, body: bytes | None) -> tuple[str, str, tuple[tuple[str, str], ...], str]:
+    def _key(
+        self, method: str, url: str, body: bytes | None
+    ) -> tuple[str, str, tuple[tuple[str, str], ...], str]:
         parts = urlsplit(url)
         query = tuple(
-            sorted(pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in self.ignore)
+            sorted(
+                pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in self.ignore
+            )
         )
         return method.upper(), parts.path or "/", query, _canonical(body)
 
@@ -186,7 +189,9 @@ def _entry(method: str, url: str, headers: Headers, body: bytes | None, answer: 
     import datetime
 
     status, answered, content = answer
-    kind = next((value for name, value in answered if name.lower() == "content-type"), "application/octet-stream")
+    kind = next(
+        (value for name, value in answered if name.lower() == "content-type"), "application/octet-stream"
+    )
     try:
         told: dict[str, Any] = {"text": content.decode("utf-8")}
     except UnicodeDecodeError:
@@ -197,7 +202,9 @@ def _entry(method: str, url: str, headers: Headers, body: bytes | None, answer: 
         "httpVersion": "HTTP/1.1",
         "cookies": [],
         "headers": [{"name": name, "value": value} for name, value in headers],
-        "queryString": [{"name": n, "value": v} for n, v in parse_qsl(urlsplit(url).query, keep_blank_values=True)],
+        "queryString": [
+            {"name": n, "value": v} for n, v in parse_qsl(urlsplit(url).query, keep_blank_values=True)
+        ],
         "headersSize": -1,
         "bodySize": len(body or b""),
     }
@@ -205,7 +212,7 @@ def _entry(method: str, url: str, headers: Headers, body: bytes | None, answer: 
         sent = next((value for name, value in headers if name.lower() == "content-type"), "")
         request["postData"] = {"mimeType": sent, "text": body.decode("utf-8", "replace")}
     return {
-        "startedDateTime": datetime.datetime.now(datetime.timezone.utc).isoformat(),
+        "startedDateTime": datetime.datetime.now(datetime.UTC).isoformat(),
         "time": 0,
         "request": request,
         "response": {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 
 from .._run import Pace
@@ -17,6 +16,7 @@ from ._project import Project
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
@@ -63,7 +63,7 @@ class Harness:
         if cassette is None or isinstance(cassette, Cassette):
             self._cassette = cassette
         else:
-            path = os.path.join(self._project.folder, os.fspath(cassette))
+            path = self._project.folder / cassette
             self._cassette = Cassette(path, ignore=[name.lower() for name in ignore] + ignore)
 
     # -- faults ------------------------------------------------------------
@@ -129,7 +129,9 @@ class Harness:
             pace = Pace(checkpoint_every, 1e9, checkpoint_every, 1e9)
         if seconds is None and mode == "streaming":
             seconds = 60.0
-        return self._call("read", {"streams": wanted, "all_streams": not wanted, **start}, pace, until, seconds)
+        return self._call(
+            "read", {"streams": wanted, "all_streams": not wanted, **start}, pace, until, seconds
+        )
 
     def write(
         self,
@@ -188,7 +190,8 @@ class Harness:
             "manifest_json": json.dumps(self._project.manifest),
             "config_json": json.dumps(self._config),
             "secrets": [
-                {"reference": f"test:{number}", "value": value.encode()} for number, value in enumerate(self._secrets)
+                {"reference": f"test:{number}", "value": value.encode()}
+                for number, value in enumerate(self._secrets)
             ],
             "encoding": "arrow_ipc",
             **start,
@@ -197,7 +200,7 @@ class Harness:
             self._cassette.rewind()
         peer = Peer()
         if until is not None:
-            peer.watch = lambda _: until(Outcome(peer.frames[:])) and peer.cancel()
+            peer.watch = lambda _: peer.cancel() if until(Outcome(peer.frames[:])) else None
         self.clock.alarm = peer.cancel
         self.clock.alarm_at = float("inf") if seconds is None else self.clock.monotonic() + seconds
         impatient = threading.Timer(PATIENCE, peer.cancel, ["the test took too long"])

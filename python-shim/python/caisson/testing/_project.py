@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
+from pathlib import Path
 
 from .._connector import Connector
 from .._settings import _fields
@@ -26,14 +26,14 @@ class Project:
     """
 
     def __init__(self, source: Any, manifest: dict[str, Any] | None) -> None:
-        self.folder = ""
+        self.folder = Path()
         if isinstance(source, type):
             self.connector: type = source
             self.manifest: dict[str, Any] = dict(manifest or {})
         else:
-            self.folder = os.path.abspath(os.fspath(source))
+            self.folder = Path(source).resolve()
             self.manifest = {**read_manifest(self.folder), **(manifest or {})}
-            sources = os.path.join(self.folder, "src")
+            sources = str(self.folder / "src")
             if sources not in sys.path:
                 sys.path.insert(0, sources)
             self.connector = entrypoint(self.manifest.get("entrypoint") or "")
@@ -54,13 +54,12 @@ class Project:
         return filled, secrets
 
 
-def read_manifest(folder: str) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
     """The values of connector.yaml (or connector.json) in `folder`."""
     for name in ("connector.yaml", "connector.yml", "connector.json"):
-        path = os.path.join(folder, name)
-        if os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                text = file.read()
+        path = folder / name
+        if path.exists():
+            text = path.read_text("utf-8")
             found = json.loads(text) if name.endswith(".json") else load(text, name)
             if not isinstance(found, dict):
                 raise ValueError(f"{path} holds no mapping")

@@ -58,7 +58,9 @@ MESSAGES: dict[str, Fields] = {
     "log": {
         1: ("level", "uint"), 2: ("logger", "string"), 3: ("message", "string"), 4: ("fields_json", "string"),
     },
-    "progress": {1: ("stream", "string"), 2: ("records", "uint"), 3: ("total", "uint"), 4: ("message", "string")},
+    "progress": {
+        1: ("stream", "string"), 2: ("records", "uint"), 3: ("total", "uint"), 4: ("message", "string"),
+    },
     "throttled": {1: ("until_unix_ms", "uint"), 2: ("host", "string"), 3: ("cause", "string")},
     "rejected": {
         1: ("stream", "string"), 2: ("partition", "string"), 3: ("sequence", "uint"), 4: ("record", "uint"),
@@ -71,9 +73,10 @@ MESSAGES: dict[str, Fields] = {
     "facts": {},
     "done": {1: ("requests", "uint"), 2: ("throttled_seconds", "double")},
     "failed": {
-        1: ("code", "string"), 2: ("exception", "string"), 3: ("message", "string"), 4: ("traceback", "string"),
-        5: ("stream", "string"), 6: ("partition", "string"), 7: ("retry_at_unix_ms", "uint"),
-        8: ("action", "string"), 9: ("requests", "uint"), 10: ("throttled_seconds", "double"),
+        1: ("code", "string"), 2: ("exception", "string"), 3: ("message", "string"),
+        4: ("traceback", "string"), 5: ("stream", "string"), 6: ("partition", "string"),
+        7: ("retry_at_unix_ms", "uint"), 8: ("action", "string"), 9: ("requests", "uint"),
+        10: ("throttled_seconds", "double"),
     },
 }  # fmt: skip
 

@@ -13,7 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_KEY = re.compile(r"""((?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s#"'\[\]{},&*!|>@`-][^#]*?|-[^\s#][^#]*?))\s*:(?:\s+|$)""")
+_KEY = re.compile(
+    r"""((?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s#"'\[\]{},&*!|>@`-][^#]*?|-[^\s#][^#]*?))\s*:(?:\s+|$)"""
+)
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
@@ -176,7 +178,9 @@ class _Reader:
             return self._scalar(text[:stop]), text[stop:]
         stop = 0
         while stop < len(text):
-            if text[stop] in ends and not (text[stop] == ":" and text[stop + 1 : stop + 2] not in ("", " ", ",", "}")):
+            if text[stop] in ends and not (
+                text[stop] == ":" and text[stop + 1 : stop + 2] not in ("", " ", ",", "}")
+            ):
                 break
             stop += 1
         return self._scalar(text[:stop].strip()), text[stop:]
