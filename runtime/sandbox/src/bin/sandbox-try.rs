@@ -36,7 +36,9 @@ async fn run(args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let launcher = Launcher::start(host).await?;
     let begun = std::time::Instant::now();
     let spec = WorkerSpec::new(1, bundle);
-    let mut worker = launcher.launch_program(spec, Program::Python(source.clone())).await?;
+    let mut worker = launcher
+        .launch_program(spec, Program::Python(source.clone()))
+        .await?;
     println!("worker {}", worker.pid());
     eprintln!("launched in {:?}", begun.elapsed());
     let exit = worker.wait().await?;
@@ -47,5 +49,9 @@ async fn run(args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let mut said = String::new();
     std::fs::File::from(worker.stderr).read_to_string(&mut said)?;
     eprint!("{said}");
-    if exit.status == Some(0) { Ok(()) } else { Err("the worker failed".into()) }
+    if exit.status == Some(0) {
+        Ok(())
+    } else {
+        Err("the worker failed".into())
+    }
 }

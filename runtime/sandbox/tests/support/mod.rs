@@ -1,6 +1,6 @@
 //! A bench for workers: each test runs as the user who runs the suite, and, when that is root, once more as an
 //! ordinary user without cgroups.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -11,7 +11,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use caisson_sandbox::profile::Profile;
-use caisson_sandbox::{Exit, HostConfig, Interpreter, Launcher, Layer, Program, Worker, WorkerSpec};
+use caisson_sandbox::{
+    Exit, HostConfig, Interpreter, Launcher, Layer, Program, Worker, WorkerSpec,
+};
 
 pub const ORDINARY: u32 = 65534;
 const AGAIN: &str = "SANDBOX_TESTS_AS_ORDINARY_USER";
@@ -24,10 +26,16 @@ pub fn is_root() -> bool {
 
 /// Runs a test body as this user, then again as an ordinary one.
 pub fn as_each_user<F: Future<Output = ()>>(name: &str, body: impl Fn(Bench) -> F) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("runtime");
     runtime.block_on(async {
         let bench = Bench::new().await;
-        tokio::time::timeout(Duration::from_secs(60), body(bench)).await.expect("the test ends in time");
+        tokio::time::timeout(Duration::from_secs(60), body(bench))
+            .await
+            .expect("the test ends in time");
     });
     if is_root() {
         run_as_ordinary_user(name);
@@ -36,7 +44,10 @@ pub fn as_each_user<F: Future<Output = ()>>(name: &str, body: impl Fn(Bench) -> 
 
 fn run_as_ordinary_user(name: &str) {
     // What an ordinary user can reach: the suite may lie in somebody's private directory.
-    let dir = tempfile::Builder::new().prefix("caisson-suite").tempdir_in("/var/tmp").expect("a directory");
+    let dir = tempfile::Builder::new()
+        .prefix("caisson-suite")
+        .tempdir_in("/var/tmp")
+        .expect("a directory");
     open_to_all(dir.path());
     let copy = |from: &Path, name: &str| {
         let to = dir.path().join(name);
@@ -61,7 +72,10 @@ fn run_as_ordinary_user(name: &str) {
 }
 
 pub fn try_exe() -> PathBuf {
-    std::env::var_os(LAUNCHER).map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_sandbox-try")), PathBuf::from)
+    std::env::var_os(LAUNCHER).map_or_else(
+        || PathBuf::from(env!("CARGO_BIN_EXE_sandbox-try")),
+        PathBuf::from,
+    )
 }
 
 pub fn open_to_all(dir: &Path) {
@@ -105,24 +119,41 @@ pub fn config(dir: &Path, bundle: &Path) -> HostConfig {
 
 impl Bench {
     pub async fn new() -> Bench {
-        let dir = tempfile::Builder::new().prefix("caisson-test").tempdir_in("/var/tmp").expect("a directory");
+        let dir = tempfile::Builder::new()
+            .prefix("caisson-test")
+            .tempdir_in("/var/tmp")
+            .expect("a directory");
         open_to_all(dir.path());
         let bundle = dir.path().join("bundle");
         std::fs::create_dir(&bundle).expect("a bundle");
         std::fs::write(bundle.join("attempts.py"), TRY).expect("attempts.py");
         std::fs::write(bundle.join("lock.json"), lock_filters()).expect("lock.json");
-        let launcher = Launcher::start(config(dir.path(), &bundle)).await.expect("a launcher");
-        Bench { launcher, bundle, dir }
+        let launcher = Launcher::start(config(dir.path(), &bundle))
+            .await
+            .expect("a launcher");
+        Bench {
+            launcher,
+            bundle,
+            dir,
+        }
     }
 
     pub fn spec(&self) -> WorkerSpec {
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-        WorkerSpec::new(NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed), self.bundle.clone())
+        WorkerSpec::new(
+            NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            self.bundle.clone(),
+        )
     }
 
     pub async fn launch(&self, spec: WorkerSpec, source: &str) -> Worker {
-        let source = format!("import sys; sys.path.append('/caisson/bundle')\nfrom attempts import *\n{source}");
-        self.launcher.launch_program(spec, Program::Python(source)).await.expect("a worker")
+        let source = format!(
+            "import sys; sys.path.append('/caisson/bundle')\nfrom attempts import *\n{source}"
+        );
+        self.launcher
+            .launch_program(spec, Program::Python(source))
+            .await
+            .expect("a worker")
     }
 
     pub async fn run(&self, source: &str) -> Outcome {
@@ -139,20 +170,32 @@ pub async fn finish(worker: Worker) -> Outcome {
     let stdout = std::thread::spawn(move || read_all(io.stdout));
     let stderr = std::thread::spawn(move || read_all(io.stderr));
     let exit = process.wait().await.expect("an exit");
-    Outcome { exit, stdout: stdout.join().expect("stdout"), stderr: stderr.join().expect("stderr") }
+    Outcome {
+        exit,
+        stdout: stdout.join().expect("stdout"),
+        stderr: stderr.join().expect("stderr"),
+    }
 }
 
 fn read_all(fd: OwnedFd) -> String {
     let mut text = Vec::new();
-    std::fs::File::from(fd).read_to_end(&mut text).expect("a pipe");
+    std::fs::File::from(fd)
+        .read_to_end(&mut text)
+        .expect("a pipe");
     String::from_utf8_lossy(&text).into_owned()
 }
 
 /// The final filter as numbers, so that a worker without the shim can put it on by hand.
 fn lock_filters() -> String {
-    let filters = Profile::named("strict").expect("strict").compile().expect("filters");
-    let numbers: Vec<Vec<(u16, u8, u8, u32)>> =
-        filters.lock.iter().map(|filter| filter.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect()).collect();
+    let filters = Profile::named("strict")
+        .expect("strict")
+        .compile()
+        .expect("filters");
+    let numbers: Vec<Vec<(u16, u8, u8, u32)>> = filters
+        .lock
+        .iter()
+        .map(|filter| filter.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect())
+        .collect();
     serde_json::to_string(&numbers).expect("numbers")
 }
 

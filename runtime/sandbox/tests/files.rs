@@ -1,0 +1,155 @@
+//! Directories of the host: only what is granted, only as it is granted, never through a symlink.
+
+mod support;
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use caisson_sandbox::{HostDir, LaunchError, Program};
+use serde_json::json;
+use support::{Bench, as_each_user};
+
+fn grant(dir: &Path, within: &Path, write: bool) -> HostDir {
+    HostDir {
+        dir: dir.to_owned(),
+        within: vec![within.to_owned()],
+        write,
+    }
+}
+
+/// A private directory with one file, below a directory that nobody else may enter.
+fn lake(bench: &Bench) -> (std::path::PathBuf, std::path::PathBuf) {
+    let srv = bench.dir.path().join("srv");
+    let lake = srv.join("lake");
+    std::fs::create_dir_all(&lake).expect("a lake");
+    std::fs::write(lake.join("old"), "old").expect("a file");
+    for dir in [&srv, &lake] {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).expect("modes");
+    }
+    (srv, lake)
+}
+
+#[test]
+fn a_granted_directory_can_be_written_at_its_own_path_and_what_is_made_belongs_to_its_owner() {
+    let name =
+        "a_granted_directory_can_be_written_at_its_own_path_and_what_is_made_belongs_to_its_owner";
+    as_each_user(name, |bench| async move {
+        let (srv, lake) = lake(&bench);
+        let mut spec = bench.spec();
+        spec.files = vec![grant(&lake, &srv, true)];
+        let at = lake.display();
+        let source = format!(
+            "
+lock()
+import sqlite3
+open('{at}/new', 'w').write('new')
+db = sqlite3.connect('{at}/db'); db.execute('pragma journal_mode=wal'); db.execute('create table t(x)'); db.commit(); db.close()
+say([open('{at}/old').read(), attempt(os.chmod, '{at}/new', 0o4755), os.listdir('{srv}'), attempt(os.rename, '{at}/old', '{at}/older')])",
+            srv = srv.display()
+        );
+        assert_eq!(
+            bench.run_spec(spec, &source).await.json(),
+            json!(["old", "EPERM", ["lake"], "done"])
+        );
+        let made = std::fs::metadata(lake.join("new")).expect("a file");
+        assert_eq!(
+            made.uid(),
+            std::fs::metadata(&lake).expect("the lake").uid()
+        );
+    });
+}
+
+#[test]
+fn a_directory_granted_for_reading_cannot_be_written() {
+    as_each_user(
+        "a_directory_granted_for_reading_cannot_be_written",
+        |bench| async move {
+            let (srv, lake) = lake(&bench);
+            let mut spec = bench.spec();
+            spec.files = vec![grant(&lake, &srv, false)];
+            let at = lake.display();
+            let source = format!(
+                "def write(p): open(p, 'w')\nsay([open('{at}/old').read(), attempt(write, '{at}/new'), attempt(write, '{at}/old')])"
+            );
+            assert_eq!(
+                bench.run_spec(spec, &source).await.json(),
+                json!(["old", "EROFS", "EROFS"])
+            );
+        },
+    );
+}
+
+#[test]
+fn symlinks_and_paths_outside_are_refused_with_the_directory_named() {
+    as_each_user(
+        "symlinks_and_paths_outside_are_refused_with_the_directory_named",
+        |bench| async move {
+            let (srv, lake) = lake(&bench);
+            symlink("/etc", lake.join("link")).expect("a link");
+            std::fs::create_dir(lake.join("real")).expect("a directory");
+            symlink(lake.join("real"), srv.join("inner")).expect("a link");
+            let cases = [
+                (lake.join("link"), &srv, "symlink"),
+                (lake.join("link/ssl"), &srv, "symlink"),
+                (srv.join("inner"), &srv, "symlink"),
+                (Path::new("/srv").to_owned(), &srv, "beneath none"),
+                (lake.join("missing"), &srv, "No such file"),
+                (lake.join("../lake"), &srv, "without . or .."),
+                (lake.join("old"), &srv, "Not a directory"),
+                (Path::new("relative").to_owned(), &srv, "absolute"),
+                (
+                    Path::new("/usr").to_owned(),
+                    &Path::new("/").to_owned(),
+                    "cover",
+                ),
+                (
+                    Path::new("/").to_owned(),
+                    &Path::new("/").to_owned(),
+                    "cover",
+                ),
+                (
+                    Path::new("/tmp").to_owned(),
+                    &Path::new("/").to_owned(),
+                    "cover",
+                ),
+                (
+                    Path::new("/proc").to_owned(),
+                    &Path::new("/").to_owned(),
+                    "belongs to the sandbox",
+                ),
+            ];
+            for (dir, within, why) in cases {
+                let mut spec = bench.spec();
+                spec.files = vec![grant(&dir, within, true)];
+                let refused = bench
+                    .launcher
+                    .launch_program(spec, Program::Python("pass".into()))
+                    .await;
+                let error = refused.map(drop).expect_err(&dir.display().to_string());
+                assert!(
+                    matches!(&error, LaunchError::HostDir { dir: named, .. } if *named == dir),
+                    "{error:?}"
+                );
+                assert!(error.to_string().contains(why), "{why}: {error}");
+            }
+        },
+    );
+}
+
+#[test]
+fn a_bundle_that_is_missing_is_named() {
+    as_each_user("a_bundle_that_is_missing_is_named", |bench| async move {
+        let mut spec = bench.spec();
+        spec.bundle = bench.dir.path().join("nowhere");
+        let error = bench
+            .launcher
+            .launch(spec)
+            .await
+            .map(drop)
+            .expect_err("no bundle");
+        assert!(
+            matches!(&error, LaunchError::Source { path, .. } if path.ends_with("nowhere")),
+            "{error:?}"
+        );
+    });
+}
