@@ -21,7 +21,7 @@ help: ## this text
 demo: ## a real API moved through two isolated workers, and a thief that gets nothing
 	@tests/setup/preflight.sh demo
 	@$(MAKE) --no-print-directory build
-	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) $(VENV)/bin/python tests/demo/demo.py
+	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) PYTHONPATH=tests/e2e $(VENV)/bin/python tests/demo/demo.py
 
 .PHONY: test
 test: ## every test: unit, integration, end to end, as root and as an ordinary user
@@ -39,7 +39,7 @@ lint: ## formatting, clippy, documentation, ruff, mypy: warnings are errors
 bench: ## records a second through the daemon against plain Python, to target/bench/results.json
 	@tests/setup/preflight.sh demo
 	@$(MAKE) --no-print-directory build
-	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) $(VENV)/bin/python tests/bench/bench.py
+	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) PYTHONPATH=tests/e2e $(VENV)/bin/python tests/bench/bench.py
 
 .PHONY: clean
 clean: ## removes what was built: target, .venv, caches
@@ -52,6 +52,7 @@ clean: ## removes what was built: target, .venv, caches
 build: $(VENV)/.ready
 	$(CARGO) build --profile $(PROFILE) -p caisson -p caisson-native
 	@cmp -s $(BIN)/libcaisson_native.so $(NATIVE) || install -m 0755 $(BIN)/libcaisson_native.so $(NATIVE)
+	@ln -sfn $(CURDIR)/python-shim/python $(BIN)/shim
 
 $(VENV)/.ready: tests/setup/requirements.txt tests/setup/venv.sh
 	@PYTHON=$(PYTHON) tests/setup/venv.sh $(VENV)

@@ -20,11 +20,11 @@ lint clippy "$CARGO" clippy --quiet --workspace --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" lint rustdoc "$CARGO" doc --quiet --workspace --no-deps --document-private-items
 lint ruff-format "$venv/ruff" format --quiet --check $python_paths
 lint ruff "$venv/ruff" check --quiet $python_paths
-lint mypy-caisson "$venv/mypy" --strict python-shim/python/caisson
-for connector in connectors/*/; do
-    lint "mypy-$(basename "$connector")" "$venv/mypy" --strict "$connector/src"
+lint mypy-caisson "$venv/mypy" python-shim/python/caisson
+for sources in connectors/*/src tests/demo/thief/src tests/e2e/connectors/*/src; do
+    lint "mypy-$(basename "$(dirname "$sources")")" "$venv/mypy" "$sources"
 done
-lint mypy-tests "$venv/mypy" --strict tests/e2e tests/demo tests/bench
+lint mypy-tests "$venv/mypy" tests/e2e/harness tests/e2e/servers tests/e2e/*.py tests/demo/*.py tests/bench/*.py
 if command -v cargo-deny >/dev/null 2>&1; then
     lint cargo-deny "$CARGO" deny --log-level error check licenses bans sources
 fi

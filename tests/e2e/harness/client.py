@@ -41,7 +41,8 @@ class CallFailed(Exception):
         self.message: str = error.details() or ""
         self.code = ""
         self.details: dict[str, Any] = {}
-        for name, content in error.trailing_metadata() or ():
+        trailers: Any = error.trailing_metadata() or ()
+        for name, content in trailers:
             if name == "grpc-status-details-bin":
                 status = status_pb2.Status.FromString(content)
                 for any_message in status.details:
@@ -70,7 +71,7 @@ class Stream:
         except grpc.RpcError as error:
             raise CallFailed(error) from None
 
-    def until(self, kind: str) -> Message:
+    def until(self, kind: str) -> Any:
         """Reads on until an event of a kind comes; returns its body.
 
         Raises:
@@ -87,19 +88,19 @@ class Stream:
             pass
         return self
 
-    def all(self, kind: str) -> list[Message]:
+    def all(self, kind: str) -> list[Any]:
         """Bodies of all events of a kind that came so far."""
         return [event[kind] for event in self.seen if kind in event]
 
     @property
-    def failure(self) -> Message:
+    def failure(self) -> Any:
         """The failure at the end; the test fails if there was none."""
         failures = self.all("failure")
         assert failures, f"no failure came, but {[kind_of(event) for event in self.seen]}"
         return failures[-1]
 
     @property
-    def summary(self) -> Message:
+    def summary(self) -> Any:
         """The summary at the end; the test fails with the failure if there was none."""
         summaries = self.all("summary")
         assert summaries, f"no summary, but {self.all('failure') or self.seen[-3:]}"
@@ -204,7 +205,7 @@ class Client:
         return self._pool.FindServiceByName(service).FindMethodByName(name), f"/{service}/{name}"
 
 
-class _Keyed(grpc.StreamStreamClientInterceptor):  # type: ignore[misc]
+class _Keyed(grpc.StreamStreamClientInterceptor):
     def __init__(self, metadata: tuple[tuple[str, str], ...]) -> None:
         self.metadata = metadata
 
@@ -217,6 +218,7 @@ def fill(message: Any, fields: Message) -> Any:
     for name, value in fields.items():
         if value is None:
             continue
+        name = name.rstrip("_")  # `from_` is how Python writes `from`
         descriptor = message.DESCRIPTOR.fields_by_name[name]
         if isinstance(value, dict):
             target = getattr(message, name)

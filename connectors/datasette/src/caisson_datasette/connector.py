@@ -22,6 +22,23 @@ class Datasette(Connector[Config]):
         base = f"{self.config.scheme}://{self.config.host}:{self.config.port}"
         self.http = self.client(base, auth="token")
 
+    def read(self, stream: Stream, since: Cursor) -> Iterator[dict[str, Any]]:
+        path, fields = stream.extra
+        params = dict(PLAIN)
+        if stream.cursor:
+            params["_sort"] = stream.cursor
+            if since.value:
+                params["_filter_column"] = stream.cursor
+                params["_filter_op"] = "gte"
+                params["_filter_value"] = str(since.value)
+        yield from self.http.records(
+            path,
+            params=params,
+            at="rows",
+            page=pages.cursor("_next", at="next"),
+            map=decode(fields),
+        )
+
     def test(self) -> Iterator[tuple[str, str]]:
         # A wrong token is no error to Datasette: it makes the caller nobody.
         actor = self.http.get("/-/actor.json").json()["actor"]
@@ -45,23 +62,6 @@ class Datasette(Connector[Config]):
                 start="start" if moves else "",
                 extra=(f"/{tilde(database)}/{tilde(table['name'])}.json", fields),
             )
-
-    def read(self, stream: Stream, since: Cursor) -> Iterator[dict[str, Any]]:
-        path, fields = stream.extra
-        params = dict(PLAIN)
-        if stream.cursor:
-            params["_sort"] = stream.cursor
-            if since.value:
-                params["_filter_column"] = stream.cursor
-                params["_filter_op"] = "gte"
-                params["_filter_value"] = str(since.value)
-        yield from self.http.records(
-            path,
-            params=params,
-            at="rows",
-            page=pages.cursor("_next", at="next"),
-            map=decode(fields),
-        )
 
     def _tables(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(database, table as the API describes it), hidden ones left out."""

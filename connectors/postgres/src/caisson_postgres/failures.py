@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import adbc_driver_manager as adbc
+
 from caisson import errors
 
 # By SQLSTATE (postgresql.org/docs/current/errcodes-appendix.html), the longest prefix first.

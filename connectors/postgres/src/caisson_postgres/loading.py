@@ -15,6 +15,7 @@ from typing import Any
 
 import adbc_driver_manager as adbc
 import nanoarrow as na  # type: ignore[import-untyped]
+
 from caisson import Batch, Checkpoint, Reject, Stream
 
 from .database import Database, literal, quote

@@ -1,0 +1,119 @@
+"""The main job, end to end: `make demo` runs this on the built binary.
+
+A real API (Datasette) with 50,000 orders is moved into SQLite by two isolated
+workers; one request is answered with 429, and the source's worker is killed in
+the middle. Then a thief runs twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from typing import Any
+
+from compare import compare
+from servers.generate import CUSTOMERS, ORDERS, advance
+from thieves import caged, plain
+from world import CAISSON, ROOT, World, say
+
+# Requests: what there is takes four, 5,000 customers five pages, orders fifty.
+THROTTLED_REQUEST = 12
+KILLED_REQUEST = 35
+
+
+def main() -> None:
+    """Tells the story; its last line is for machines."""
+    began = time.monotonic()
+    say(f"1. A real API: Datasette with {ORDERS:,} orders and {CUSTOMERS:,} customers, and `caisson serve`.")
+    world = World(throttle_at=THROTTLED_REQUEST)
+    try:
+        result = story(world)
+    finally:
+        world.close()
+    say(f"\nDone in {time.monotonic() - began:.0f} seconds. The source you just ran:\n")
+    say(source_class())
+    say("\nTry next:")
+    binary = CAISSON.relative_to(ROOT)
+    say(f"  {binary} doctor")
+    say(f"  {binary} new shop && {binary} validate shop")
+    say(
+        f"  {binary} read --connector sqlite@0.1.0 --config target/demo/lake-config.json --stream orders"
+        " --max-records 3 --data-dir target/demo/data --policies target/demo/policies"
+    )
+    say()
+    say(json.dumps(result, separators=(",", ":")))
+    if result["lost"] or result["duplicated"] or result["stolen_caisson"]:
+        raise SystemExit(1)
+
+
+def story(world: World) -> dict[str, Any]:
+    """Everything between the first and the last line."""
+    say("2. Publish three connectors: checked, packed, stored.")
+    for folder in ("connectors/datasette", "connectors/sqlite", "tests/demo/thief"):
+        world.ask("publish", ROOT / folder)
+    lake = json.loads((world.folder / "lake.yaml").read_text())
+    (world.folder / "lake-config.json").write_text(json.dumps(lake["config"]))
+
+    say("3. Sync. One request will be answered 429, and the source's worker gets SIGKILL in the middle.")
+    killed: list[int] = []
+
+    def kill(number: int, target: str) -> None:
+        if number >= KILLED_REQUEST and not killed:
+            killed.append(world.workers()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    world.proxy.before = kill
+    runs = [sync(world, "killed", expect=7)]
+    world.proxy.before = None
+    say("   WORKER_LOST, as it should be. The next run goes on at the last checkpoint.")
+    runs.append(sync(world, "finished"))
+
+    difference = compare(world)
+    say(f"4. Compared by key with the server: {difference.compared:,} rows, {difference.lost} lost, "
+        f"{difference.duplicated} duplicated.")  # fmt: skip
+
+    changed = advance(world.database)
+    say(f"5. {changed} orders change or are new. An incremental run moves only those.")
+    second = sync(world, "incremental")
+    difference = compare(world)
+
+    say("6. A thief of a connector, under plain Python:")
+    stolen_plain = plain(world)
+    say(f"   STOLEN {stolen_plain}")
+    say("   The same thief in Caisson:")
+    stolen_caisson = caged(world)
+    say(f"   STOLEN {stolen_caisson}")
+    return {
+        "records_read": sum(run["records_read"] for run in runs),
+        "records_written": sum(run["records_written"] for run in runs),
+        "second_run_records": second["records_read"],
+        "lost": difference.lost,
+        "duplicated": difference.duplicated,
+        "throttled_seconds": round(sum(run["throttled_seconds"] for run in runs), 1),
+        "stolen_plain": stolen_plain,
+        "stolen_caisson": stolen_caisson,
+    }
+
+
+def sync(world: World, name: str, expect: int = 0) -> dict[str, Any]:
+    """One run of `caisson sync`; returns its figures."""
+    stats = world.folder / f"{name}.stats.json"
+    done = world.ask("sync", "shop.yaml", "lake.yaml", "--stats", stats, check=False, show=True)
+    if done.returncode != expect:
+        raise SystemExit(f"caisson sync ended with {done.returncode}, not with {expect}")
+    figures: dict[str, Any] = json.loads(stats.read_text())
+    return figures
+
+
+def source_class() -> str:
+    """The first twenty lines of the source's class."""
+    path = ROOT / "connectors/datasette/src/caisson_datasette/connector.py"
+    lines = path.read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("class "))
+    return "\n".join(f"    {line}".rstrip() for line in lines[first : first + 20])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""One thief, twice: under plain Python, and in Caisson."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from harness.client import Client
+from world import ROOT, World, say
+
+# What stands in the way of what opens no connection.
+STANDS = {
+    "home": (
+        "filesystem",
+        "no `files` rule names it: the worker's root holds its bundle and the interpreter",
+    ),
+    "environ": ("environment", "written from nothing, and no other process can be seen"),
+    "policy": ("filesystem", "no `files` rule names it"),
+}
+TARGETS = {"dial": "tcp", "dns": "udp", "name": "dns", "metadata": "tcp"}
+
+
+def plain(world: World) -> int:
+    """Runs it without a cage; returns how many attempts paid."""
+    config = json.loads((world.folder / "thief.yaml").read_text())["config"]
+    program = ROOT / "tests/demo/thief/src/caisson_thief/loot.py"
+    done = subprocess.run(
+        [sys.executable, str(program), *(str(value) for value in config.values())],
+        env=world.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    attempts = [json.loads(line) for line in done.stdout.splitlines()]
+    for attempt in attempts:
+        if attempt["taken"]:
+            say(f"   took     {attempt['attempt']:<9} {_short(attempt['target'])}")
+    return sum(bool(attempt["taken"]) for attempt in attempts)
+
+
+def caged(world: World) -> int:
+    """Runs it in Caisson; returns how many attempts paid."""
+    taken_before = world.attacker.taken
+    connection = json.loads((world.folder / "thief.yaml").read_text())
+    client = Client(f"unix:{world.socket}")
+    stream = client.stream(
+        "Read",
+        connection={
+            "inline": {
+                "connection": {
+                    "connector": connection["connector"],
+                    "config_json": json.dumps(connection["config"]),
+                }
+            }
+        },
+        accept=["ENCODING_JSON_LINES"],
+        from_="FROM_BEGINNING",
+    ).drain()
+    client.close()
+    if stream.all("failure"):
+        raise SystemExit(f"the thief's call failed: {stream.failure}")
+    attempts = [
+        json.loads(line) for batch in stream.all("batch") for line in batch["data"].splitlines() if line
+    ]
+    refusals = stream.all("refused")
+    for attempt in attempts:
+        layer, rule = _stopped_by(attempt, refusals)
+        verdict = "TOOK" if attempt["taken"] else "refused"
+        say(f"   {verdict:<8} {attempt['attempt']:<9} {_short(attempt['target']):<34} by {layer}: {rule}")
+    # Loot that arrived counts, whatever the thief believes.
+    return sum(bool(attempt["taken"]) for attempt in attempts) + world.attacker.taken - taken_before
+
+
+def _stopped_by(attempt: dict[str, Any], refusals: list[dict[str, Any]]) -> tuple[str, str]:
+    """The layer that refused, and the rule that would allow it."""
+    name = attempt["attempt"]
+    if name in STANDS:
+        return STANDS[name]
+    host, _, port = attempt["target"].partition("/")[0].rpartition(":")
+    for refusal in refusals:
+        same_port = port and int(port) == refusal.get("port", 0)
+        if (same_port and refusal.get("address") == host) or (
+            name == "name" and "attacker" in refusal.get("host", "")
+        ):
+            rule = " ".join(refusal.get("rule", "").split()) or "no rule can allow it"
+            return f"{refusal['layer']} ({refusal['reason']})", rule
+    return "network", f"nothing is there ({attempt['detail']})"
+
+
+def _short(target: str) -> str:
+    return target if len(target) <= 34 else "…" + target[-33:]
