@@ -41,7 +41,10 @@ impl AllowedDependencies {
             Ok(table) => table,
             Err(error) => {
                 let mark = error.span().map(|span| mark_at(text, span.start));
-                let message = format!("not valid TOML: {}", error.message().lines().next().unwrap_or_default());
+                let message = format!(
+                    "not valid TOML: {}",
+                    error.message().lines().next().unwrap_or_default()
+                );
                 return Err(Fault::of_file(file, mark, message, "write name = \">=1,<3\"").into());
             }
         };
@@ -56,15 +59,24 @@ impl AllowedDependencies {
                 faults.push(fault);
             };
             let Some(range) = value.get_ref().as_str() else {
-                fault("expected a version range in quotation marks", "write name = \">=1,<3\"");
+                fault(
+                    "expected a version range in quotation marks",
+                    "write name = \">=1,<3\"",
+                );
                 continue;
             };
             let Ok(specifiers) = VersionSpecifiers::from_str(range) else {
-                fault("not a version range (PEP 440)", "write \">=1,<3\", \"==2.5.*\", or \"\" for every version");
+                fault(
+                    "not a version range (PEP 440)",
+                    "write \">=1,<3\", \"==2.5.*\", or \"\" for every version",
+                );
                 continue;
             };
             if ranges.insert(name, specifiers).is_some() {
-                fault("named twice", "names that differ only in case, - and _ are one");
+                fault(
+                    "named twice",
+                    "names that differ only in case, - and _ are one",
+                );
             }
         }
         Faults::or(faults, AllowedDependencies { ranges })
@@ -78,8 +90,12 @@ impl AllowedDependencies {
         let file = path.display().to_string();
         match std::fs::read_to_string(path) {
             Ok(text) => AllowedDependencies::parse(&file, &text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(AllowedDependencies::default()),
-            Err(error) => Err(Fault::of_file(&file, None, format!("cannot be read: {error}"), "").into()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(AllowedDependencies::default())
+            }
+            Err(error) => {
+                Err(Fault::of_file(&file, None, format!("cannot be read: {error}"), "").into())
+            }
         }
     }
 
@@ -103,5 +119,8 @@ impl AllowedDependencies {
 fn mark_at(text: &str, offset: usize) -> Mark {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    Mark { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+    Mark {
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+    }
 }

@@ -29,8 +29,18 @@ pub const MAX_UNPACKED: u64 = 2 << 30;
 const MAX_FILES: usize = 50_000;
 
 /// What stands at the top of a bundle.
-const TOP: [&str; 10] =
-    [MANIFEST_FILE, LOCK_FILE, "README.md", "CHANGELOG.md", "LICENSE", "LICENSE.txt", "icon.svg", "icon.png", "docs", "src"];
+const TOP: [&str; 10] = [
+    MANIFEST_FILE,
+    LOCK_FILE,
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "LICENSE.txt",
+    "icon.svg",
+    "icon.png",
+    "docs",
+    "src",
+];
 
 /// A bundle that has been packed or read.
 #[derive(Debug, Clone)]
@@ -75,7 +85,9 @@ pub enum BundleError {
     #[error("no bundle: it has no connector.yaml")]
     NoManifest,
     /// More bytes or files than the caps.
-    #[error("the bundle is too large: at most {MAX_BUNDLE} bytes packed, {MAX_UNPACKED} unpacked, {MAX_FILES} files")]
+    #[error(
+        "the bundle is too large: at most {MAX_BUNDLE} bytes packed, {MAX_UNPACKED} unpacked, {MAX_FILES} files"
+    )]
     TooLarge,
     /// The content is not what its digest says.
     #[error("the bundle's digest is {found}, not {expected}")]
@@ -89,7 +101,10 @@ pub enum BundleError {
 
 impl BundleError {
     fn io(path: &Path) -> impl Fn(io::Error) -> BundleError + '_ {
-        move |source| BundleError::Io { path: path.to_owned(), source }
+        move |source| BundleError::Io {
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
@@ -100,16 +115,28 @@ impl BundleError {
 pub fn pack(project: &ProjectDir, wheels: &[Wheel], out: &Path) -> Result<Bundle, BundleError> {
     let manifest = project.manifest()?;
     match_lock(&project.lock()?, wheels)?;
-    let mut files: Vec<(String, PathBuf)> =
-        project.bundle_files()?.into_iter().map(|file| (file.path, file.source)).collect();
-    files.extend(wheels.iter().map(|wheel| (format!("wheels/{}", wheel.file_name), wheel.path.clone())));
+    let mut files: Vec<(String, PathBuf)> = project
+        .bundle_files()?
+        .into_iter()
+        .map(|file| (file.path, file.source))
+        .collect();
+    files.extend(
+        wheels
+            .iter()
+            .map(|wheel| (format!("wheels/{}", wheel.file_name), wheel.path.clone())),
+    );
     files.sort();
     if files.len() > MAX_FILES {
         return Err(BundleError::TooLarge);
     }
-    let hashing = Hashing::new(BufWriter::new(File::create(out).map_err(BundleError::io(out))?));
+    let hashing = Hashing::new(BufWriter::new(
+        File::create(out).map_err(BundleError::io(out))?,
+    ));
     // No name, no time, no system: the header is the same wherever it is packed.
-    let zipped = GzBuilder::new().mtime(0).operating_system(255).write(hashing, Compression::new(6));
+    let zipped = GzBuilder::new()
+        .mtime(0)
+        .operating_system(255)
+        .write(hashing, Compression::new(6));
     let mut tar = Builder::new(zipped);
     for (path, source) in &files {
         let content = fs::read(source).map_err(BundleError::io(source))?;
@@ -120,15 +147,23 @@ pub fn pack(project: &ProjectDir, wheels: &[Wheel], out: &Path) -> Result<Bundle
         header.set_mtime(0);
         header.set_uid(0);
         header.set_gid(0);
-        tar.append_data(&mut header, path, content.as_slice()).map_err(BundleError::io(out))?;
+        tar.append_data(&mut header, path, content.as_slice())
+            .map_err(BundleError::io(out))?;
     }
-    let mut hashing = tar.into_inner().and_then(|zipped| zipped.finish()).map_err(BundleError::io(out))?;
+    let mut hashing = tar
+        .into_inner()
+        .and_then(|zipped| zipped.finish())
+        .map_err(BundleError::io(out))?;
     hashing.flush().map_err(BundleError::io(out))?;
     let size = hashing.bytes;
     if size > MAX_BUNDLE {
         return Err(BundleError::TooLarge);
     }
-    Ok(Bundle { manifest, digest: hashing.finish(), size })
+    Ok(Bundle {
+        manifest,
+        digest: hashing.finish(),
+        size,
+    })
 }
 
 /// Reads what a bundle file is, without unpacking it.
@@ -147,9 +182,16 @@ pub fn read(path: &Path) -> Result<Bundle, BundleError> {
         let mut entry = entry.map_err(&io)?;
         if entry.path().map_err(&io)?.as_os_str() == MANIFEST_FILE {
             let mut text = Vec::new();
-            (&mut entry).take(caisson_document::MAX_BYTES as u64 + 1).read_to_end(&mut text).map_err(&io)?;
+            (&mut entry)
+                .take(caisson_document::MAX_BYTES as u64 + 1)
+                .read_to_end(&mut text)
+                .map_err(&io)?;
             let manifest = Manifest::from_document(&Document::parse_bytes(MANIFEST_FILE, &text)?)?;
-            return Ok(Bundle { manifest, digest: Digest::of_file(path).map_err(&io)?, size });
+            return Ok(Bundle {
+                manifest,
+                digest: Digest::of_file(path).map_err(&io)?,
+                size,
+            });
         }
     }
     Err(BundleError::NoManifest)
@@ -161,21 +203,32 @@ pub fn read(path: &Path) -> Result<Bundle, BundleError> {
 ///
 /// # Errors
 /// If the bundle is damaged, too large, not the one `expected`, or carries what it must not.
-pub fn unpack(archive: &Path, dest: &Path, expected: Option<&Digest>) -> Result<Bundle, BundleError> {
+pub fn unpack(
+    archive: &Path,
+    dest: &Path,
+    expected: Option<&Digest>,
+) -> Result<Bundle, BundleError> {
     let io = BundleError::io(archive);
     if fs::metadata(archive).map_err(&io)?.len() > MAX_BUNDLE {
         return Err(BundleError::TooLarge);
     }
     let digest = Digest::of_file(archive).map_err(&io)?;
     if let Some(expected) = expected.filter(|expected| **expected != digest) {
-        return Err(BundleError::Digest { expected: *expected, found: digest });
+        return Err(BundleError::Digest {
+            expected: *expected,
+            found: digest,
+        });
     }
     let staging = staging_beside(dest)?;
     extract(archive, staging.path())?;
     let manifest = finish(staging.path())?;
     publish(staging, dest)?;
     let size = fs::metadata(archive).map_err(&io)?.len();
-    Ok(Bundle { manifest, digest, size })
+    Ok(Bundle {
+        manifest,
+        digest,
+        size,
+    })
 }
 
 /// Lays a project out in the new directory `dest` as [`unpack`] would, for running it from its
@@ -195,7 +248,10 @@ pub fn prepare(project: &ProjectDir, dest: &Path) -> Result<Manifest, BundleErro
     }
     let lock = project.lock()?;
     let named = |wheel: &Wheel| lock.matching(&wheel.name, &wheel.version).next().is_some();
-    let wheels: Vec<Wheel> = wheels_in(&project.wheel_cache())?.into_iter().filter(named).collect();
+    let wheels: Vec<Wheel> = wheels_in(&project.wheel_cache())?
+        .into_iter()
+        .filter(named)
+        .collect();
     let into = staging.path().join("wheels");
     fs::create_dir_all(&into).map_err(BundleError::io(&into))?;
     for wheel in wheels {
@@ -207,9 +263,15 @@ pub fn prepare(project: &ProjectDir, dest: &Path) -> Result<Manifest, BundleErro
 }
 
 fn staging_beside(dest: &Path) -> Result<tempfile::TempDir, BundleError> {
-    let parent = dest.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = dest
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(BundleError::io(parent))?;
-    tempfile::Builder::new().prefix(".unpacking-").tempdir_in(parent).map_err(BundleError::io(parent))
+    tempfile::Builder::new()
+        .prefix(".unpacking-")
+        .tempdir_in(parent)
+        .map_err(BundleError::io(parent))
 }
 
 fn extract(archive: &Path, into: &Path) -> Result<(), BundleError> {
@@ -221,7 +283,10 @@ fn extract(archive: &Path, into: &Path) -> Result<(), BundleError> {
         let mut entry = entry.map_err(&io)?;
         let path = entry.path().map_err(&io)?.into_owned();
         let name = path.display().to_string();
-        let refuse = |reason| BundleError::Entry { path: name.clone(), reason };
+        let refuse = |reason| BundleError::Entry {
+            path: name.clone(),
+            reason,
+        };
         let kind = entry.header().entry_type();
         check_path(&path).map_err(refuse)?;
         if kind == EntryType::Directory {
@@ -252,13 +317,23 @@ fn check_path(path: &Path) -> Result<(), &'static str> {
     if path.to_str().is_none_or(|text| text.contains(['\\', '\0'])) {
         return Err("a path that is not plain");
     }
-    if !path.components().all(|part| matches!(part, Component::Normal(_))) {
+    if !path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)))
+    {
         return Err("a path that leads out of the bundle");
     }
     let mut parts = path.components().map(|part| part.as_os_str());
-    let first = parts.next().and_then(|part| part.to_str()).unwrap_or_default();
+    let first = parts
+        .next()
+        .and_then(|part| part.to_str())
+        .unwrap_or_default();
     let is_wheel = first == "wheels" && path.components().count() <= 2;
-    if TOP.contains(&first) || is_wheel { Ok(()) } else { Err("a name that bundles do not have") }
+    if TOP.contains(&first) || is_wheel {
+        Ok(())
+    } else {
+        Err("a name that bundles do not have")
+    }
 }
 
 /// Checks what was laid out, turns `wheels/` into `deps/` and sets the modes.
@@ -266,7 +341,9 @@ fn finish(root: &Path) -> Result<Manifest, BundleError> {
     let path = root.join(MANIFEST_FILE);
     let text = match fs::read(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(BundleError::NoManifest),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(BundleError::NoManifest);
+        }
         Err(error) => return Err(BundleError::io(&path)(error)),
     };
     let manifest = Manifest::from_document(&Document::parse_bytes(MANIFEST_FILE, &text)?)?;
@@ -292,7 +369,11 @@ fn finish(root: &Path) -> Result<Manifest, BundleError> {
 fn set_modes(path: &Path) -> Result<(), BundleError> {
     let io = BundleError::io(path);
     let is_dir = fs::symlink_metadata(path).map_err(&io)?.is_dir();
-    fs::set_permissions(path, fs::Permissions::from_mode(if is_dir { 0o755 } else { 0o644 })).map_err(&io)?;
+    fs::set_permissions(
+        path,
+        fs::Permissions::from_mode(if is_dir { 0o755 } else { 0o644 }),
+    )
+    .map_err(&io)?;
     if is_dir {
         for entry in fs::read_dir(path).map_err(&io)? {
             set_modes(&entry.map_err(&io)?.path())?;

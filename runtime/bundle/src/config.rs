@@ -52,7 +52,12 @@ impl ConfigSchema {
     /// # Errors
     /// Every fault at once, none with a value in it.
     pub fn check(&self, document: &Document) -> Result<CheckedConfig, Faults> {
-        let mut walk = Walk { document, root: &self.written, secrets: BTreeMap::new(), faults: Vec::new() };
+        let mut walk = Walk {
+            document,
+            root: &self.written,
+            secrets: BTreeMap::new(),
+            faults: Vec::new(),
+        };
         let mut value = document.value().clone();
         if value.is_null() {
             value = Value::Object(Map::new());
@@ -64,7 +69,13 @@ impl ConfigSchema {
         let named: Vec<String> = walk.faults.iter().map(|fault| fault.path.clone()).collect();
         faults.retain(|fault| !named.contains(&fault.path));
         faults.extend(walk.faults);
-        Faults::or(faults, CheckedConfig { value, secrets: walk.secrets })
+        Faults::or(
+            faults,
+            CheckedConfig {
+                value,
+                secrets: walk.secrets,
+            },
+        )
     }
 }
 
@@ -75,7 +86,11 @@ pub(crate) fn schema_faults(document: &Document) -> Vec<Fault> {
         return faults;
     };
     if config.get("type") != Some(&Value::from("object")) {
-        faults.push(document.fault("/config", "the config is not a mapping", "write `type: object`"));
+        faults.push(document.fault(
+            "/config",
+            "the config is not a mapping",
+            "write `type: object`",
+        ));
     }
     marks(document, "/config", config, &mut faults);
     if faults.is_empty()
@@ -95,10 +110,16 @@ fn marks(document: &Document, place: &str, schema: &Value, faults: &mut Vec<Faul
         None | Some(Value::Bool(false)) => {}
         Some(Value::Bool(true)) => {
             if entries.get("type") != Some(&Value::from("string")) {
-                faults.push(document.fault(&join(place, "secret"), "a secret that is not a string", "write `type: string`"));
+                faults.push(document.fault(
+                    &join(place, "secret"),
+                    "a secret that is not a string",
+                    "write `type: string`",
+                ));
             }
         }
-        Some(_) => faults.push(document.fault(&join(place, "secret"), "expected true or false", "")),
+        Some(_) => {
+            faults.push(document.fault(&join(place, "secret"), "expected true or false", ""))
+        }
     }
     for (key, inside) in entries {
         let place = join(place, key);
@@ -135,12 +156,18 @@ fn for_connections(schema: &Value, closed: bool) -> Value {
             "properties" | "$defs" | "patternProperties" | "dependentSchemas" => {
                 let closed = closed && matches!(key.as_str(), "properties" | "patternProperties");
                 match inside.as_object() {
-                    Some(map) => map.iter().map(|(name, inner)| (name.clone(), for_connections(inner, closed))).collect(),
+                    Some(map) => map
+                        .iter()
+                        .map(|(name, inner)| (name.clone(), for_connections(inner, closed)))
+                        .collect(),
                     None => inside.clone(),
                 }
             }
             "allOf" | "anyOf" | "oneOf" | "prefixItems" => match inside.as_array() {
-                Some(list) => list.iter().map(|inner| for_connections(inner, false)).collect(),
+                Some(list) => list
+                    .iter()
+                    .map(|inner| for_connections(inner, false))
+                    .collect(),
                 None => inside.clone(),
             },
             "items" | "additionalProperties" => for_connections(inside, closed),
@@ -149,8 +176,21 @@ fn for_connections(schema: &Value, closed: bool) -> Value {
         };
         out.insert(key.clone(), inside);
     }
-    let says_more = ["additionalProperties", "unevaluatedProperties", "patternProperties", "allOf", "anyOf", "oneOf", "if", "$ref", "dependentSchemas"];
-    if closed && out.contains_key("properties") && !says_more.iter().any(|key| out.contains_key(*key)) {
+    let says_more = [
+        "additionalProperties",
+        "unevaluatedProperties",
+        "patternProperties",
+        "allOf",
+        "anyOf",
+        "oneOf",
+        "if",
+        "$ref",
+        "dependentSchemas",
+    ];
+    if closed
+        && out.contains_key("properties")
+        && !says_more.iter().any(|key| out.contains_key(*key))
+    {
         out.insert("additionalProperties".to_owned(), Value::Bool(false));
     }
     Value::Object(out)
@@ -163,7 +203,9 @@ fn fill(value: &mut Value, schema: &Value, root: &Value) {
             Value::Object(entries) => {
                 let properties = schema.get("properties").and_then(Value::as_object);
                 for (name, property) in properties.into_iter().flatten() {
-                    let default = applicable(&[property], root, false).into_iter().find_map(|one| one.get("default"));
+                    let default = applicable(&[property], root, false)
+                        .into_iter()
+                        .find_map(|one| one.get("default"));
                     if let (false, Some(default)) = (entries.contains_key(name), default) {
                         entries.insert(name.clone(), default.clone());
                     }
@@ -192,14 +234,31 @@ fn applicable<'a>(schemas: &[&'a Value], root: &'a Value, branches: bool) -> Vec
             continue;
         }
         found.push(schema);
-        let target = schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
+        let target = schema
+            .get("$ref")
+            .and_then(Value::as_str)
+            .and_then(|reference| reference.strip_prefix('#'));
         open.extend(target.and_then(|pointer| root.pointer(pointer)));
-        let lists: &[&str] = if branches { &["allOf", "anyOf", "oneOf"] } else { &["allOf"] };
+        let lists: &[&str] = if branches {
+            &["allOf", "anyOf", "oneOf"]
+        } else {
+            &["allOf"]
+        };
         for key in lists {
-            open.extend(schema.get(*key).and_then(Value::as_array).into_iter().flatten());
+            open.extend(
+                schema
+                    .get(*key)
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten(),
+            );
         }
         if branches {
-            open.extend(["if", "then", "else"].iter().filter_map(|key| schema.get(*key)));
+            open.extend(
+                ["if", "then", "else"]
+                    .iter()
+                    .filter_map(|key| schema.get(*key)),
+            );
         }
     }
     found
@@ -216,15 +275,22 @@ impl<'a> Walk<'a> {
     /// Puts the reference's text where a secret stands, and says what is wrong with the others.
     fn visit(&mut self, place: &str, value: &mut Value, schemas: &[&'a Value]) {
         let schemas = applicable(schemas, self.root, true);
-        let secret = schemas.iter().any(|schema| schema.get("secret") == Some(&Value::Bool(true)));
-        let is_reference = value.as_object().is_some_and(|entries| entries.contains_key(SECRET_KEY));
+        let secret = schemas
+            .iter()
+            .any(|schema| schema.get("secret") == Some(&Value::Bool(true)));
+        let is_reference = value
+            .as_object()
+            .is_some_and(|entries| entries.contains_key(SECRET_KEY));
         match (secret, is_reference) {
             (true, true) => self.reference(place, value),
             (true, false) if value.is_null() => {}
             (true, false) => {
                 self.faults.push(self.document.fault(
                     place,
-                    format!("a literal ({}) where only a secret reference may stand", describe(value)),
+                    format!(
+                        "a literal ({}) where only a secret reference may stand",
+                        describe(value)
+                    ),
                     "write { $secret: \"env:CAISSON_SECRET_NAME\" } or another reference",
                 ));
                 // What it says besides is of no more interest.
@@ -242,11 +308,17 @@ impl<'a> Walk<'a> {
     }
 
     fn reference(&mut self, place: &str, value: &mut Value) {
-        let text = value.get(SECRET_KEY).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = value
+            .get(SECRET_KEY)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         let alone = value.as_object().is_some_and(|entries| entries.len() == 1);
         let (scheme, path) = text.split_once(':').unwrap_or(("", ""));
         let named = scheme.starts_with(|c: char| c.is_ascii_lowercase())
-            && scheme.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+            && scheme
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         if !alone || !named || path.is_empty() {
             self.faults.push(self.document.fault(
                 place,
@@ -263,11 +335,19 @@ impl<'a> Walk<'a> {
         match value {
             Value::Object(entries) => {
                 for (name, inside) in entries.iter_mut() {
-                    let mut inner: Vec<&Value> =
-                        schemas.iter().filter_map(|schema| schema.get("properties")?.get(name)).collect();
+                    let mut inner: Vec<&Value> = schemas
+                        .iter()
+                        .filter_map(|schema| schema.get("properties")?.get(name))
+                        .collect();
                     if inner.is_empty() {
-                        inner.extend(schemas.iter().filter_map(|schema| schema.get("additionalProperties")));
-                        let patterns = schemas.iter().filter_map(|schema| schema.get("patternProperties")?.as_object());
+                        inner.extend(
+                            schemas
+                                .iter()
+                                .filter_map(|schema| schema.get("additionalProperties")),
+                        );
+                        let patterns = schemas
+                            .iter()
+                            .filter_map(|schema| schema.get("patternProperties")?.as_object());
                         inner.extend(patterns.flat_map(|map| map.values()));
                     }
                     self.visit(&join(place, name), inside, &inner);

@@ -13,7 +13,8 @@ use serde_json::Value;
 use crate::Digest;
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-    Schema::parse(include_str!("connection.schema.json")).expect("the schema of a connection is valid")
+    Schema::parse(include_str!("connection.schema.json"))
+        .expect("the schema of a connection is valid")
 });
 
 /// A checked connection file. Its config is not checked against the connector's schema yet; that
@@ -117,7 +118,9 @@ impl FromStr for Pin {
     type Err = PinError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, which) = text.split_once('@').map_or((text, None), |(name, which)| (name, Some(which)));
+        let (name, which) = text
+            .split_once('@')
+            .map_or((text, None), |(name, which)| (name, Some(which)));
         if !is_name(name) {
             return Err(PinError::Name);
         }
@@ -130,7 +133,12 @@ impl FromStr for Pin {
             },
             Some(version) => match Version::parse(version) {
                 Ok(version) => Which::Version(version),
-                Err(_) => return Err(PinError::NotExact { name, range: version.to_owned() }),
+                Err(_) => {
+                    return Err(PinError::NotExact {
+                        name,
+                        range: version.to_owned(),
+                    });
+                }
             },
         };
         Ok(Pin { name, which })
@@ -152,7 +160,10 @@ pub fn is_name(name: &str) -> bool {
     (2..=64).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.split('-').all(|word| {
-            !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+            !word.is_empty()
+                && word
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
         })
 }
 
@@ -171,7 +182,10 @@ impl Connection {
     /// Every fault at once.
     pub fn from_document(document: &Document) -> Result<Connection, Faults> {
         let mut faults = document.check(&SCHEMA);
-        let pin = document.pointer("/connector").and_then(Value::as_str).map(Pin::from_str);
+        let pin = document
+            .pointer("/connector")
+            .and_then(Value::as_str)
+            .map(Pin::from_str);
         if let Some(Err(error)) = &pin {
             faults.push(document.fault("/connector", error.to_string(), ""));
         }
@@ -179,10 +193,12 @@ impl Connection {
         let Some(Ok(connector)) = pin else {
             return Err(document.fault("/connector", "missing", "").into());
         };
-        let entries: serde_json::Map<String, Value> = document.get::<Option<_>>("/streams")?.unwrap_or_default();
+        let entries: serde_json::Map<String, Value> =
+            document.get::<Option<_>>("/streams")?.unwrap_or_default();
         let mut streams = Vec::with_capacity(entries.len());
         for name in entries.keys() {
-            let choice: Option<StreamChoice> = document.get(&caisson_document::join("/streams", name))?;
+            let choice: Option<StreamChoice> =
+                document.get(&caisson_document::join("/streams", name))?;
             streams.push((name.clone(), choice.unwrap_or_default()));
         }
         Ok(Connection {
@@ -199,7 +215,12 @@ impl Connection {
         let streams: serde_json::Map<String, Value> = self
             .streams
             .iter()
-            .map(|(name, choice)| (name.clone(), serde_json::to_value(choice).unwrap_or(Value::Null)))
+            .map(|(name, choice)| {
+                (
+                    name.clone(),
+                    serde_json::to_value(choice).unwrap_or(Value::Null),
+                )
+            })
             .collect();
         let mut value = serde_json::json!({
             "connector": self.connector.to_string(),

@@ -48,7 +48,11 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const WRONG: &str = "expected sha256: and 64 hexadecimal digits";
         let hex = text.strip_prefix("sha256:").ok_or(WRONG)?;
-        if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
+        if hex.len() != 64
+            || !hex
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        {
             return Err(WRONG);
         }
         let mut bytes = [0; 32];
@@ -67,7 +71,9 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -80,7 +86,11 @@ pub(crate) struct Hashing<T> {
 
 impl<T> Hashing<T> {
     pub(crate) fn new(inner: T) -> Self {
-        Hashing { inner, state: Sha256::new(), bytes: 0 }
+        Hashing {
+            inner,
+            state: Sha256::new(),
+            bytes: 0,
+        }
     }
 
     pub(crate) fn finish(self) -> Digest {

@@ -57,13 +57,25 @@ pub struct Target {
 ///
 /// # Errors
 /// If there is no pip, it fails, or the wheels are not those of the lock.
-pub fn fetch_wheels(python: &Path, target: &Target, lock: &Lock, lock_file: &Path, dir: &Path) -> Result<Vec<Wheel>, FetchError> {
+pub fn fetch_wheels(
+    python: &Path,
+    target: &Target,
+    lock: &Lock,
+    lock_file: &Path,
+    dir: &Path,
+) -> Result<Vec<Wheel>, FetchError> {
     if lock.entries.is_empty() {
         return Ok(Vec::new());
     }
-    std::fs::create_dir_all(dir).map_err(|source| FetchError::Io { path: dir.to_owned(), source })?;
+    std::fs::create_dir_all(dir).map_err(|source| FetchError::Io {
+        path: dir.to_owned(),
+        source,
+    })?;
     let locked = |wheels: Vec<Wheel>| -> Vec<Wheel> {
-        let named = |wheel: &Wheel| lock.matching(&wheel.name, &wheel.version).any(|entry| entry.hashes.contains(&wheel.digest));
+        let named = |wheel: &Wheel| {
+            lock.matching(&wheel.name, &wheel.version)
+                .any(|entry| entry.hashes.contains(&wheel.digest))
+        };
         wheels.into_iter().filter(named).collect()
     };
     let always_needed = lock.entries.iter().all(|entry| entry.marker.is_none());
@@ -71,7 +83,10 @@ pub fn fetch_wheels(python: &Path, target: &Target, lock: &Lock, lock_file: &Pat
     if always_needed && match_lock(lock, &there).is_ok() {
         return Ok(there);
     }
-    let io = |source| FetchError::Python { python: python.to_owned(), source };
+    let io = |source| FetchError::Python {
+        python: python.to_owned(),
+        source,
+    };
     let has_pip = Command::new(python)
         .args(["-m", "pip", "--version"])
         .stdin(Stdio::null())
@@ -80,16 +95,37 @@ pub fn fetch_wheels(python: &Path, target: &Target, lock: &Lock, lock_file: &Pat
         .status()
         .map_err(io)?;
     if !has_pip.success() {
-        return Err(FetchError::NoPip { python: python.to_owned() });
+        return Err(FetchError::NoPip {
+            python: python.to_owned(),
+        });
     }
     let mut command = Command::new(python);
     command
-        .args(["-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--require-hashes"])
-        .args(["--disable-pip-version-check", "--no-input", "--quiet", "--timeout", "30"]);
+        .args([
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--require-hashes",
+        ])
+        .args([
+            "--disable-pip-version-check",
+            "--no-input",
+            "--quiet",
+            "--timeout",
+            "30",
+        ]);
     if let Some(version) = &target.python_version {
         command.args(["--python-version", version]);
     }
-    command.arg("--dest").arg(dir).arg("--requirement").arg(lock_file).stdin(Stdio::null());
+    command
+        .arg("--dest")
+        .arg(dir)
+        .arg("--requirement")
+        .arg(lock_file)
+        .stdin(Stdio::null());
     let output = command.output().map_err(io)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -4,14 +4,14 @@
 use serde_json::{Map, Value};
 
 /// The first line of a generated file, by which it is known.
-pub const GENERATED: &str =
-    "\"\"\"Generated from connector.yaml; `caisson new` and `caisson validate --write-config` keep it in step.\"\"\"";
+pub const GENERATED: &str = "\"\"\"Generated from connector.yaml; `caisson new` and `caisson validate --write-config` keep it in step.\"\"\"";
 
 /// Names that Python keeps for itself.
 pub(crate) const KEYWORDS: [&str; 35] = [
-    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
-    "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
-    "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
+    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue",
+    "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import",
+    "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while",
+    "with", "yield",
 ];
 
 /// True if Python takes `name` for an attribute.
@@ -28,16 +28,32 @@ pub(crate) fn is_attribute(name: &str) -> bool {
 /// marked; dates stay strings; what is neither required nor has a default is `… | None = None`.
 #[must_use]
 pub fn generate_config(title: &str, config: &Value) -> String {
-    let mut generator = Generator { root: config, classes: Vec::new(), typing: Vec::new(), secret: false };
-    generator.class("Config", &format!("The config of a connection of {title}."), config);
+    let mut generator = Generator {
+        root: config,
+        classes: Vec::new(),
+        typing: Vec::new(),
+        secret: false,
+    };
+    generator.class(
+        "Config",
+        &format!("The config of a connection of {title}."),
+        config,
+    );
     let mut source = format!("{GENERATED}\n\nfrom __future__ import annotations\n\n");
-    let names = if generator.secret { "Secret, Settings" } else { "Settings" };
+    let names = if generator.secret {
+        "Secret, Settings"
+    } else {
+        "Settings"
+    };
     source.push_str(&format!("from caisson import {names}\n"));
     if !generator.typing.is_empty() {
         generator.typing.sort_unstable();
         // typing takes some milliseconds to import, and nothing needs it when the connector runs.
         source.push_str("\nTYPE_CHECKING = False\nif TYPE_CHECKING:\n");
-        source.push_str(&format!("    from typing import {}\n", generator.typing.join(", ")));
+        source.push_str(&format!(
+            "    from typing import {}\n",
+            generator.typing.join(", ")
+        ));
     }
     for class in &generator.classes {
         source.push_str("\n\n");
@@ -57,8 +73,13 @@ struct Generator<'a> {
 impl Generator<'_> {
     fn class(&mut self, name: &str, about: &str, schema: &Value) {
         let mut source = format!("class {name}(Settings):\n    {}\n", docstring(about));
-        let required: Vec<&str> =
-            schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> = schema
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let properties = schema.get("properties").and_then(Value::as_object);
         for (property, written) in properties.into_iter().flatten() {
             if !is_attribute(property) {
@@ -66,8 +87,13 @@ impl Generator<'_> {
             }
             let schema = &self.follow(written).clone();
             let hint = self.hint(name, property, schema);
-            source.push_str(&format!("\n    {property}: {}\n", field(&hint, schema, required.contains(&property.as_str()))));
-            let about = ["title", "description"].iter().filter_map(|key| schema.get(*key)?.as_str());
+            source.push_str(&format!(
+                "\n    {property}: {}\n",
+                field(&hint, schema, required.contains(&property.as_str()))
+            ));
+            let about = ["title", "description"]
+                .iter()
+                .filter_map(|key| schema.get(*key)?.as_str());
             let about: Vec<&str> = about.collect();
             if !about.is_empty() {
                 source.push_str(&format!("    {}\n", docstring(&about.join(": "))));
@@ -81,7 +107,10 @@ impl Generator<'_> {
             self.secret = true;
             return "Secret".to_owned();
         }
-        let options = schema.get("enum").and_then(Value::as_array).filter(|options| options.iter().all(Value::is_string));
+        let options = schema
+            .get("enum")
+            .and_then(Value::as_array)
+            .filter(|options| options.iter().all(Value::is_string));
         if let Some(options) = options {
             let options: Vec<String> = options.iter().map(python).collect();
             return self.typing("Literal", format!("Literal[{}]", options.join(", ")));
@@ -91,7 +120,10 @@ impl Generator<'_> {
             Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
             _ => return self.typing("Any", "Any".to_owned()),
         };
-        let hints: Vec<String> = types.iter().map(|name| self.typed(name, owner, property, schema)).collect();
+        let hints: Vec<String> = types
+            .iter()
+            .map(|name| self.typed(name, owner, property, schema))
+            .collect();
         hints.join(" | ")
     }
 
@@ -103,13 +135,19 @@ impl Generator<'_> {
             "boolean" => "bool".to_owned(),
             "null" => "None".to_owned(),
             "array" => match schema.get("items").map(|items| self.follow(items).clone()) {
-                Some(items) => format!("list[{}]", self.hint(owner, &format!("{property}_item"), &items)),
+                Some(items) => format!(
+                    "list[{}]",
+                    self.hint(owner, &format!("{property}_item"), &items)
+                ),
                 None => self.typing("Any", "list[Any]".to_owned()),
             },
             "object" if schema.get("properties").is_some_and(Value::is_object) => {
                 let prefix = if owner == "Config" { "" } else { owner };
                 let class = format!("{prefix}{}", camel(property));
-                let about = schema.get("title").and_then(Value::as_str).unwrap_or(property);
+                let about = schema
+                    .get("title")
+                    .and_then(Value::as_str)
+                    .unwrap_or(property);
                 self.class(&class, &format!("{about}."), &schema.clone());
                 class
             }
@@ -126,7 +164,10 @@ impl Generator<'_> {
 
     fn follow<'b>(&'b self, mut schema: &'b Value) -> &'b Value {
         for _ in 0..16 {
-            let target = schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
+            let target = schema
+                .get("$ref")
+                .and_then(Value::as_str)
+                .and_then(|reference| reference.strip_prefix('#'));
             match target.and_then(|pointer| self.root.pointer(pointer)) {
                 Some(target) => schema = target,
                 None => break,
@@ -138,7 +179,13 @@ impl Generator<'_> {
 
 /// Hint and default of a field.
 fn field(hint: &str, schema: &Value, required: bool) -> String {
-    let optional = || if hint.split(" | ").any(|part| part == "None") { hint.to_owned() } else { format!("{hint} | None") };
+    let optional = || {
+        if hint.split(" | ").any(|part| part == "None") {
+            hint.to_owned()
+        } else {
+            format!("{hint} | None")
+        }
+    };
     match schema.get("default") {
         Some(Value::Null) => format!("{} = None", optional()),
         // An object's default is filled in by the daemon; its class cannot be written as a literal.
@@ -155,10 +202,18 @@ fn python(value: &Value) -> String {
         Value::Null => "None".to_owned(),
         Value::Bool(true) => "True".to_owned(),
         Value::Bool(false) => "False".to_owned(),
-        Value::Array(items) => format!("[{}]", items.iter().map(python).collect::<Vec<_>>().join(", ")),
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(python).collect::<Vec<_>>().join(", ")
+        ),
         Value::Object(entries) => {
-            let entry = |(key, value): (&String, &Value)| format!("{}: {}", Value::from(key.as_str()), python(value));
-            format!("{{{}}}", Map::iter(entries).map(entry).collect::<Vec<_>>().join(", "))
+            let entry = |(key, value): (&String, &Value)| {
+                format!("{}: {}", Value::from(key.as_str()), python(value))
+            };
+            format!(
+                "{{{}}}",
+                Map::iter(entries).map(entry).collect::<Vec<_>>().join(", ")
+            )
         }
         other => other.to_string(),
     }
@@ -167,14 +222,19 @@ fn python(value: &Value) -> String {
 /// One line, safe between triple quotes.
 fn docstring(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("\"\"\"{}\"\"\"", line.replace('\\', "\\\\").replace('"', "'"))
+    format!(
+        "\"\"\"{}\"\"\"",
+        line.replace('\\', "\\\\").replace('"', "'")
+    )
 }
 
 fn camel(name: &str) -> String {
     name.split('_')
         .map(|word| {
             let mut letters = word.chars();
-            letters.next().map_or(String::new(), |first| first.to_ascii_uppercase().to_string() + letters.as_str())
+            letters.next().map_or(String::new(), |first| {
+                first.to_ascii_uppercase().to_string() + letters.as_str()
+            })
         })
         .collect()
 }

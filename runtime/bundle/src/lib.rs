@@ -19,23 +19,28 @@ mod lock;
 mod manifest;
 mod project;
 mod quantity;
+mod scaffold;
 mod template;
 mod validate;
 mod wheel;
 
-pub use allowed::{ALLOWED_FILE, AllowedDependencies, Allowance};
+pub use allowed::{ALLOWED_FILE, Allowance, AllowedDependencies};
 pub use archive::{Bundle, BundleError, MAX_BUNDLE, MAX_UNPACKED, pack, prepare, read, unpack};
 pub use config::{CheckedConfig, ConfigSchema, SECRET_KEY};
-pub use connection::{Connection, Pin, PinError, ReadMode, StreamChoice, Which, WriteMode, is_name};
+pub use connection::{
+    Connection, Pin, PinError, ReadMode, StreamChoice, Which, WriteMode, is_name,
+};
 pub use digest::Digest;
 pub use facts::*;
 pub use fetch::{FetchError, Target, fetch_wheels};
 pub use generate::{GENERATED, generate_config};
 pub use lock::{LOCK_FILE, Lock, Locked, normalise};
 pub use manifest::{
-    Auth, Capability, Egress, Entrypoint, FormGroup, Manifest, Port, Protocol, RequestedLimits, WriteLimits,
+    Auth, Capability, Egress, Entrypoint, FormGroup, Manifest, Port, Protocol, RequestedLimits,
+    WriteLimits,
 };
 pub use project::{MANIFEST_FILE, ProjectDir, ProjectError, ProjectFile};
 pub use quantity::{QuantityError, Size, Span};
+pub use scaffold::{Kind, ScaffoldError, scaffold, write_config};
 pub use validate::{CHECKS, Check, Finding, Report, Severity, validate};
 pub use wheel::{Wheel, WheelError, match_lock, unpack_wheels, wheels_in};

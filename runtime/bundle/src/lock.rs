@@ -39,7 +39,11 @@ pub struct Locked {
 pub fn normalise(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for character in name.chars() {
-        let character = if matches!(character, '-' | '_' | '.') { '-' } else { character.to_ascii_lowercase() };
+        let character = if matches!(character, '-' | '_' | '.') {
+            '-'
+        } else {
+            character.to_ascii_lowercase()
+        };
         if character == '-' && out.ends_with('-') {
             continue;
         }
@@ -60,10 +64,17 @@ impl Lock {
             let mark = Some(Mark { line, column: 1 });
             match requirement(line, &text) {
                 Ok(entry) => {
-                    let twice = entries.iter().find(|known| known.name == entry.name && known.marker == entry.marker);
+                    let twice = entries
+                        .iter()
+                        .find(|known| known.name == entry.name && known.marker == entry.marker);
                     if let Some(first) = twice {
                         let message = format!("{} is locked twice", entry.name);
-                        faults.push(Fault::of_file(file, mark, message, format!("it stands already on line {}", first.line)));
+                        faults.push(Fault::of_file(
+                            file,
+                            mark,
+                            message,
+                            format!("it stands already on line {}", first.line),
+                        ));
                     }
                     entries.push(entry);
                 }
@@ -74,8 +85,14 @@ impl Lock {
     }
 
     /// The entries that a wheel of this name and version can belong to.
-    pub fn matching<'a>(&'a self, name: &'a str, version: &'a Version) -> impl Iterator<Item = &'a Locked> {
-        self.entries.iter().filter(move |entry| entry.name == name && entry.version == *version)
+    pub fn matching<'a>(
+        &'a self,
+        name: &'a str,
+        version: &'a Version,
+    ) -> impl Iterator<Item = &'a Locked> {
+        self.entries
+            .iter()
+            .filter(move |entry| entry.name == name && entry.version == *version)
     }
 }
 
@@ -117,20 +134,27 @@ fn requirement(line: usize, text: &str) -> Result<Locked, (String, String)> {
         let option = text.split([' ', '=']).next().unwrap_or_default();
         return fault(&format!("the option {option} has no place in a lock"), FORM);
     }
-    let (spec, options) = text.split_once(" --").map_or((text, ""), |(spec, options)| (spec, options));
+    let (spec, options) = text
+        .split_once(" --")
+        .map_or((text, ""), |(spec, options)| (spec, options));
     let (requirement, marker) = match spec.split_once(';') {
         Some((requirement, marker)) => (requirement.trim(), Some(marker.trim().to_owned())),
         None => (spec.trim(), None),
     };
     if requirement.contains('@') || requirement.contains("://") || requirement.contains('/') {
-        return fault("a dependency by URL or path", "lock a released wheel by its version");
+        return fault(
+            "a dependency by URL or path",
+            "lock a released wheel by its version",
+        );
     }
     let Some((name, version)) = requirement.split_once("==") else {
         return fault("not locked to one version", FORM);
     };
     let name = name.split('[').next().unwrap_or_default().trim();
     let named = name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     if !named {
         return fault("not a name of a distribution", FORM);
     }
@@ -138,17 +162,38 @@ fn requirement(line: usize, text: &str) -> Result<Locked, (String, String)> {
         return fault(&format!("{name} is not locked to one version"), FORM);
     };
     let mut hashes = Vec::new();
-    let options = options.split_whitespace().filter(|option| !option.is_empty());
+    let options = options
+        .split_whitespace()
+        .filter(|option| !option.is_empty());
     for option in options {
         let option = option.trim_start_matches("--");
         match option.strip_prefix("hash=").map(Digest::from_str) {
             Some(Ok(digest)) => hashes.push(digest),
-            Some(Err(_)) => return fault(&format!("{name} has a hash that is not SHA-256"), "write --hash=sha256:…"),
-            None => return fault(&format!("{name} has an option that a lock does not take"), FORM),
+            Some(Err(_)) => {
+                return fault(
+                    &format!("{name} has a hash that is not SHA-256"),
+                    "write --hash=sha256:…",
+                );
+            }
+            None => {
+                return fault(
+                    &format!("{name} has an option that a lock does not take"),
+                    FORM,
+                );
+            }
         }
     }
     if hashes.is_empty() {
-        return fault(&format!("{name} has no hash"), "lock with `uv pip compile --generate-hashes` or `pip-compile --generate-hashes`");
+        return fault(
+            &format!("{name} has no hash"),
+            "lock with `uv pip compile --generate-hashes` or `pip-compile --generate-hashes`",
+        );
     }
-    Ok(Locked { name: normalise(name), version, hashes, marker, line })
+    Ok(Locked {
+        name: normalise(name),
+        version,
+        hashes,
+        marker,
+        line,
+    })
 }

@@ -16,7 +16,8 @@ use crate::config::ConfigSchema;
 use crate::{Size, Span, template};
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-    Schema::parse(include_str!("connector.schema.json")).expect("the schema of connector.yaml is valid")
+    Schema::parse(include_str!("connector.schema.json"))
+        .expect("the schema of connector.yaml is valid")
 });
 
 /// Kinds of auth that connector.yaml will know one day.
@@ -53,6 +54,7 @@ pub struct Manifest {
     /// What it asks to use; the operator's policy may say less.
     pub limits: RequestedLimits,
     /// The lock of its dependencies, `requirements.lock`, where it has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub dependencies: Option<String>,
     /// The icon's file name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,10 +186,16 @@ impl Auth {
     pub fn fields(&self) -> Vec<(&'static str, &str, bool)> {
         match self {
             Auth::Bearer { token, .. } => vec![("token", token, true)],
-            Auth::Basic { username, password: Some(password) } => {
+            Auth::Basic {
+                username,
+                password: Some(password),
+            } => {
                 vec![("username", username, false), ("password", password, true)]
             }
-            Auth::Basic { username, password: None } => vec![("username", username, true)],
+            Auth::Basic {
+                username,
+                password: None,
+            } => vec![("username", username, true)],
             Auth::Header { value, .. } | Auth::Query { value, .. } => vec![("value", value, true)],
         }
     }
@@ -233,10 +241,13 @@ pub enum Protocol {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteLimits {
     /// Records in a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_records: Option<u64>,
     /// Bytes in a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<Size>,
     /// Batches being written at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
 }
 
@@ -244,16 +255,22 @@ pub struct WriteLimits {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct RequestedLimits {
     /// Memory of its worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Size>,
     /// Space in its /tmp.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tmp: Option<Size>,
     /// CPUs; may be a fraction.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<f64>,
     /// How long a call may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<Span>,
     /// Threads and processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<u64>,
     /// Open files.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub open_files: Option<u64>,
 }
 
@@ -308,7 +325,12 @@ impl Manifest {
         } else {
             // The schema would say of these that their type is unknown, which is not the point.
             let named: Vec<_> = faults.iter().map(|fault| fault.path.clone()).collect();
-            faults.extend(document.check(&SCHEMA).into_iter().filter(|fault| !named.contains(&fault.path)));
+            faults.extend(
+                document
+                    .check(&SCHEMA)
+                    .into_iter()
+                    .filter(|fault| !named.contains(&fault.path)),
+            );
         }
         if document.pointer("/config").is_some_and(Value::is_object) {
             match document.schema_at("/config") {
@@ -316,14 +338,22 @@ impl Manifest {
                 Err(more) => faults.extend(more),
             }
         }
-        faults.extend(semantic(document));
+        // What the schema says of a place is enough of it.
+        let named: Vec<String> = faults.iter().map(|fault| fault.path.clone()).collect();
+        faults.extend(
+            semantic(document)
+                .into_iter()
+                .filter(|fault| !named.contains(&fault.path)),
+        );
         Faults::or(faults, ())?;
         let wire: Wire = document.get("")?;
         let Ok(version) = Version::parse(&wire.version) else {
             return Err(document.fault("/version", "not a version", "").into());
         };
         let Ok(entrypoint) = wire.entrypoint.parse() else {
-            return Err(document.fault("/entrypoint", "not an entrypoint", "").into());
+            return Err(document
+                .fault("/entrypoint", "not an entrypoint", "")
+                .into());
         };
         Ok(Manifest {
             name: wire.name,
@@ -391,7 +421,12 @@ fn semantic(document: &Document) -> Vec<Fault> {
         faults.push(document.fault("/python", "not a version specifier", help));
     }
     if let Some(duration) = text("/limits/duration") {
-        faults.extend(duration.parse::<Span>().err().map(|error| document.fault("/limits/duration", error.to_string(), "")));
+        faults.extend(
+            duration
+                .parse::<Span>()
+                .err()
+                .map(|error| document.fault("/limits/duration", error.to_string(), "")),
+        );
     }
     for pointer in ["/write/max_bytes", "/limits/memory", "/limits/tmp"] {
         let size = text(pointer).and_then(|size| size.parse::<Size>().err());
@@ -402,7 +437,9 @@ fn semantic(document: &Document) -> Vec<Fault> {
         .and_then(Value::as_array)
         .map(|list| list.iter().filter_map(Value::as_str).collect())
         .unwrap_or_default();
-    if document.pointer("/write").is_some() && !capabilities.iter().any(|name| name.starts_with("write.")) {
+    if document.pointer("/write").is_some()
+        && !capabilities.iter().any(|name| name.starts_with("write."))
+    {
         faults.push(document.key_fault(
             "/write",
             "limits of batches, but no capability to write",
@@ -417,7 +454,10 @@ fn semantic(document: &Document) -> Vec<Fault> {
 /// Auth names properties of config; what carries a credential must be marked secret.
 fn auth_faults(document: &Document) -> Vec<Fault> {
     let empty = serde_json::Map::new();
-    let properties = document.pointer("/config/properties").and_then(Value::as_object).unwrap_or(&empty);
+    let properties = document
+        .pointer("/config/properties")
+        .and_then(Value::as_object)
+        .unwrap_or(&empty);
     let mut faults = Vec::new();
     let entries = document.pointer("/auth").and_then(Value::as_object);
     for (name, value) in entries.into_iter().flatten() {
@@ -430,9 +470,15 @@ fn auth_faults(document: &Document) -> Vec<Fault> {
                 None => {
                     let guess = nearest(field, properties.keys().map(String::as_str));
                     let help = guess.map(|name| format!("did you mean `{name}`?"));
-                    faults.push(document.fault(&place, format!("config has no property `{field}`"), help.unwrap_or_default()));
+                    faults.push(document.fault(
+                        &place,
+                        format!("config has no property `{field}`"),
+                        help.unwrap_or_default(),
+                    ));
                 }
-                Some(property) if must_be_secret && property.get("secret") != Some(&Value::Bool(true)) => {
+                Some(property)
+                    if must_be_secret && property.get("secret") != Some(&Value::Bool(true)) =>
+                {
                     faults.push(document.fault(
                         &place,
                         format!("the property `{field}` is not marked secret"),
@@ -457,7 +503,10 @@ impl FromStr for Entrypoint {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (module, class) = text.split_once(':').ok_or("expected module:Class")?;
-        Ok(Entrypoint { module: module.to_owned(), class: class.to_owned() })
+        Ok(Entrypoint {
+            module: module.to_owned(),
+            class: class.to_owned(),
+        })
     }
 }
 

@@ -13,23 +13,41 @@ use std::path::{Path, PathBuf};
 
 use caisson_document::{Document, Faults, ReadError};
 
-use crate::lock::{LOCK_FILE, Lock};
 use crate::Manifest;
+use crate::lock::{LOCK_FILE, Lock};
 
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "connector.yaml";
 
 /// Files at the top of a project that go into its bundle.
-const TOP_FILES: [&str; 8] =
-    [MANIFEST_FILE, LOCK_FILE, "README.md", "CHANGELOG.md", "LICENSE", "LICENSE.txt", "icon.svg", "icon.png"];
+const TOP_FILES: [&str; 8] = [
+    MANIFEST_FILE,
+    LOCK_FILE,
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "LICENSE.txt",
+    "icon.svg",
+    "icon.png",
+];
 
 /// Directories of a project that go into its bundle.
 const TOP_DIRS: [&str; 2] = ["docs", "src"];
 
 /// Directories that no check and no bundle looks into.
 const NOT_SOURCE: [&str; 12] = [
-    ".git", ".hg", ".venv", "venv", "__pycache__", ".caisson", "node_modules", ".mypy_cache", ".pytest_cache",
-    ".ruff_cache", "build", "dist",
+    ".git",
+    ".hg",
+    ".venv",
+    "venv",
+    "__pycache__",
+    ".caisson",
+    "node_modules",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    "build",
+    "dist",
 ];
 
 /// A project holds at most this many files.
@@ -92,7 +110,10 @@ pub enum ProjectError {
 
 impl ProjectError {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ProjectError + '_ {
-        move |source| ProjectError::Io { path: path.to_owned(), source }
+        move |source| ProjectError::Io {
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
@@ -113,7 +134,9 @@ impl ProjectDir {
     pub fn open(dir: &Path) -> Result<ProjectDir, ProjectError> {
         let root = fs::canonicalize(dir).map_err(ProjectError::io(dir))?;
         if !root.join(MANIFEST_FILE).is_file() {
-            return Err(ProjectError::NoManifest { path: dir.to_owned() });
+            return Err(ProjectError::NoManifest {
+                path: dir.to_owned(),
+            });
         }
         Ok(ProjectDir { root })
     }
@@ -164,7 +187,12 @@ impl ProjectDir {
     /// Where the generated config module of this connector stands, within the project.
     #[must_use]
     pub fn config_module(manifest: &Manifest) -> String {
-        let package = manifest.entrypoint.module.split('.').next().unwrap_or_default();
+        let package = manifest
+            .entrypoint
+            .module
+            .split('.')
+            .next()
+            .unwrap_or_default();
         format!("src/{package}/config.py")
     }
 
@@ -212,19 +240,30 @@ impl ProjectDir {
         strict: bool,
     ) -> Result<(), ProjectError> {
         if depth > MAX_DEPTH || files.len() > MAX_FILES {
-            return Err(ProjectError::TooMany { path: dir.to_owned() });
+            return Err(ProjectError::TooMany {
+                path: dir.to_owned(),
+            });
         }
         for entry in fs::read_dir(dir).map_err(ProjectError::io(dir))? {
             let entry = entry.map_err(ProjectError::io(dir))?;
             let source = entry.path();
             let Ok(name) = entry.file_name().into_string() else {
-                return Err(ProjectError::NotAFile { path: source, what: "a name that is not UTF-8" });
+                return Err(ProjectError::NotAFile {
+                    path: source,
+                    what: "a name that is not UTF-8",
+                });
             };
-            let skipped = NOT_SOURCE.contains(&name.as_str()) || name.ends_with(".pyc") || name.ends_with(".egg-info");
+            let skipped = NOT_SOURCE.contains(&name.as_str())
+                || name.ends_with(".pyc")
+                || name.ends_with(".egg-info");
             if skipped || (strict && name.starts_with('.')) {
                 continue;
             }
-            let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+            let path = if prefix.is_empty() {
+                name
+            } else {
+                format!("{prefix}/{name}")
+            };
             if strict {
                 self.visit(&source, path, depth + 1, files)?;
                 continue;
@@ -233,23 +272,44 @@ impl ProjectDir {
             if metadata.is_dir() {
                 self.walk(&source, &path, depth + 1, files, false)?;
             } else if metadata.is_file() {
-                files.push(ProjectFile { path, source, size: metadata.len() });
+                files.push(ProjectFile {
+                    path,
+                    source,
+                    size: metadata.len(),
+                });
             }
         }
         Ok(())
     }
 
-    fn visit(&self, source: &Path, path: String, depth: usize, files: &mut Vec<ProjectFile>) -> Result<(), ProjectError> {
+    fn visit(
+        &self,
+        source: &Path,
+        path: String,
+        depth: usize,
+        files: &mut Vec<ProjectFile>,
+    ) -> Result<(), ProjectError> {
         let metadata = fs::symlink_metadata(source).map_err(ProjectError::io(source))?;
         let kind = metadata.file_type();
         if kind.is_dir() {
             return self.walk(source, &path, depth, files, true);
         }
         if !kind.is_file() {
-            let what = if kind.is_symlink() { "a symbolic link" } else { "neither a file nor a directory" };
-            return Err(ProjectError::NotAFile { path: PathBuf::from(path), what });
+            let what = if kind.is_symlink() {
+                "a symbolic link"
+            } else {
+                "neither a file nor a directory"
+            };
+            return Err(ProjectError::NotAFile {
+                path: PathBuf::from(path),
+                what,
+            });
         }
-        files.push(ProjectFile { path, source: source.to_owned(), size: metadata.len() });
+        files.push(ProjectFile {
+            path,
+            source: source.to_owned(),
+            size: metadata.len(),
+        });
         Ok(())
     }
 }

@@ -88,7 +88,10 @@ impl FromStr for Span {
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             let (number, after) = rest.split_at(digits);
             let number: u64 = number.parse().map_err(|_| SPAN)?;
-            let letters = after.len() - after.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
+            let letters = after.len()
+                - after
+                    .trim_start_matches(|c: char| c.is_ascii_alphabetic())
+                    .len();
             let (unit, after) = after.split_at(letters);
             let found = SPAN_UNITS.iter().find(|(name, _)| *name == unit);
             let millis = number.checked_mul(found.ok_or(SPAN)?.1).ok_or(SPAN)?;
@@ -178,7 +181,10 @@ mod tests {
             ("0s", 0, "0s"),
         ] {
             let span: Span = text.parse().expect(text);
-            assert_eq!((span.0.as_millis(), span.to_string().as_str()), (millis, back));
+            assert_eq!(
+                (span.0.as_millis(), span.to_string().as_str()),
+                (millis, back)
+            );
         }
         for text in ["", "h", "2", "2hours", "-1s", "1.5h", "99999999999999999d"] {
             assert!(text.parse::<Span>().is_err(), "{text}");

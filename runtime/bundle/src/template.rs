@@ -29,7 +29,10 @@ pub(crate) fn host_fault(host: &str) -> Option<(&'static str, &'static str)> {
         return Some((message, "the name is that of a property of config"));
     }
     if host.contains("://") || host.contains('/') {
-        return Some(("a URL instead of a host", "write the host alone, such as api.example.com"));
+        return Some((
+            "a URL instead of a host",
+            "write the host alone, such as api.example.com",
+        ));
     }
     let filled = fill(host);
     if filled.parse::<std::net::IpAddr>().is_ok() {
@@ -39,24 +42,41 @@ pub(crate) fn host_fault(host: &str) -> Option<(&'static str, &'static str)> {
         return Some(("a port in the host", "write it under `ports`"));
     }
     let labels: Vec<&str> = filled.split('.').collect();
-    if labels.iter().skip(1).any(|label| label.contains('*')) || (labels[0].contains('*') && labels[0] != "*") {
-        return Some(("a wildcard that is not the first label", "write *.example.com"));
+    if labels.iter().skip(1).any(|label| label.contains('*'))
+        || (labels[0].contains('*') && labels[0] != "*")
+    {
+        return Some((
+            "a wildcard that is not the first label",
+            "write *.example.com",
+        ));
     }
     if labels[0] == "*" && labels.len() < 3 {
-        return Some(("a wildcard over a whole public suffix", "name the domain: *.example.com"));
+        return Some((
+            "a wildcard over a whole public suffix",
+            "name the domain: *.example.com",
+        ));
     }
     let valid = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
+            && label
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
     };
-    let names = if labels[0] == "*" { &labels[1..] } else { &labels[..] };
+    let names = if labels[0] == "*" {
+        &labels[1..]
+    } else {
+        &labels[..]
+    };
     if names.iter().all(|label| valid(label)) {
         None
     } else {
-        Some(("not a host name", "write lower-case letters, digits, hyphens and dots, such as api.example.com"))
+        Some((
+            "not a host name",
+            "write lower-case letters, digits, hyphens and dots, such as api.example.com",
+        ))
     }
 }
 
@@ -67,7 +87,9 @@ fn fill(host: &str) -> String {
     while let Some(start) = rest.find("${") {
         filled.push_str(&rest[..start]);
         filled.push('x');
-        rest = rest[start..].find('}').map_or("", |end| &rest[start + end + 1..]);
+        rest = rest[start..]
+            .find('}')
+            .map_or("", |end| &rest[start + end + 1..]);
     }
     filled.push_str(rest);
     filled
@@ -89,22 +111,36 @@ pub(crate) fn faults(document: &Document) -> Vec<Fault> {
         let ports = rule.get("ports").and_then(Value::as_array);
         for (index, port) in ports.into_iter().flatten().enumerate() {
             let port_place = join(&join(&place, "ports"), &index.to_string());
-            faults.extend(port.as_str().into_iter().flat_map(|port| unknown_holes(document, &port_place, port)));
+            faults.extend(
+                port.as_str()
+                    .into_iter()
+                    .flat_map(|port| unknown_holes(document, &port_place, port)),
+            );
         }
     }
     faults
 }
 
 fn unknown_holes(document: &Document, place: &str, text: &str) -> Vec<Fault> {
-    let properties = document.pointer("/config/properties").and_then(Value::as_object);
-    let known: Vec<&str> = properties.into_iter().flat_map(|map| map.keys().map(String::as_str)).collect();
+    let properties = document
+        .pointer("/config/properties")
+        .and_then(Value::as_object);
+    let known: Vec<&str> = properties
+        .into_iter()
+        .flat_map(|map| map.keys().map(String::as_str))
+        .collect();
     holes(text)
         .unwrap_or_default()
         .into_iter()
         .filter(|name| !known.contains(name))
         .map(|name| {
-            let help = nearest(name, known.iter().copied()).map(|name| format!("did you mean `{name}`?"));
-            document.fault(place, format!("config has no property `{name}`"), help.unwrap_or_default())
+            let help =
+                nearest(name, known.iter().copied()).map(|name| format!("did you mean `{name}`?"));
+            document.fault(
+                place,
+                format!("config has no property `{name}`"),
+                help.unwrap_or_default(),
+            )
         })
         .collect()
 }
@@ -115,10 +151,31 @@ mod tests {
 
     #[test]
     fn hosts_are_names_wildcards_of_one_label_and_holes() {
-        for host in ["api.example.com", "*.db.example.com", "${config.shop}.example.com", "${config.host}", "10.0.0.1", "localhost", "::1"] {
+        for host in [
+            "api.example.com",
+            "*.db.example.com",
+            "${config.shop}.example.com",
+            "${config.host}",
+            "10.0.0.1",
+            "localhost",
+            "::1",
+        ] {
             assert_eq!(host_fault(host), None, "{host}");
         }
-        for host in ["https://x.com", "x.com:443", "*.com", "a.*.com", "a*.x.com", "UP.com", "-a.com", "a..b", "${shop}.x.com", "${config.a-b}.com", "${config.a.com", "a b"] {
+        for host in [
+            "https://x.com",
+            "x.com:443",
+            "*.com",
+            "a.*.com",
+            "a*.x.com",
+            "UP.com",
+            "-a.com",
+            "a..b",
+            "${shop}.x.com",
+            "${config.a-b}.com",
+            "${config.a.com",
+            "a b",
+        ] {
             assert!(host_fault(host).is_some(), "{host}");
         }
     }

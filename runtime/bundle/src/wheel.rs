@@ -90,21 +90,43 @@ impl Wheel {
     /// # Errors
     /// If the name is not a wheel's, or the file cannot be read.
     pub fn open(path: &Path) -> Result<Wheel, WheelError> {
-        let file_name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        let (name, version) = parse_name(&file_name).ok_or_else(|| WheelError::Name(file_name.clone()))?;
-        let digest = Digest::of_file(path).map_err(|source| WheelError::Io { path: path.to_owned(), source })?;
-        Ok(Wheel { path: path.to_owned(), file_name, name, version, digest })
+        let file_name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default()
+            .to_owned();
+        let (name, version) =
+            parse_name(&file_name).ok_or_else(|| WheelError::Name(file_name.clone()))?;
+        let digest = Digest::of_file(path).map_err(|source| WheelError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Wheel {
+            path: path.to_owned(),
+            file_name,
+            name,
+            version,
+            digest,
+        })
     }
 }
 
 /// Distribution and version out of `name-version[-build]-python-abi-platform.whl`.
 fn parse_name(file_name: &str) -> Option<(String, Version)> {
     let parts: Vec<&str> = file_name.strip_suffix(".whl")?.split('-').collect();
-    let plain = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "._+!".contains(c));
+    let plain = |part: &&str| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._+!".contains(c))
+    };
     if !(5..=6).contains(&parts.len()) || !parts.iter().all(plain) {
         return None;
     }
-    Some((normalise(parts[0]), Version::from_str(&parts[1].replace('_', "-")).ok()?))
+    Some((
+        normalise(parts[0]),
+        Version::from_str(&parts[1].replace('_', "-")).ok()?,
+    ))
 }
 
 /// Opens the wheels of a directory, sorted by file name; no directory means none.
@@ -112,13 +134,19 @@ fn parse_name(file_name: &str) -> Option<(String, Version)> {
 /// # Errors
 /// If one of them is no wheel.
 pub fn wheels_in(dir: &Path) -> Result<Vec<Wheel>, WheelError> {
-    let io = |source| WheelError::Io { path: dir.to_owned(), source };
+    let io = |source| WheelError::Io {
+        path: dir.to_owned(),
+        source,
+    };
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(io(error)),
     };
-    let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>().map_err(io)?;
+    let mut paths = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(io)?;
     paths.sort();
     paths.iter().map(|path| Wheel::open(path)).collect()
 }
@@ -131,9 +159,14 @@ pub fn wheels_in(dir: &Path) -> Result<Vec<Wheel>, WheelError> {
 pub fn match_lock(lock: &Lock, wheels: &[Wheel]) -> Result<(), WheelError> {
     let mut seen: BTreeMap<&str, &Version> = BTreeMap::new();
     for wheel in wheels {
-        let locked = lock.matching(&wheel.name, &wheel.version).any(|entry| entry.hashes.contains(&wheel.digest));
+        let locked = lock
+            .matching(&wheel.name, &wheel.version)
+            .any(|entry| entry.hashes.contains(&wheel.digest));
         if !locked {
-            return Err(WheelError::NotLocked { wheel: wheel.file_name.clone(), hash: wheel.digest.hex() });
+            return Err(WheelError::NotLocked {
+                wheel: wheel.file_name.clone(),
+                hash: wheel.digest.hex(),
+            });
         }
         if seen.insert(&wheel.name, &wheel.version).is_some() {
             return Err(WheelError::Twice(wheel.name.clone()));
@@ -142,7 +175,10 @@ pub fn match_lock(lock: &Lock, wheels: &[Wheel]) -> Result<(), WheelError> {
     for entry in &lock.entries {
         // Whether a dependency with a marker is needed here is for pip to say.
         if entry.marker.is_none() && seen.get(entry.name.as_str()) != Some(&&entry.version) {
-            return Err(WheelError::Missing { name: entry.name.clone(), version: entry.version.clone() });
+            return Err(WheelError::Missing {
+                name: entry.name.clone(),
+                version: entry.version.clone(),
+            });
         }
     }
     Ok(())
@@ -156,17 +192,33 @@ pub fn unpack_wheels(wheels: &[Wheel], dir: &Path, cap: u64) -> Result<(), Wheel
     let mut left = cap;
     let mut files = 0_usize;
     for wheel in wheels {
-        let archive_fault = |reason: String| WheelError::Archive { wheel: wheel.file_name.clone(), reason };
-        let file = File::open(&wheel.path).map_err(|source| WheelError::Io { path: wheel.path.clone(), source })?;
-        let mut archive = zip::ZipArchive::new(io::BufReader::new(file)).map_err(|error| archive_fault(error.to_string()))?;
+        let archive_fault = |reason: String| WheelError::Archive {
+            wheel: wheel.file_name.clone(),
+            reason,
+        };
+        let file = File::open(&wheel.path).map_err(|source| WheelError::Io {
+            path: wheel.path.clone(),
+            source,
+        })?;
+        let mut archive = zip::ZipArchive::new(io::BufReader::new(file))
+            .map_err(|error| archive_fault(error.to_string()))?;
         files += archive.len();
         if files > 100_000 {
             return Err(WheelError::TooLarge(cap));
         }
         for index in 0..archive.len() {
-            let mut entry = archive.by_index(index).map_err(|error| archive_fault(error.to_string()))?;
-            let name = entry.name().map_err(|error| archive_fault(error.to_string()))?.into_owned();
-            let refuse = |reason| WheelError::Entry { wheel: wheel.file_name.clone(), path: name.clone(), reason };
+            let mut entry = archive
+                .by_index(index)
+                .map_err(|error| archive_fault(error.to_string()))?;
+            let name = entry
+                .name()
+                .map_err(|error| archive_fault(error.to_string()))?
+                .into_owned();
+            let refuse = |reason| WheelError::Entry {
+                wheel: wheel.file_name.clone(),
+                path: name.clone(),
+                reason,
+            };
             if entry.is_symlink() {
                 return Err(refuse("a symbolic link"));
             }
@@ -177,17 +229,27 @@ pub fn unpack_wheels(wheels: &[Wheel], dir: &Path, cap: u64) -> Result<(), Wheel
                 continue;
             };
             let target = dir.join(place);
-            let io = |source| WheelError::Io { path: target.clone(), source };
+            let io = |source| WheelError::Io {
+                path: target.clone(),
+                source,
+            };
             let mut content = Vec::new();
-            (&mut entry).take(left + 1).read_to_end(&mut content).map_err(|error| archive_fault(error.to_string()))?;
-            left = left.checked_sub(content.len() as u64).ok_or(WheelError::TooLarge(cap))?;
+            (&mut entry)
+                .take(left + 1)
+                .read_to_end(&mut content)
+                .map_err(|error| archive_fault(error.to_string()))?;
+            left = left
+                .checked_sub(content.len() as u64)
+                .ok_or(WheelError::TooLarge(cap))?;
             if let Some(parent) = target.parent() {
                 fs::create_dir_all(parent).map_err(io)?;
             }
             match fs::read(&target) {
                 Ok(there) if there == content => {}
                 Ok(_) => return Err(refuse("another wheel carries another file of this name")),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => fs::write(&target, &content).map_err(io)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    fs::write(&target, &content).map_err(io)?
+                }
                 Err(error) => return Err(io(error)),
             }
         }
@@ -198,19 +260,34 @@ pub fn unpack_wheels(wheels: &[Wheel], dir: &Path, cap: u64) -> Result<(), Wheel
 /// Where an entry belongs under sys.path; `None` for what is left out.
 fn place_of(name: &str) -> Result<Option<PathBuf>, &'static str> {
     let path = Path::new(name);
-    if name.contains('\\') || name.contains('\0') || !path.components().all(|part| matches!(part, Component::Normal(_))) {
+    if name.contains('\\')
+        || name.contains('\0')
+        || !path
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+    {
         return Err("a path that leads out of the directory");
     }
     let mut parts = path.components();
-    let first = parts.next().and_then(|part| part.as_os_str().to_str()).unwrap_or_default();
+    let first = parts
+        .next()
+        .and_then(|part| part.as_os_str().to_str())
+        .unwrap_or_default();
     if !first.ends_with(".data") {
         let is_hook = first.ends_with(".pth") && parts.next().is_none();
         return Ok((!is_hook).then(|| path.to_owned()));
     }
-    let kind = parts.next().and_then(|part| part.as_os_str().to_str()).unwrap_or_default();
+    let kind = parts
+        .next()
+        .and_then(|part| part.as_os_str().to_str())
+        .unwrap_or_default();
     let rest = parts.as_path();
-    let is_hook = rest.components().count() == 1 && rest.extension().is_some_and(|end| end == "pth");
-    Ok((matches!(kind, "purelib" | "platlib") && !rest.as_os_str().is_empty() && !is_hook).then(|| rest.to_owned()))
+    let is_hook =
+        rest.components().count() == 1 && rest.extension().is_some_and(|end| end == "pth");
+    Ok(
+        (matches!(kind, "purelib" | "platlib") && !rest.as_os_str().is_empty() && !is_hook)
+            .then(|| rest.to_owned()),
+    )
 }
 
 #[cfg(test)]
@@ -220,9 +297,20 @@ mod tests {
     #[test]
     fn wheel_names_are_read() {
         let (name, version) = parse_name("Foo_Bar-1.2.3-py3-none-any.whl").expect("a wheel");
-        assert_eq!((name.as_str(), version.to_string().as_str()), ("foo-bar", "1.2.3"));
-        assert!(parse_name("foo-1.0-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl").is_some());
-        for name in ["foo-1.0.tar.gz", "foo-1.0.whl", "foo-x-py3-none-any.whl", "../foo-1.0-py3-none-any.whl"] {
+        assert_eq!(
+            (name.as_str(), version.to_string().as_str()),
+            ("foo-bar", "1.2.3")
+        );
+        assert!(
+            parse_name("foo-1.0-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl")
+                .is_some()
+        );
+        for name in [
+            "foo-1.0.tar.gz",
+            "foo-1.0.whl",
+            "foo-x-py3-none-any.whl",
+            "../foo-1.0-py3-none-any.whl",
+        ] {
             assert!(parse_name(name).is_none(), "{name}");
         }
     }
@@ -230,7 +318,10 @@ mod tests {
     #[test]
     fn an_entry_stays_under_the_directory() {
         assert_eq!(place_of("a/b.py"), Ok(Some(PathBuf::from("a/b.py"))));
-        assert_eq!(place_of("a-1.data/purelib/a/c.py"), Ok(Some(PathBuf::from("a/c.py"))));
+        assert_eq!(
+            place_of("a-1.data/purelib/a/c.py"),
+            Ok(Some(PathBuf::from("a/c.py")))
+        );
         assert_eq!(place_of("a-1.data/scripts/tool"), Ok(None));
         assert_eq!(place_of("evil.pth"), Ok(None));
         assert_eq!(place_of("a-1.data/platlib/evil.pth"), Ok(None));

@@ -2,8 +2,8 @@
 //! accepted, and every refusal in one reviewed snapshot each.
 
 use caisson_bundle::{
-    AllowedDependencies, Allowance, ConfigSchema, Connection, Digest, Lock, Manifest, Pin, PinError, ReadMode, Which,
-    WriteMode, generate_config,
+    Allowance, AllowedDependencies, ConfigSchema, Connection, Digest, Lock, Manifest, Pin,
+    PinError, ReadMode, Which, WriteMode, generate_config,
 };
 use caisson_document::{Document, Faults};
 
@@ -22,12 +22,17 @@ fn the_connector_of_the_guide_is_accepted() {
 
 #[test]
 fn every_fault_of_a_connector_is_told_at_once() {
-    insta::assert_snapshot!(told(Manifest::parse("connector.yaml", include_str!("data/faulty.yaml"))));
+    insta::assert_snapshot!(told(Manifest::parse(
+        "connector.yaml",
+        include_str!("data/faulty.yaml")
+    )));
 }
 
 #[test]
 fn a_broken_config_schema_is_told_at_its_places() {
-    let text = SHOP.replace("type: string, format: date,", "type: strung, format: date,").replace("required: [shop, api_key]", "required: shop");
+    let text = SHOP
+        .replace("type: string, format: date,", "type: strung, format: date,")
+        .replace("required: [shop, api_key]", "required: shop");
     insta::assert_snapshot!(told(Manifest::parse("connector.yaml", &text)));
 }
 
@@ -39,7 +44,10 @@ fn a_config_has_its_defaults_filled_in_and_its_references_apart() {
     let document = Document::parse("shop.yaml", text).expect("parses");
     let checked = schema.check(&document.part("/config")).expect("no faults");
     insta::assert_json_snapshot!(checked.value);
-    assert_eq!(checked.secrets.into_iter().collect::<Vec<_>>(), [("/api_key".to_owned(), "vault:kv/shop#api_key".to_owned())]);
+    assert_eq!(
+        checked.secrets.into_iter().collect::<Vec<_>>(),
+        [("/api_key".to_owned(), "vault:kv/shop#api_key".to_owned())]
+    );
 }
 
 #[test]
@@ -75,7 +83,9 @@ auth: { kind: token, token: canary-token }
     assert!(!text.contains("canary"), "{text}");
     insta::assert_snapshot!(text);
     let good = serde_json::json!({"host": "db", "password": {"$secret": "file:pw"}, "tls": {}, "auth": {"kind": "token", "token": {"$secret": "file:t"}}});
-    let checked = schema.check(&Document::from_value("config", good)).expect("no faults");
+    let checked = schema
+        .check(&Document::from_value("config", good))
+        .expect("no faults");
     assert_eq!(checked.value["tls"]["mode"], "verify");
     assert_eq!(checked.value["port"], 5432);
     assert_eq!(checked.secrets.len(), 2);
@@ -88,12 +98,24 @@ fn a_connection_is_parsed_with_its_streams_in_order() {
     let text = "connector: shop@1.4.2\nconfig: { shop: acme }\nstreams: { orders: { mode: incremental, write: upsert }, all: {}, customers: }\nstate_key: nightly\n";
     let connection = Connection::parse("shop.yaml", text).expect("no faults");
     assert_eq!(connection.connector.to_string(), "shop@1.4.2");
-    let names: Vec<&str> = connection.streams.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = connection
+        .streams
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
     assert_eq!(names, ["orders", "all", "customers"]);
     assert_eq!(connection.streams[0].1.mode, Some(ReadMode::Incremental));
     assert_eq!(connection.streams[0].1.write, Some(WriteMode::Upsert));
-    assert_eq!(connection.config.mark("/shop").map(|mark| (mark.line, mark.column)), Some((2, 17)));
-    let again = Connection::from_document(&Document::from_value("connection", connection.to_value())).expect("no faults");
+    assert_eq!(
+        connection
+            .config
+            .mark("/shop")
+            .map(|mark| (mark.line, mark.column)),
+        Some((2, 17))
+    );
+    let again =
+        Connection::from_document(&Document::from_value("connection", connection.to_value()))
+            .expect("no faults");
     assert_eq!(again.to_value(), connection.to_value());
 }
 
@@ -106,12 +128,30 @@ fn every_fault_of_a_connection_is_told_at_once() {
 #[test]
 fn a_pin_names_one_bundle_and_nothing_else() {
     let digest = Digest::of(b"x");
-    assert_eq!(format!("shop@{digest}").parse::<Pin>().map(|pin| pin.which), Ok(Which::Digest(digest)));
-    assert!(matches!("shop".parse::<Pin>(), Err(PinError::NoVersion { .. })));
-    for range in ["shop@^1", "shop@>=1,<2", "shop@1", "shop@latest", "shop@1.4.x"] {
-        assert!(matches!(range.parse::<Pin>(), Err(PinError::NotExact { .. })), "{range}");
+    assert_eq!(
+        format!("shop@{digest}").parse::<Pin>().map(|pin| pin.which),
+        Ok(Which::Digest(digest))
+    );
+    assert!(matches!(
+        "shop".parse::<Pin>(),
+        Err(PinError::NoVersion { .. })
+    ));
+    for range in [
+        "shop@^1",
+        "shop@>=1,<2",
+        "shop@1",
+        "shop@latest",
+        "shop@1.4.x",
+    ] {
+        assert!(
+            matches!(range.parse::<Pin>(), Err(PinError::NotExact { .. })),
+            "{range}"
+        );
     }
-    assert!(matches!("shop@sha256:12".parse::<Pin>(), Err(PinError::Digest { .. })));
+    assert!(matches!(
+        "shop@sha256:12".parse::<Pin>(),
+        Err(PinError::Digest { .. })
+    ));
     for name in ["", "Shop@1.0.0", "a--b@1.0.0", "../x@1.0.0"] {
         assert_eq!(name.parse::<Pin>(), Err(PinError::Name), "{name}");
     }
@@ -124,9 +164,26 @@ fn a_lock_is_read_as_pip_writes_it() {
         "# made by uv\nPy_YAML==6.0.2 \\\n    --hash={hash} \\\n    --hash={hash}\n    # via me\ncolorama==0.4.6 ; sys_platform == 'win32' --hash={hash}\npsycopg[binary]==3.2.1 --hash={hash}\n"
     );
     let lock = Lock::parse("requirements.lock", &text).expect("no faults");
-    let names: Vec<(&str, usize, usize, bool)> =
-        lock.entries.iter().map(|entry| (entry.name.as_str(), entry.line, entry.hashes.len(), entry.marker.is_some())).collect();
-    assert_eq!(names, [("py-yaml", 2, 2, false), ("colorama", 6, 1, true), ("psycopg", 7, 1, false)]);
+    let names: Vec<(&str, usize, usize, bool)> = lock
+        .entries
+        .iter()
+        .map(|entry| {
+            (
+                entry.name.as_str(),
+                entry.line,
+                entry.hashes.len(),
+                entry.marker.is_some(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("py-yaml", 2, 2, false),
+            ("colorama", 6, 1, true),
+            ("psycopg", 7, 1, false)
+        ]
+    );
 }
 
 #[test]
@@ -140,19 +197,48 @@ fn every_line_that_locks_nothing_is_told() {
 
 #[test]
 fn dependencies_are_denied_unless_they_are_listed() {
-    let allowed = AllowedDependencies::parse("dependencies.toml", "Py_YAML = \">=6,<7\"\nanything = \"\"\n").expect("no faults");
+    let allowed = AllowedDependencies::parse(
+        "dependencies.toml",
+        "Py_YAML = \">=6,<7\"\nanything = \"\"\n",
+    )
+    .expect("no faults");
     let version = |text: &str| text.parse().expect("a version");
-    assert_eq!(allowed.allows("py-yaml", &version("6.0.2")), Allowance::Allowed);
-    assert_eq!(allowed.allows("py.yaml", &version("7.0")), Allowance::OutOfRange(">=6, <7".to_owned()));
-    assert_eq!(allowed.allows("requests", &version("2.0")), Allowance::NotListed);
-    assert_eq!(allowed.allows("anything", &version("0.1")), Allowance::Allowed);
-    assert!(AllowedDependencies::read(std::path::Path::new("/nonexistent/dependencies.toml")).expect("nothing").is_empty());
+    assert_eq!(
+        allowed.allows("py-yaml", &version("6.0.2")),
+        Allowance::Allowed
+    );
+    assert_eq!(
+        allowed.allows("py.yaml", &version("7.0")),
+        Allowance::OutOfRange(">=6, <7".to_owned())
+    );
+    assert_eq!(
+        allowed.allows("requests", &version("2.0")),
+        Allowance::NotListed
+    );
+    assert_eq!(
+        allowed.allows("anything", &version("0.1")),
+        Allowance::Allowed
+    );
+    assert!(
+        AllowedDependencies::read(std::path::Path::new("/nonexistent/dependencies.toml"))
+            .expect("nothing")
+            .is_empty()
+    );
 }
 
 #[test]
 fn every_fault_of_dependencies_toml_is_told() {
-    let wrong = AllowedDependencies::parse("dependencies.toml", "a = 1\nb = \"latest\"\nc_c = \">=1\"\nc-c = \">=1\"\n[d]\ne = 1\n");
-    insta::assert_snapshot!([told(wrong), told(AllowedDependencies::parse("dependencies.toml", "a = >=1"))].join("\n---\n"));
+    let wrong = AllowedDependencies::parse(
+        "dependencies.toml",
+        "a = 1\nb = \"latest\"\nc_c = \">=1\"\nc-c = \">=1\"\n[d]\ne = 1\n",
+    );
+    insta::assert_snapshot!(
+        [
+            told(wrong),
+            told(AllowedDependencies::parse("dependencies.toml", "a = >=1"))
+        ]
+        .join("\n---\n")
+    );
 }
 
 #[test]

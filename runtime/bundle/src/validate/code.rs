@@ -12,7 +12,13 @@ use crate::{Auth, MANIFEST_FILE};
 
 pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
     for error in &context.facts.errors {
-        findings.add("C301", &error.file, error.line, format!("not valid Python: {}", error.message), "");
+        findings.add(
+            "C301",
+            &error.file,
+            error.line,
+            format!("not valid Python: {}", error.message),
+            "",
+        );
     }
     entrypoint(context, findings);
     config_use(context, findings);
@@ -32,13 +38,27 @@ fn entrypoint(context: &Context<'_>, findings: &mut Findings) {
         let known = facts.modules.iter().map(|module| module.module.as_str());
         let guess = nearest(module, known).map(|name| format!("did you mean `{name}`?"));
         let path = module.replace('.', "/");
-        let help = guess.unwrap_or_else(|| format!("put it at src/{path}/__init__.py or src/{path}.py"));
-        context.document.fault("/entrypoint", format!("there is no module `{module}` under src/"), help)
+        let help =
+            guess.unwrap_or_else(|| format!("put it at src/{path}/__init__.py or src/{path}.py"));
+        context.document.fault(
+            "/entrypoint",
+            format!("there is no module `{module}` under src/"),
+            help,
+        )
     } else {
-        let classes = facts.modules.iter().flat_map(|module| module.classes.iter().map(|class| class.name.as_str()));
+        let classes = facts
+            .modules
+            .iter()
+            .flat_map(|module| module.classes.iter().map(|class| class.name.as_str()));
         let guess = nearest(class, classes).map(|name| format!("did you mean `{name}`?"));
-        let help = guess.unwrap_or_else(|| format!("define it there, or import it: from .connector import {class}"));
-        context.document.fault("/entrypoint", format!("the module `{module}` has no class `{class}`"), help)
+        let help = guess.unwrap_or_else(|| {
+            format!("define it there, or import it: from .connector import {class}")
+        });
+        context.document.fault(
+            "/entrypoint",
+            format!("the module `{module}` has no class `{class}`"),
+            help,
+        )
     };
     findings.fault("C302", &fault);
 }
@@ -51,7 +71,9 @@ fn config_use(context: &Context<'_>, findings: &mut Findings) {
     let mut used: HashSet<&str> = HashSet::new();
     for module in &context.facts.modules {
         for access in &module.config {
-            let Some(first) = access.path.first() else { continue };
+            let Some(first) = access.path.first() else {
+                continue;
+            };
             used.insert(first);
             let mut known = Some(properties);
             let mut sofar = "self.config".to_owned();
@@ -59,9 +81,18 @@ fn config_use(context: &Context<'_>, findings: &mut Findings) {
                 // What is asked of a string or a number is not a property of config.
                 let Some(properties) = known else { break };
                 let Some(property) = properties.get(name) else {
-                    let guess = nearest(name, properties.keys().map(String::as_str)).map(|name| format!("did you mean `{name}`?"));
-                    let help = guess.unwrap_or_else(|| format!("describe it in {MANIFEST_FILE} under config.properties"));
-                    findings.add("C210", &module.file, access.line, format!("{sofar}.{name}: config has no property `{name}`"), help);
+                    let guess = nearest(name, properties.keys().map(String::as_str))
+                        .map(|name| format!("did you mean `{name}`?"));
+                    let help = guess.unwrap_or_else(|| {
+                        format!("describe it in {MANIFEST_FILE} under config.properties")
+                    });
+                    findings.add(
+                        "C210",
+                        &module.file,
+                        access.line,
+                        format!("{sofar}.{name}: config has no property `{name}`"),
+                        help,
+                    );
                     break;
                 };
                 sofar = format!("{sofar}.{name}");
@@ -74,7 +105,14 @@ fn config_use(context: &Context<'_>, findings: &mut Findings) {
     for name in properties.keys() {
         if !used.contains(name.as_str()) && !declared.contains(name) {
             let place = caisson_document::join("/config/properties", name);
-            findings.fault("C211", &context.document.key_fault(&place, "is not used by self.config, auth or egress", "leave it out, or use it"));
+            findings.fault(
+                "C211",
+                &context.document.key_fault(
+                    &place,
+                    "is not used by self.config, auth or egress",
+                    "leave it out, or use it",
+                ),
+            );
         }
     }
 }
@@ -85,11 +123,24 @@ fn used_in_manifest(context: &Context<'_>) -> HashSet<String> {
     let auth = context.document.pointer("/auth").and_then(Value::as_object);
     for value in auth.into_iter().flat_map(|entries| entries.values()) {
         if let Ok(auth) = serde_json::from_value::<Auth>(value.clone()) {
-            used.extend(auth.fields().into_iter().map(|(_, field, _)| field.to_owned()));
+            used.extend(
+                auth.fields()
+                    .into_iter()
+                    .map(|(_, field, _)| field.to_owned()),
+            );
         }
     }
-    let egress = context.document.pointer("/egress").map(Value::to_string).unwrap_or_default();
-    used.extend(crate::template::holes(&egress).unwrap_or_default().into_iter().map(str::to_owned));
+    let egress = context
+        .document
+        .pointer("/egress")
+        .map(Value::to_string)
+        .unwrap_or_default();
+    used.extend(
+        crate::template::holes(&egress)
+            .unwrap_or_default()
+            .into_iter()
+            .map(str::to_owned),
+    );
     let decorators = context
         .facts
         .modules
@@ -98,7 +149,9 @@ fn used_in_manifest(context: &Context<'_>) -> HashSet<String> {
         .flat_map(|class| &class.methods)
         .flat_map(|method| &method.decorators);
     for decorator in decorators {
-        if let Some(crate::Argument::Literal(Value::String(start))) = decorator.keywords.get("start") {
+        if let Some(crate::Argument::Literal(Value::String(start))) =
+            decorator.keywords.get("start")
+        {
             used.insert(start.clone());
         }
     }
@@ -112,7 +165,8 @@ fn config_module(context: &Context<'_>, findings: &mut Findings) {
     let Some((module, _)) = context.entrypoint() else {
         return;
     };
-    let (Some(config), Some(title)) = (context.document.pointer("/config"), context.text("/title")) else {
+    let (Some(config), Some(title)) = (context.document.pointer("/config"), context.text("/title"))
+    else {
         return;
     };
     let package = module.split('.').next().unwrap_or_default();
@@ -122,6 +176,12 @@ fn config_module(context: &Context<'_>, findings: &mut Findings) {
     };
     // Without the mark it is the author's own.
     if there.starts_with(GENERATED) && there != generate_config(title, config) {
-        findings.add("C307", &file, 1, "does not fit connector.yaml any more", "run `caisson validate --write-config`");
+        findings.add(
+            "C307",
+            &file,
+            1,
+            "does not fit connector.yaml any more",
+            "run `caisson validate --write-config`",
+        );
     }
 }

@@ -5,36 +5,72 @@ use std::collections::BTreeSet;
 use caisson_document::Faults;
 
 use super::{Context, Findings};
-use crate::{ALLOWED_FILE, AllowedDependencies, Allowance, LOCK_FILE, Lock, ProjectError};
+use crate::{ALLOWED_FILE, Allowance, AllowedDependencies, LOCK_FILE, Lock, ProjectError};
 
 /// The CDK's own name.
 const CDK: &str = "caisson";
 
-pub(super) fn check(context: &Context<'_>, allowed: &AllowedDependencies, findings: &mut Findings) -> Result<(), ProjectError> {
+pub(super) fn check(
+    context: &Context<'_>,
+    allowed: &AllowedDependencies,
+    findings: &mut Findings,
+) -> Result<(), ProjectError> {
     let lock = match context.project.lock() {
         Ok(lock) => Some(lock),
         Err(ProjectError::Faults(Faults(faults))) => {
-            faults.iter().for_each(|fault| findings.fault("C401", fault));
+            faults
+                .iter()
+                .for_each(|fault| findings.fault("C401", fault));
             None
         }
         Err(error) => return Err(error),
     };
     named(context, lock.as_ref(), findings);
     for entry in lock.iter().flat_map(|lock| &lock.entries) {
-        if context.facts.stdlib.contains(&entry.name) || entry.name == CDK || entry.name.starts_with("caisson-") {
-            let found = format!("{} is named like the standard library or the CDK", entry.name);
-            findings.add("C404", LOCK_FILE, entry.line, found, "leave it out; both are there already");
+        if context.facts.stdlib.contains(&entry.name)
+            || entry.name == CDK
+            || entry.name.starts_with("caisson-")
+        {
+            let found = format!(
+                "{} is named like the standard library or the CDK",
+                entry.name
+            );
+            findings.add(
+                "C404",
+                LOCK_FILE,
+                entry.line,
+                found,
+                "leave it out; both are there already",
+            );
             continue;
         }
         match allowed.allows(&entry.name, &entry.version) {
             Allowance::Allowed => {}
             Allowance::NotListed => {
-                let help = format!("have the operator add {} = \"=={}\" (or a range), or do without it", entry.name, entry.version);
-                findings.add("C402", LOCK_FILE, entry.line, format!("{} is not in the operator's {ALLOWED_FILE}", entry.name), help);
+                let help = format!(
+                    "have the operator add {} = \"=={}\" (or a range), or do without it",
+                    entry.name, entry.version
+                );
+                findings.add(
+                    "C402",
+                    LOCK_FILE,
+                    entry.line,
+                    format!("{} is not in the operator's {ALLOWED_FILE}", entry.name),
+                    help,
+                );
             }
             Allowance::OutOfRange(range) => {
-                let found = format!("{} {} is outside the operator's range {range}", entry.name, entry.version);
-                findings.add("C403", LOCK_FILE, entry.line, found, "lock a version inside it");
+                let found = format!(
+                    "{} {} is outside the operator's range {range}",
+                    entry.name, entry.version
+                );
+                findings.add(
+                    "C403",
+                    LOCK_FILE,
+                    entry.line,
+                    found,
+                    "lock a version inside it",
+                );
             }
         }
     }
@@ -50,11 +86,19 @@ fn named(context: &Context<'_>, lock: Option<&Lock>, findings: &mut Findings) {
     let declared = context.document.pointer("/dependencies").is_some();
     let there = context.project.root().join(LOCK_FILE).is_file();
     if declared && !there {
-        let fault = context.document.fault("/dependencies", format!("there is no {LOCK_FILE}"), "write it with `uv pip compile --generate-hashes`; it may be empty");
+        let fault = context.document.fault(
+            "/dependencies",
+            format!("there is no {LOCK_FILE}"),
+            "write it with `uv pip compile --generate-hashes`; it may be empty",
+        );
         findings.fault("C401", &fault);
     }
     if !declared && lock.is_some_and(|lock| !lock.entries.is_empty()) {
-        let fault = context.document.fault("", format!("{LOCK_FILE} has dependencies, and connector.yaml does not name it"), format!("write `dependencies: {LOCK_FILE}`"));
+        let fault = context.document.fault(
+            "",
+            format!("{LOCK_FILE} has dependencies, and connector.yaml does not name it"),
+            format!("write `dependencies: {LOCK_FILE}`"),
+        );
         findings.fault("C401", &fault);
     }
 }
@@ -66,7 +110,13 @@ fn own_packages(context: &Context<'_>, findings: &mut Findings) {
         let top = module.module.split('.').next().unwrap_or_default();
         let shadows = top == CDK || context.facts.stdlib.iter().any(|name| name == top);
         if shadows && seen.insert(top) {
-            findings.add("C404", &module.file, 1, format!("`{top}` is the name of a package that is there already"), "give yours another name");
+            findings.add(
+                "C404",
+                &module.file,
+                1,
+                format!("`{top}` is the name of a package that is there already"),
+                "give yours another name",
+            );
         }
     }
 }
@@ -76,13 +126,27 @@ fn imports(context: &Context<'_>, findings: &mut Findings) {
     if context.facts.stdlib.is_empty() {
         return;
     }
-    let own: BTreeSet<&str> = context.facts.modules.iter().filter_map(|module| module.module.split('.').next()).collect();
+    let own: BTreeSet<&str> = context
+        .facts
+        .modules
+        .iter()
+        .filter_map(|module| module.module.split('.').next())
+        .collect();
     for module in &context.facts.modules {
         for import in &module.imports {
             let top = import.module.split('.').next().unwrap_or_default();
-            let known = top == CDK || top == "__future__" || own.contains(top) || context.facts.stdlib.iter().any(|name| name == top);
+            let known = top == CDK
+                || top == "__future__"
+                || own.contains(top)
+                || context.facts.stdlib.iter().any(|name| name == top);
             if !known {
-                findings.add("C405", &module.file, import.line, format!("imports `{top}`, and {LOCK_FILE} is empty"), "lock the distribution that carries it, with its hashes");
+                findings.add(
+                    "C405",
+                    &module.file,
+                    import.line,
+                    format!("imports `{top}`, and {LOCK_FILE} is empty"),
+                    "lock the distribution that carries it, with its hashes",
+                );
             }
         }
     }

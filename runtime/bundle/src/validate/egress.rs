@@ -28,8 +28,15 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
             };
             if !rules.iter().any(|rule| rule.covers(&host, port)) {
                 let port = port.map_or(String::new(), |port| format!(" port {port}"));
-                let found = format!("a URL for {host}{port}, which connector.yaml does not declare");
-                findings.add("C601", &module.file, url.line, found, "declare it under `egress`, or leave it out");
+                let found =
+                    format!("a URL for {host}{port}, which connector.yaml does not declare");
+                findings.add(
+                    "C601",
+                    &module.file,
+                    url.line,
+                    found,
+                    "declare it under `egress`, or leave it out",
+                );
             }
         }
     }
@@ -54,14 +61,18 @@ fn host_fits(rule: &str, host: &str) -> bool {
         return true;
     }
     if let Some(suffix) = rule.strip_prefix('*') {
-        return host.strip_suffix(suffix).is_some_and(|label| !label.is_empty() && !label.contains('.'));
+        return host
+            .strip_suffix(suffix)
+            .is_some_and(|label| !label.is_empty() && !label.contains('.'));
     }
     // Literal text after the last hole has to be the same; what a hole holds is the policy's to check.
     let tail = |text: &str| text.rfind('}').map(|at| text[at + 1..].to_owned());
     match (tail(host), tail(rule)) {
         (Some(host_tail), Some(rule_tail)) => host.contains("{}") && host_tail == rule_tail,
         (Some(host_tail), None) => host.contains("{}") && rule.ends_with(&host_tail),
-        (None, Some(rule_tail)) => rule == "${config.host}" || (!rule_tail.is_empty() && host.ends_with(&rule_tail)),
+        (None, Some(rule_tail)) => {
+            rule == "${config.host}" || (!rule_tail.is_empty() && host.ends_with(&rule_tail))
+        }
         (None, None) => false,
     }
 }
@@ -69,11 +80,19 @@ fn host_fits(rule: &str, host: &str) -> bool {
 /// Host and port of a URL; `None` if it names no host.
 fn authority(url: &str) -> Option<(String, Option<u64>)> {
     let (before, after) = url.split_once("://")?;
-    let scheme = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '+').next().unwrap_or_default().to_ascii_lowercase();
-    let end = after.find(|c: char| matches!(c, '/' | '?' | '#' | '"' | '\'' | ' ' | '\n')).unwrap_or(after.len());
+    let scheme = before
+        .rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '+')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let end = after
+        .find(|c: char| matches!(c, '/' | '?' | '#' | '"' | '\'' | ' ' | '\n'))
+        .unwrap_or(after.len());
     let authority = after[..end].rsplit('@').next().unwrap_or_default();
     let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if port.chars().all(|c| c.is_ascii_digit()) && !port.is_empty() => (host, port.parse().ok()),
+        Some((host, port)) if port.chars().all(|c| c.is_ascii_digit()) && !port.is_empty() => {
+            (host, port.parse().ok())
+        }
         Some((host, port)) if port.starts_with(['{', '$']) => (host, None),
         _ => (authority, default_port(&scheme)),
     };
@@ -106,10 +125,22 @@ mod tests {
     #[test]
     fn the_authority_of_a_url_is_found() {
         let some = |host: &str, port| Some((host.to_owned(), port));
-        assert_eq!(authority("https://a.example.com/v1?x=y"), some("a.example.com", Some(443)));
-        assert_eq!(authority("http://u:p@a.example.com:8080"), some("a.example.com", Some(8080)));
-        assert_eq!(authority("https://${config.shop}.example.com"), some("${config.shop}.example.com", Some(443)));
-        assert_eq!(authority("https://a.example.com:{}/"), some("a.example.com", None));
+        assert_eq!(
+            authority("https://a.example.com/v1?x=y"),
+            some("a.example.com", Some(443))
+        );
+        assert_eq!(
+            authority("http://u:p@a.example.com:8080"),
+            some("a.example.com", Some(8080))
+        );
+        assert_eq!(
+            authority("https://${config.shop}.example.com"),
+            some("${config.shop}.example.com", Some(443))
+        );
+        assert_eq!(
+            authority("https://a.example.com:{}/"),
+            some("a.example.com", None)
+        );
         assert_eq!(authority("{}://{}/x"), None);
         assert_eq!(authority("sqlite:///tmp/x"), None);
     }

@@ -16,37 +16,71 @@ pub(super) struct Literal {
 /// Formats that are credentials wherever they stand.
 const FORMATS: [(&str, &str); 21] = [
     ("an AWS access key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    ("a Stripe key", r"\b(?:sk|rk)_(?:live|test)_[0-9a-zA-Z]{16,}"),
+    (
+        "a Stripe key",
+        r"\b(?:sk|rk)_(?:live|test)_[0-9a-zA-Z]{16,}",
+    ),
     ("a GitHub token", r"\bgh[pousr]_[A-Za-z0-9]{36,}"),
     ("a GitHub token", r"\bgithub_pat_[A-Za-z0-9_]{22,}"),
     ("a GitLab token", r"\bglpat-[A-Za-z0-9_-]{20,}"),
     ("a Slack token", r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"),
-    ("a Slack webhook", r"hooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{16,}"),
+    (
+        "a Slack webhook",
+        r"hooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{16,}",
+    ),
     ("a Google API key", r"\bAIza[0-9A-Za-z_-]{35}"),
     ("a Google OAuth token", r"\bya29\.[0-9A-Za-z_-]{20,}"),
-    ("a SendGrid key", r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"),
+    (
+        "a SendGrid key",
+        r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",
+    ),
     ("a Twilio key", r"\bSK[0-9a-f]{32}\b"),
     ("an npm token", r"\bnpm_[A-Za-z0-9]{36}\b"),
     ("a PyPI token", r"\bpypi-AgEI[A-Za-z0-9_-]{20,}"),
     ("a Vault token", r"\bhv[sb]\.[A-Za-z0-9_-]{20,}"),
     ("a Shopify token", r"\bshp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}\b"),
     ("a DigitalOcean token", r"\bdo[oprt]_v1_[a-f0-9]{64}\b"),
-    ("an OpenAI or Anthropic key", r"\bsk-(?:proj-|ant-)?[A-Za-z0-9_-]{32,}"),
-    ("a HubSpot token", r"\bpat-(?:na|eu)[0-9]-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),
+    (
+        "an OpenAI or Anthropic key",
+        r"\bsk-(?:proj-|ant-)?[A-Za-z0-9_-]{32,}",
+    ),
+    (
+        "a HubSpot token",
+        r"\bpat-(?:na|eu)[0-9]-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+    ),
     ("a private key", r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"),
-    ("a JSON Web Token", r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    ("a password in a URL", r"[a-z][a-z0-9+]{1,15}://[A-Za-z0-9._%-]{1,64}:([^\s/@:{}<>$\x22']{6,})@"),
+    (
+        "a JSON Web Token",
+        r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
+    ),
+    (
+        "a password in a URL",
+        r"[a-z][a-z0-9+]{1,15}://[A-Za-z0-9._%-]{1,64}:([^\s/@:{}<>$\x22']{6,})@",
+    ),
 ];
 
-static KNOWN: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| FORMATS.iter().map(|(what, pattern)| (*what, compile(pattern))).collect());
+static KNOWN: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
+    FORMATS
+        .iter()
+        .map(|(what, pattern)| (*what, compile(pattern)))
+        .collect()
+});
 
 const NAMES: &str = "(?i-u:[a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)[a-z0-9_]*)";
 
 /// `name = "value"`, `"name": "value"`.
-static QUOTED: LazyLock<Regex> = LazyLock::new(|| compile(&format!(r#"{NAMES}["']?\]?\s*[:=]\s*[bfru]{{0,2}}["']([^"'\n]{{16,512}})["']"#)));
+static QUOTED: LazyLock<Regex> = LazyLock::new(|| {
+    compile(&format!(
+        r#"{NAMES}["']?\]?\s*[:=]\s*[bfru]{{0,2}}["']([^"'\n]{{16,512}})["']"#
+    ))
+});
 
 /// `name: value` and `NAME=value` of YAML, INI and env files.
-static BARE: LazyLock<Regex> = LazyLock::new(|| compile(&format!(r#"(?m)^[ \t-]*(?:export )?{NAMES}[ \t]*[:=][ \t]*([^\s"'#{{\[]{{16,512}})[ \t]*$"#)));
+static BARE: LazyLock<Regex> = LazyLock::new(|| {
+    compile(&format!(
+        r#"(?m)^[ \t-]*(?:export )?{NAMES}[ \t]*[:=][ \t]*([^\s"'#{{\[]{{16,512}})[ \t]*$"#
+    ))
+});
 
 /// A header, cookie or parameter of a HAR cassette that carries a credential.
 static RECORDED: LazyLock<Regex> = LazyLock::new(|| {
@@ -58,7 +92,8 @@ static RECORDED: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// An Authorization header anywhere.
-static HEADER: LazyLock<Regex> = LazyLock::new(|| compile(r"\b(?:Bearer|Basic|Token) ([A-Za-z0-9+/=_.~-]{16,})"));
+static HEADER: LazyLock<Regex> =
+    LazyLock::new(|| compile(r"\b(?:Bearer|Basic|Token) ([A-Za-z0-9+/=_.~-]{16,})"));
 
 /// Everything in `text` that looks like a credential.
 pub(super) fn find(path: &str, text: &str) -> Vec<Literal> {
@@ -74,11 +109,27 @@ pub(super) fn find(path: &str, text: &str) -> Vec<Literal> {
     for captures in RECORDED.captures_iter(text) {
         let value = value_of(&captures);
         if !value.is_empty() && !is_placeholder(value) {
-            found.push((start(&captures), literal(text, &captures, "a recorded credential")));
+            found.push((
+                start(&captures),
+                literal(text, &captures, "a recorded credential"),
+            ));
         }
     }
-    let bare = [".yaml", ".yml", ".env", ".ini", ".cfg", ".toml", ".conf", ".properties"].iter().any(|end| path.ends_with(end));
-    let named = QUOTED.captures_iter(text).chain(bare.then(|| BARE.captures_iter(text)).into_iter().flatten());
+    let bare = [
+        ".yaml",
+        ".yml",
+        ".env",
+        ".ini",
+        ".cfg",
+        ".toml",
+        ".conf",
+        ".properties",
+    ]
+    .iter()
+    .any(|end| path.ends_with(end));
+    let named = QUOTED
+        .captures_iter(text)
+        .chain(bare.then(|| BARE.captures_iter(text)).into_iter().flatten());
     for captures in named.chain(HEADER.captures_iter(text)) {
         let value = value_of(&captures);
         if is_random(value) && !is_placeholder(value) {
@@ -103,11 +154,17 @@ fn compile(pattern: &str) -> Regex {
 }
 
 fn value_of<'t>(captures: &Captures<'t>) -> &'t str {
-    captures.get(1).or_else(|| captures.get(0)).map_or("", |found| found.as_str())
+    captures
+        .get(1)
+        .or_else(|| captures.get(0))
+        .map_or("", |found| found.as_str())
 }
 
 fn start(captures: &Captures<'_>) -> usize {
-    captures.get(1).or_else(|| captures.get(0)).map_or(0, |found| found.start())
+    captures
+        .get(1)
+        .or_else(|| captures.get(0))
+        .map_or(0, |found| found.start())
 }
 
 fn literal(text: &str, captures: &Captures<'_>, what: &'static str) -> Literal {
@@ -121,18 +178,48 @@ fn literal(text: &str, captures: &Captures<'_>, what: &'static str) -> Literal {
 /// True if a value of a known format says itself that it is none.
 fn is_marked(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
-    ["redacted", "example", "placeholder", "xxxxxx", "000000", "changeme"].iter().any(|mark| lower.contains(mark))
+    [
+        "redacted",
+        "example",
+        "placeholder",
+        "xxxxxx",
+        "000000",
+        "changeme",
+    ]
+    .iter()
+    .any(|mark| lower.contains(mark))
 }
 
 /// True if a value stands where a credential would be and is none.
 fn is_placeholder(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
     let marks = [
-        "redacted", "placeholder", "example", "changeme", "change-me", "xxxx", "****", "dummy", "fake", "your-", "your_",
-        "sample", "not-a-", "not_a_", "test", "secret-of", "...", "…", "${", "{{", "<", "canary",
+        "redacted",
+        "placeholder",
+        "example",
+        "changeme",
+        "change-me",
+        "xxxx",
+        "****",
+        "dummy",
+        "fake",
+        "your-",
+        "your_",
+        "sample",
+        "not-a-",
+        "not_a_",
+        "test",
+        "secret-of",
+        "...",
+        "…",
+        "${",
+        "{{",
+        "<",
+        "canary",
     ];
     let references = ["env:", "file:", "vault:", "cmd:", "http://", "https://"];
-    marks.iter().any(|mark| lower.contains(mark)) || references.iter().any(|start| lower.starts_with(start))
+    marks.iter().any(|mark| lower.contains(mark))
+        || references.iter().any(|start| lower.starts_with(start))
 }
 
 /// True if a string has digits, letters and about as many different characters as chance gives.
@@ -146,7 +233,9 @@ fn is_random(value: &str) -> bool {
 /// Shannon's entropy in bits per character.
 fn entropy(value: &str) -> f64 {
     let mut counts = [0_u32; 256];
-    value.bytes().for_each(|byte| counts[usize::from(byte)] += 1);
+    value
+        .bytes()
+        .for_each(|byte| counts[usize::from(byte)] += 1);
     #[expect(clippy::cast_precision_loss, reason = "lengths of a few hundred")]
     let total = value.len() as f64;
     counts
@@ -165,7 +254,9 @@ mod tests {
 
     /// Built at run time, so that this file itself holds none.
     fn canary(prefix: &str, length: usize) -> String {
-        let random = "q7Zr2Xc9Vb4Nm1Kj8Hg5Fd3Sa6Lp0Oi7Uy2Tr9Ew4Qz1Xs8Cd5Vf3Bg6Nh0Mj7Kl2".chars().cycle();
+        let random = "q7Zr2Xc9Vb4Nm1Kj8Hg5Fd3Sa6Lp0Oi7Uy2Tr9Ew4Qz1Xs8Cd5Vf3Bg6Nh0Mj7Kl2"
+            .chars()
+            .cycle();
         format!("{prefix}{}", random.take(length).collect::<String>())
     }
 
@@ -179,12 +270,22 @@ mod tests {
             canary("xoxb-", 20),
             canary("glpat-", 20),
             ["-----BEGIN RSA ", "PRIVATE KEY-----"].concat(),
-            format!("{}.{}.{}", canary("eyJ", 20), canary("eyJ", 20), canary("", 20)),
+            format!(
+                "{}.{}.{}",
+                canary("eyJ", 20),
+                canary("eyJ", 20),
+                canary("", 20)
+            ),
             format!("postgres://user:{}@db.internal/x", canary("", 12)),
         ] {
             assert_eq!(find("a.py", &text).len(), 1, "{text}");
         }
-        for text in ["AKIAIOSFODNN7EXAMPLE", "sk_live_REDACTED_REDACTED_0", "postgres://user:${PASSWORD}@host/", "https://example.com/a"] {
+        for text in [
+            "AKIAIOSFODNN7EXAMPLE",
+            "sk_live_REDACTED_REDACTED_0",
+            "postgres://user:${PASSWORD}@host/",
+            "https://example.com/a",
+        ] {
             assert_eq!(find("a.py", text), [], "{text}");
         }
     }
@@ -200,7 +301,10 @@ mod tests {
         ] {
             assert_eq!(find("a.py", &text).len(), 1, "{text}");
         }
-        assert_eq!(find("a.yaml", &format!("x: 1\napi_key: {value}\n"))[0].line, 2);
+        assert_eq!(
+            find("a.yaml", &format!("x: 1\napi_key: {value}\n"))[0].line,
+            2
+        );
         for text in [
             "token = \"vault:kv/data/shop#api_key1\"",
             "api_key = \"your-api-key-goes-here-1\"",
@@ -215,9 +319,16 @@ mod tests {
 
     #[test]
     fn a_cassette_with_any_credential_left_in_it_is_found() {
-        let recorded = |value: &str| format!("{{\n \"name\": \"Authorization\",\n \"value\": \"{value}\"\n}}");
-        assert_eq!(find("tests/cassettes/a.har", &recorded("Bearer k1")).len(), 1);
-        assert_eq!(find("tests/cassettes/a.har", &recorded("Bearer REDACTED")), []);
+        let recorded =
+            |value: &str| format!("{{\n \"name\": \"Authorization\",\n \"value\": \"{value}\"\n}}");
+        assert_eq!(
+            find("tests/cassettes/a.har", &recorded("Bearer k1")).len(),
+            1
+        );
+        assert_eq!(
+            find("tests/cassettes/a.har", &recorded("Bearer REDACTED")),
+            []
+        );
         assert_eq!(find("tests/cassettes/a.har", &recorded("")), []);
     }
 }

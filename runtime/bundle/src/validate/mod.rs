@@ -56,12 +56,20 @@ pub struct Finding {
 ///
 /// # Errors
 /// If the project cannot be read. Whatever is wrong inside it is a finding.
-pub fn validate(project: &ProjectDir, facts: &Facts, allowed: &AllowedDependencies) -> Result<Report, crate::ProjectError> {
+pub fn validate(
+    project: &ProjectDir,
+    facts: &Facts,
+    allowed: &AllowedDependencies,
+) -> Result<Report, crate::ProjectError> {
     let mut findings = Findings::default();
     let document = files::manifest(project, &mut findings)?;
     files::tree(project, &mut findings);
     if let Some(document) = &document {
-        let context = Context { project, facts, document };
+        let context = Context {
+            project,
+            facts,
+            document,
+        };
         config::check(&context, &mut findings);
         code::check(&context, &mut findings);
         surface::check(&context, &mut findings);
@@ -87,8 +95,14 @@ impl Context<'_> {
     }
 
     fn capabilities(&self) -> Vec<&str> {
-        let list = self.document.pointer("/capabilities").and_then(|value| value.as_array());
-        list.into_iter().flatten().filter_map(|value| value.as_str()).collect()
+        let list = self
+            .document
+            .pointer("/capabilities")
+            .and_then(|value| value.as_array());
+        list.into_iter()
+            .flatten()
+            .filter_map(|value| value.as_str())
+            .collect()
     }
 
     fn properties(&self) -> Option<&serde_json::Map<String, serde_json::Value>> {
@@ -105,7 +119,14 @@ impl Context<'_> {
 struct Findings(Vec<Finding>);
 
 impl Findings {
-    fn add(&mut self, id: &'static str, file: &str, line: usize, found: impl Into<String>, write_instead: impl Into<String>) {
+    fn add(
+        &mut self,
+        id: &'static str,
+        file: &str,
+        line: usize,
+        found: impl Into<String>,
+        write_instead: impl Into<String>,
+    ) {
         let check = checks::named(id);
         self.0.push(Finding {
             id,
@@ -120,7 +141,11 @@ impl Findings {
     }
 
     fn fault(&mut self, id: &'static str, fault: &Fault) {
-        let found = if fault.path.is_empty() { fault.message.clone() } else { format!("{}: {}", fault.path, fault.message) };
+        let found = if fault.path.is_empty() {
+            fault.message.clone()
+        } else {
+            format!("{}: {}", fault.path, fault.message)
+        };
         self.add(id, &fault.file, fault.line, found, fault.help.clone());
         if let Some(finding) = self.0.last_mut() {
             finding.column = fault.column;

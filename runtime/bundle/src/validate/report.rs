@@ -19,10 +19,20 @@ pub struct Report {
 
 impl Report {
     pub(super) fn new(mut findings: Vec<Finding>) -> Report {
-        findings.sort_by(|a, b| (&a.file, a.line, a.column, a.id, &a.found).cmp(&(&b.file, b.line, b.column, b.id, &b.found)));
+        findings.sort_by(|a, b| {
+            (&a.file, a.line, a.column, a.id, &a.found)
+                .cmp(&(&b.file, b.line, b.column, b.id, &b.found))
+        });
         findings.dedup();
-        let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-        Report { errors, warnings: findings.len() - errors, findings }
+        let errors = findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error)
+            .count();
+        Report {
+            errors,
+            warnings: findings.len() - errors,
+            findings,
+        }
     }
 
     /// True if publishing is not refused.
@@ -52,7 +62,11 @@ impl fmt::Display for Report {
             if finding.column > 0 {
                 write!(f, ":{}", finding.column)?;
             }
-            writeln!(f, ": {severity} {} {}: {}", finding.id, finding.check, finding.found)?;
+            writeln!(
+                f,
+                ": {severity} {} {}: {}",
+                finding.id, finding.check, finding.found
+            )?;
             if !finding.write_instead.is_empty() {
                 writeln!(f, "    {}", finding.write_instead)?;
             }

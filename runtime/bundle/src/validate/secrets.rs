@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use super::literals::{Literal, find};
 use super::Findings;
+use super::literals::{Literal, find};
 use crate::{LOCK_FILE, ProjectDir, ProjectError};
 
 /// Larger files are told, not read.
@@ -16,7 +16,13 @@ pub(super) fn check(project: &ProjectDir, findings: &mut Findings) -> Result<(),
             continue;
         }
         if file.size > MAX_SCANNED {
-            findings.add("C501", &file.path, 0, "too large to be searched for credentials", "make it smaller than 32 MiB");
+            findings.add(
+                "C501",
+                &file.path,
+                0,
+                "too large to be searched for credentials",
+                "make it smaller than 32 MiB",
+            );
             continue;
         }
         let bytes = fs::read(&file.source).map_err(ProjectError::io(&file.source))?;
@@ -26,7 +32,13 @@ pub(super) fn check(project: &ProjectDir, findings: &mut Findings) -> Result<(),
         let text = String::from_utf8_lossy(&bytes);
         for Literal { line, what, length } in find(&file.path, &text) {
             let found = format!("something like {what} ({length} characters)");
-            findings.add("C501", &file.path, line, found, "take it out, revoke it, and write REDACTED or a secret reference");
+            findings.add(
+                "C501",
+                &file.path,
+                line,
+                found,
+                "take it out, revoke it, and write REDACTED or a secret reference",
+            );
         }
     }
     Ok(())

@@ -20,7 +20,13 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
     let surface = Surface::of(context.facts, module, class);
     if !surface.is_connector {
         let found = format!("the class {} is not a Connector", class.name);
-        findings.add("C303", &module.file, class.line, found, format!("write class {}(Connector[Config])", class.name));
+        findings.add(
+            "C303",
+            &module.file,
+            class.line,
+            found,
+            format!("write class {}(Connector[Config])", class.name),
+        );
     }
     surface.signatures(findings);
     surface.needs(context, &module.file, class, findings);
@@ -37,47 +43,74 @@ struct Surface<'a> {
 
 impl<'a> Surface<'a> {
     fn of(facts: &'a Facts, module: &'a Module, class: &'a Class) -> Surface<'a> {
-        let mut surface = Surface { methods: Vec::new(), streams: Vec::new(), is_connector: false };
+        let mut surface = Surface {
+            methods: Vec::new(),
+            streams: Vec::new(),
+            is_connector: false,
+        };
         surface.collect(facts, module, class, 0);
         surface
     }
 
     fn collect(&mut self, facts: &'a Facts, module: &'a Module, class: &'a Class, depth: usize) {
         for method in &class.methods {
-            if self.methods.iter().any(|(known, _)| known.name == method.name) {
+            if self
+                .methods
+                .iter()
+                .any(|(known, _)| known.name == method.name)
+            {
                 continue;
             }
             self.methods.push((method, &module.file));
-            let declared = method.decorators.iter().find(|decorator| origin(module, &decorator.name) == "caisson.stream");
-            self.streams.extend(declared.map(|decorator| (method, module.file.as_str(), decorator)));
+            let declared = method
+                .decorators
+                .iter()
+                .find(|decorator| origin(module, &decorator.name) == "caisson.stream");
+            self.streams
+                .extend(declared.map(|decorator| (method, module.file.as_str(), decorator)));
         }
         for base in &class.bases {
             let origin = origin(module, base);
-            if origin.starts_with("caisson.") && origin.ends_with(".Connector") || origin == "caisson.Connector" {
+            if origin.starts_with("caisson.") && origin.ends_with(".Connector")
+                || origin == "caisson.Connector"
+            {
                 self.is_connector = true;
-            } else if let (Some((module, class)), true) = (facts.class(&module.module, base), depth < 16) {
+            } else if let (Some((module, class)), true) =
+                (facts.class(&module.module, base), depth < 16)
+            {
                 self.collect(facts, module, class, depth + 1);
             }
         }
     }
 
     fn method(&self, name: &str) -> Option<(&'a Method, &'a str)> {
-        self.methods.iter().find(|(method, _)| method.name == name).copied()
+        self.methods
+            .iter()
+            .find(|(method, _)| method.name == name)
+            .copied()
     }
 
     fn incremental(&self) -> bool {
         let has = |(method, _, decorator): &(&Method, &str, &Decorator)| {
-            declares(decorator, "cursor") || method.parameters.iter().any(|parameter| parameter.name == "state")
+            declares(decorator, "cursor")
+                || method
+                    .parameters
+                    .iter()
+                    .any(|parameter| parameter.name == "state")
         };
         self.streams.iter().any(has)
     }
 
     fn streaming(&self) -> bool {
-        self.streams.iter().any(|(_, _, decorator)| match decorator.keywords.get("modes") {
-            Some(Argument::Literal(modes)) => modes.as_array().is_some_and(|modes| modes.iter().any(|mode| mode == "streaming")),
-            Some(Argument::Expression(_)) => true,
-            None => false,
-        })
+        self.streams
+            .iter()
+            .any(|(_, _, decorator)| match decorator.keywords.get("modes") {
+                Some(Argument::Literal(modes)) => modes
+                    .as_array()
+                    .is_some_and(|modes| modes.iter().any(|mode| mode == "streaming")),
+                Some(Argument::Expression(_)) => true,
+                None => false,
+            })
     }
 
     /// C304.
@@ -87,24 +120,45 @@ impl<'a> Surface<'a> {
         for capability in context.capabilities() {
             let missing = match capability {
                 "test" if !has("test") => Some("def test(self) -> None"),
-                "list" if !has("list") && !streams => Some("a method with @stream(…), or def list(self)"),
-                "read.full" if !has("read") && !streams => Some("a method with @stream(…), or def read(self, stream, state)"),
+                "list" if !has("list") && !streams => {
+                    Some("a method with @stream(…), or def list(self)")
+                }
+                "read.full" if !has("read") && !streams => {
+                    Some("a method with @stream(…), or def read(self, stream, state)")
+                }
                 "read.incremental" if !has("read") && !self.incremental() => {
                     Some("@stream(cursor=…) on a stream, or def read(self, stream, state)")
                 }
-                "read.streaming" if !has("read") && !self.streaming() => {
-                    Some("@stream(modes=[\"streaming\", …]) on a stream, or def read(self, stream, state)")
+                "read.streaming" if !has("read") && !self.streaming() => Some(
+                    "@stream(modes=[\"streaming\", …]) on a stream, or def read(self, stream, state)",
+                ),
+                "write.append" | "write.upsert" if !has("write") => {
+                    Some("def write(self, stream, batch)")
                 }
-                "write.append" | "write.upsert" if !has("write") => Some("def write(self, stream, batch)"),
                 _ => None,
             };
             if let Some(missing) = missing {
-                let found = format!("{MANIFEST_FILE} advertises {capability}, and {} has nothing for it", class.name);
-                findings.add("C304", file, class.line, found, format!("write {missing}, or leave {capability} out"));
+                let found = format!(
+                    "{MANIFEST_FILE} advertises {capability}, and {} has nothing for it",
+                    class.name
+                );
+                findings.add(
+                    "C304",
+                    file,
+                    class.line,
+                    found,
+                    format!("write {missing}, or leave {capability} out"),
+                );
             }
         }
         if has("read") && !has("list") && !streams {
-            findings.add("C304", file, class.line, format!("{} has read and no list", class.name), "write def list(self), which yields Stream(…)");
+            findings.add(
+                "C304",
+                file,
+                class.line,
+                format!("{} has read and no list", class.name),
+                "write def list(self), which yields Stream(…)",
+            );
         }
     }
 
@@ -112,17 +166,37 @@ impl<'a> Surface<'a> {
     fn advertised(&self, context: &Context<'_>, findings: &mut Findings) {
         let capabilities = context.capabilities();
         let mut missing = |there: bool, wanted: &[&str], what: &str| {
-            if there && !wanted.iter().any(|capability| capabilities.contains(capability)) {
-                let fault = context.document.fault("/capabilities", format!("the class has {what}"), format!("add {}", wanted.join(" or ")));
+            if there
+                && !wanted
+                    .iter()
+                    .any(|capability| capabilities.contains(capability))
+            {
+                let fault = context.document.fault(
+                    "/capabilities",
+                    format!("the class has {what}"),
+                    format!("add {}", wanted.join(" or ")),
+                );
                 findings.fault("C306", &fault);
             }
         };
         let has = |name: &str| self.method(name).is_some();
         let reads = has("read") || !self.streams.is_empty();
         missing(has("test"), &["test"], "test()");
-        missing(has("list") || !self.streams.is_empty(), &["list"], "streams to list");
-        missing(reads, &["read.full", "read.incremental", "read.streaming"], "streams to read");
-        missing(self.incremental(), &["read.incremental"], "a stream with a cursor or a state");
+        missing(
+            has("list") || !self.streams.is_empty(),
+            &["list"],
+            "streams to list",
+        );
+        missing(
+            reads,
+            &["read.full", "read.incremental", "read.streaming"],
+            "streams to read",
+        );
+        missing(
+            self.incremental(),
+            &["read.incremental"],
+            "a stream with a cursor or a state",
+        );
         missing(has("write"), &["write.append", "write.upsert"], "write()");
     }
 
@@ -144,8 +218,18 @@ impl<'a> Surface<'a> {
         }
         if let Some((method, file)) = self.method("read") {
             by_name(method, file, None, findings);
-            if !method.parameters.iter().any(|parameter| parameter.name == "stream") {
-                findings.add("C305", file, method.line, "read() does not take the stream", "write def read(self, stream, state)");
+            if !method
+                .parameters
+                .iter()
+                .any(|parameter| parameter.name == "stream")
+            {
+                findings.add(
+                    "C305",
+                    file,
+                    method.line,
+                    "read() does not take the stream",
+                    "write def read(self, stream, state)",
+                );
             }
         }
         for (method, file, decorator) in &self.streams {
@@ -156,10 +240,23 @@ impl<'a> Surface<'a> {
 
 /// A hook that is called with a fixed number of arguments.
 fn hook(method: &Method, file: &str, needed: &[&str], also: &[&str], findings: &mut Findings) {
-    let positional: Vec<_> = method.parameters.iter().filter(|parameter| parameter.kind == ParameterKind::Positional).collect();
-    let any = method.parameters.iter().any(|parameter| parameter.kind == ParameterKind::VarPositional);
-    let must = positional.iter().filter(|parameter| !parameter.default).count();
-    let keyword = method.parameters.iter().any(|parameter| parameter.kind == ParameterKind::KeywordOnly && !parameter.default);
+    let positional: Vec<_> = method
+        .parameters
+        .iter()
+        .filter(|parameter| parameter.kind == ParameterKind::Positional)
+        .collect();
+    let any = method
+        .parameters
+        .iter()
+        .any(|parameter| parameter.kind == ParameterKind::VarPositional);
+    let must = positional
+        .iter()
+        .filter(|parameter| !parameter.default)
+        .count();
+    let keyword = method
+        .parameters
+        .iter()
+        .any(|parameter| parameter.kind == ParameterKind::KeywordOnly && !parameter.default);
     let (low, high) = (needed.len() + 1, needed.len() + 1 + also.len());
     let takes_enough = any || positional.len() >= low;
     if takes_enough && must <= high && !keyword {
@@ -167,36 +264,95 @@ fn hook(method: &Method, file: &str, needed: &[&str], also: &[&str], findings: &
     }
     let all: Vec<&str> = ["self"].iter().chain(needed).chain(also).copied().collect();
     let written = if method.is_async { "async def" } else { "def" };
-    let found = format!("{}({}) is not what the CDK calls", method.name, parameters(method));
-    findings.add("C305", file, method.line, found, format!("write {written} {}({})", method.name, all.join(", ")));
+    let found = format!(
+        "{}({}) is not what the CDK calls",
+        method.name,
+        parameters(method)
+    );
+    findings.add(
+        "C305",
+        file,
+        method.line,
+        found,
+        format!("write {written} {}({})", method.name, all.join(", ")),
+    );
 }
 
 /// A method whose parameters are recognised by name.
 fn by_name(method: &Method, file: &str, stream: Option<&Decorator>, findings: &mut Findings) {
     let known = STREAM_PARAMETERS.join(", ");
-    if method.parameters.first().is_none_or(|first| first.name != "self") {
-        findings.add("C305", file, method.line, format!("{}() does not take self", method.name), "write self first");
+    if method
+        .parameters
+        .first()
+        .is_none_or(|first| first.name != "self")
+    {
+        findings.add(
+            "C305",
+            file,
+            method.line,
+            format!("{}() does not take self", method.name),
+            "write self first",
+        );
         return;
     }
     for parameter in method.parameters.iter().skip(1) {
-        let variable = matches!(parameter.kind, ParameterKind::VarPositional | ParameterKind::VarKeyword);
+        let variable = matches!(
+            parameter.kind,
+            ParameterKind::VarPositional | ParameterKind::VarKeyword
+        );
         if variable || parameter.default || STREAM_PARAMETERS.contains(&parameter.name.as_str()) {
             continue;
         }
-        let guess = nearest(&parameter.name, STREAM_PARAMETERS).map(|name| format!("did you mean `{name}`?"));
-        let found = format!("{}() asks for `{}`, which the CDK does not know", method.name, parameter.name);
-        findings.add("C305", file, method.line, found, guess.unwrap_or_else(|| format!("a stream may ask for: {known}")));
+        let guess = nearest(&parameter.name, STREAM_PARAMETERS)
+            .map(|name| format!("did you mean `{name}`?"));
+        let found = format!(
+            "{}() asks for `{}`, which the CDK does not know",
+            method.name, parameter.name
+        );
+        findings.add(
+            "C305",
+            file,
+            method.line,
+            found,
+            guess.unwrap_or_else(|| format!("a stream may ask for: {known}")),
+        );
     }
     let Some(decorator) = stream else { return };
     if !decorator.called {
-        findings.add("C305", file, decorator.line, "@stream without parentheses", "write @stream()");
+        findings.add(
+            "C305",
+            file,
+            decorator.line,
+            "@stream without parentheses",
+            "write @stream()",
+        );
     }
-    let asks = |name: &str| method.parameters.iter().any(|parameter| parameter.name == name);
+    let asks = |name: &str| {
+        method
+            .parameters
+            .iter()
+            .any(|parameter| parameter.name == name)
+    };
     if asks("since") && !declares(decorator, "cursor") {
-        findings.add("C305", file, method.line, format!("{}() asks for `since`, and its stream has no cursor", method.name), "write @stream(cursor=\"…\")");
+        findings.add(
+            "C305",
+            file,
+            method.line,
+            format!(
+                "{}() asks for `since`, and its stream has no cursor",
+                method.name
+            ),
+            "write @stream(cursor=\"…\")",
+        );
     }
     if asks("since") && asks("state") {
-        findings.add("C305", file, method.line, format!("{}() asks for both `since` and `state`", method.name), "take `since` for a managed cursor, or `state` for your own");
+        findings.add(
+            "C305",
+            file,
+            method.line,
+            format!("{}() asks for both `since` and `state`", method.name),
+            "take `since` for a managed cursor, or `state` for your own",
+        );
     }
 }
 
@@ -215,12 +371,19 @@ fn parameters(method: &Method) -> String {
         ParameterKind::VarKeyword => format!("**{}", parameter.name),
         _ => parameter.name.clone(),
     };
-    method.parameters.iter().map(written).collect::<Vec<_>>().join(", ")
+    method
+        .parameters
+        .iter()
+        .map(written)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The absolute dotted name that a dotted name of this module stands for.
 fn origin(module: &Module, dotted: &str) -> String {
-    let (first, rest) = dotted.split_once('.').map_or((dotted, ""), |(first, rest)| (first, rest));
+    let (first, rest) = dotted
+        .split_once('.')
+        .map_or((dotted, ""), |(first, rest)| (first, rest));
     let Some(import) = module.imports.iter().find(|import| import.bound == first) else {
         return format!("{}.{dotted}", module.module);
     };
@@ -230,5 +393,9 @@ fn origin(module: &Module, dotted: &str) -> String {
         None if import.module.split('.').next() == Some(first) => first.to_owned(),
         None => import.module.clone(),
     };
-    if rest.is_empty() { base } else { format!("{base}.{rest}") }
+    if rest.is_empty() {
+        base
+    } else {
+        format!("{base}.{rest}")
+    }
 }

@@ -1,0 +1,5 @@
+"""{{title}}, a Caisson connector."""
+
+from .connector import {{class}}
+
+__all__ = ["{{class}}"]
