@@ -61,9 +61,7 @@ def caged(world: World) -> int:
     client.close()
     if stream.all("failure"):
         raise SystemExit(f"the thief's call failed: {stream.failure}")
-    attempts = [
-        json.loads(line) for batch in stream.all("batch") for line in batch["data"].splitlines() if line
-    ]
+    attempts = [json.loads(line) for batch in stream.all("batch") for line in batch["data"].splitlines() if line]
     refusals = stream.all("refused")
     for attempt in attempts:
         layer, rule = _stopped_by(attempt, refusals)
@@ -81,9 +79,7 @@ def _stopped_by(attempt: dict[str, Any], refusals: list[dict[str, Any]]) -> tupl
     host, _, port = attempt["target"].partition("/")[0].rpartition(":")
     for refusal in refusals:
         same_port = port and int(port) == refusal.get("port", 0)
-        if (same_port and refusal.get("address") == host) or (
-            name == "name" and "attacker" in refusal.get("host", "")
-        ):
+        if (same_port and refusal.get("address") == host) or (name == "name" and "attacker" in refusal.get("host", "")):
             rule = " ".join(refusal.get("rule", "").split()) or "no rule can allow it"
             return f"{refusal['layer']} ({refusal['reason']})", rule
     return "network", f"nothing is there ({attempt['detail']})"

@@ -90,9 +90,7 @@ class World:
                     "database": "shop",
                     "token": {"$secret": "env:CAISSON_SECRET_DATASETTE"},
                 },
-                "streams": {
-                    name: {"mode": "incremental", "write": "upsert"} for name in ("customers", "orders")
-                },
+                "streams": {name: {"mode": "incremental", "write": "upsert"} for name in ("customers", "orders")},
             },
             "lake.yaml": {"connector": "sqlite@0.1.0", "config": {"dir": str(self.folder / "lake")}},
             "thief.yaml": {
@@ -135,9 +133,7 @@ class World:
         if not serving.wait(60) or self.daemon.poll() is not None:
             raise SystemExit("caisson serve did not start:\n" + "".join(self.said))
 
-    def run(
-        self, *words: str | Path, check: bool = True, show: bool = False
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str | Path, check: bool = True, show: bool = False) -> subprocess.CompletedProcess[str]:
         """A caisson command. `show` leaves its progress to the terminal.
 
         Raises:
@@ -154,9 +150,7 @@ class World:
             check=False,
         )
         if check and done.returncode != 0:
-            raise SystemExit(
-                f"caisson {words[0]} failed ({done.returncode}):\n{done.stdout}{done.stderr or ''}"
-            )
+            raise SystemExit(f"caisson {words[0]} failed ({done.returncode}):\n{done.stdout}{done.stderr or ''}")
         return done
 
     def ask(self, *words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:

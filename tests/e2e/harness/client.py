@@ -129,9 +129,7 @@ def _restore_bytes(message: Any, found: Message) -> None:
         if descriptor.type == descriptor.TYPE_BYTES and not isinstance(found[name], list):
             found[name] = value
         elif descriptor.message_type is not None and isinstance(found.get(name), dict):
-            if not descriptor.message_type.GetOptions().map_entry and not _well_known(
-                descriptor.message_type
-            ):
+            if not descriptor.message_type.GetOptions().map_entry and not _well_known(descriptor.message_type):
                 _restore_bytes(value, found[name])
         elif descriptor.message_type is not None and isinstance(found.get(name), list):
             for one, plain in zip(value, found[name], strict=True):
@@ -161,9 +159,7 @@ class Client:
         self.channel = grpc.insecure_channel(target, options=options)
         self.metadata = tuple(metadata)
         # Without the metadata, the reflection calls would be anonymous.
-        intercepted = grpc.intercept_channel(
-            self.channel, *([_Keyed(self.metadata)] if self.metadata else [])
-        )
+        intercepted = grpc.intercept_channel(self.channel, *([_Keyed(self.metadata)] if self.metadata else []))
         self._pool = DescriptorPool(ProtoReflectionDescriptorDatabase(intercepted))
 
     def call(self, name: str, timeout: float | None = 60, **fields: Any) -> Message:

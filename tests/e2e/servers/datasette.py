@@ -30,9 +30,7 @@ class Datasette:
         metadata.write_text(
             json.dumps(
                 {
-                    "plugins": {
-                        "datasette-auth-tokens": {"tokens": [{"token": TOKEN, "actor": {"id": "demo"}}]}
-                    },
+                    "plugins": {"datasette-auth-tokens": {"tokens": [{"token": TOKEN, "actor": {"id": "demo"}}]}},
                     "allow": {"id": "demo"},
                 }
             )

@@ -105,9 +105,7 @@ def advance(path: Path, changed: int = 120, added: int = 80) -> int:
     """
     draw = random.Random(11)
     with sqlite3.connect(path) as base:
-        (last, customers) = base.execute(
-            "SELECT max(id), (SELECT count(*) FROM customers) FROM orders"
-        ).fetchone()
+        (last, customers) = base.execute("SELECT max(id), (SELECT count(*) FROM customers) FROM orders").fetchone()
         later = last // 4 + 86_400
         for number in draw.sample(range(1, last + 1), changed):
             base.execute(

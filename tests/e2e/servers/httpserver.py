@@ -129,9 +129,7 @@ class Api:
             self._send(handler, 200, json.dumps(route(params)))
 
     @staticmethod
-    def _send(
-        handler: BaseHTTPRequestHandler, status: int, text: str, headers: dict[str, str] | None = None
-    ) -> None:
+    def _send(handler: BaseHTTPRequestHandler, status: int, text: str, headers: dict[str, str] | None = None) -> None:
         content = text.encode()
         try:
             handler.send_response(status)

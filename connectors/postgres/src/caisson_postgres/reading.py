@@ -63,11 +63,7 @@ class Scan:
             return f"({quoted(keys)}) > ({self._literals(keys, state['after'])})"
         cursor = quote(self.cursor)
         if state["cursor"] is None:
-            after = (
-                f"({quoted(keys)}) > ({self._literals(keys, state['after'])})"
-                if "after" in state
-                else "false"
-            )
+            after = f"({quoted(keys)}) > ({self._literals(keys, state['after'])})" if "after" in state else "false"
             return f"({cursor} IS NULL AND {after} OR {cursor} IS NOT NULL)"
         value = self._literals([self.cursor], [state["cursor"]])
         if "after" in state:

@@ -56,9 +56,7 @@ class Table:
             for field in fields:
                 if field["name"] not in there:
                     kind = column_type(field["type"])
-                    base.run(
-                        f"ALTER TABLE {self.qualified} ADD COLUMN IF NOT EXISTS {quote(field['name'])} {kind}"
-                    )
+                    base.run(f"ALTER TABLE {self.qualified} ADD COLUMN IF NOT EXISTS {quote(field['name'])} {kind}")
             if self.key and not self._unique(base):
                 base.run(f"CREATE UNIQUE INDEX ON {self.qualified} ({quoted(self.key)})")
         self.declared = self._columns(base)

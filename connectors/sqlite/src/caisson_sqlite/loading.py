@@ -62,9 +62,7 @@ class Load:
         self._begin()
         table = Table(stream.name, key)
         table.make(self.base, fields)
-        self.targets[stream.name] = Target(
-            table.insert([field["name"] for field in fields]), converted(fields)
-        )
+        self.targets[stream.name] = Target(table.insert([field["name"] for field in fields]), converted(fields))
 
     def add(self, stream: Stream, batch: Batch) -> list[Reject]:
         """Adds a batch; returns the records that the table's constraints refuse."""

@@ -25,9 +25,7 @@ class Table:
             SchemaViolation: Two names that differ in case only, or a key that is no column.
         """
         self._check(fields)
-        there = {
-            name.lower() for (name,) in base.execute("SELECT name FROM pragma_table_info(?)", (self.name,))
-        }
+        there = {name.lower() for (name,) in base.execute("SELECT name FROM pragma_table_info(?)", (self.name,))}
         if not there:
             columns = [self._column(field) for field in fields]
             if self.key:
@@ -37,8 +35,7 @@ class Table:
         for field in fields:
             if field["name"].lower() not in there:
                 base.execute(
-                    f"ALTER TABLE {quote(self.name)} ADD COLUMN "
-                    f"{quote(field['name'])} {column_type(field['type'])}"
+                    f"ALTER TABLE {quote(self.name)} ADD COLUMN {quote(field['name'])} {column_type(field['type'])}"
                 )
         if self.key and not self._unique(base):
             try:

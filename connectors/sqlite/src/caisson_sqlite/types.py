@@ -89,7 +89,5 @@ PLAIN |= {f"int{bits}" for bits in (8, 16, 32, 64)} | {f"uint{bits}" for bits in
 def converted(fields: list[Field]) -> list[int]:
     """Places of the columns whose values need `stored`."""
     return [
-        place
-        for place, field in enumerate(fields)
-        if not (isinstance(field["type"], str) and field["type"] in PLAIN)
+        place for place, field in enumerate(fields) if not (isinstance(field["type"], str) and field["type"] in PLAIN)
     ]

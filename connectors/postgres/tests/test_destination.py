@@ -1,0 +1,151 @@
+"""The destination on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from caisson.testing import Harness
+from servers.postgres import Postgres
+
+Record = dict[str, Any]
+
+
+def test_append_adds_and_upsert_replaces(server: Postgres, database: str, postgres: Harness) -> None:
+    rows: list[Record] = [{"id": 1, "a": "x"}, {"id": 2, "a": "y"}]
+    for mode in ("append", "upsert"):
+        for _ in range(2):
+            run = postgres.write(f"{mode}ed", rows, primary_key="id", mode=mode)
+            assert run.ok, run.error
+    assert postgres.write("upserted", [{"id": 2, "a": "z"}], primary_key="id", mode="upsert").ok
+    assert server.sql("SELECT count(*) FROM appended", database).strip() == "4"
+    assert server.sql("SELECT id, a FROM upserted ORDER BY id", database).split() == ["1|x", "2|z"]
+
+
+def test_of_two_records_with_one_key_in_a_batch_the_later_stays(
+    server: Postgres, database: str, postgres: Harness
+) -> None:
+    rows: list[Record] = [{"id": 1, "a": "old"}, {"id": 2, "a": "two"}, {"id": 1, "a": "new"}]
+    run = postgres.write("t", rows, primary_key="id", mode="upsert")
+    assert run.ok, run.error
+    assert server.sql("SELECT id, a FROM t ORDER BY id", database).split() == ["1|new", "2|two"]
+
+
+def test_batches_and_their_checkpoint_are_committed_together(
+    server: Postgres, database: str, postgres: Harness
+) -> None:
+    run = postgres.write("t", [{"id": n} for n in range(10)], primary_key="id", checkpoints=[4, 10], batch=2)
+    assert run.ok, run.error
+    assert len(run.committed) == 2
+    assert server.sql("SELECT stream, final FROM _caisson_checkpoints", database).split() == ["t|t"]
+
+
+def test_every_type_arrives(server: Postgres, database: str, postgres: Harness) -> None:
+    row: Record = {
+        "id": 1,
+        "tiny": 7,
+        "huge": 2**64 - 1,
+        "price": Decimal("1234567890.123456789"),
+        "day": date(2026, 2, 3),
+        "at": datetime(2026, 2, 3, 4, 5, 6, 7, UTC),
+        "raw": b"\x00\xff",
+        "nested": {"b": [1, 2], "c": "ü"},
+        "list": [1, None, 3],
+        "doc": {"any": ["thing", None]},
+        "ok": True,
+        "text": "quote \" ' \\ tab \t 🧊",
+    }
+    schema = [
+        {"name": "id", "type": "int64"},
+        {"name": "tiny", "type": "int8"},
+        {"name": "huge", "type": "uint64"},
+        {"name": "price", "type": "decimal(38,9)"},
+        {"name": "day", "type": "date"},
+        {"name": "at", "type": "timestamp"},
+        {"name": "raw", "type": "binary"},
+        {
+            "name": "nested",
+            "type": {"struct": [{"name": "b", "type": {"list": "int64"}}, {"name": "c", "type": "string"}]},
+        },
+        {"name": "list", "type": {"list": "int64"}},
+        {"name": "doc", "type": "json"},
+        {"name": "ok", "type": "bool"},
+        {"name": "text", "type": "string"},
+    ]
+    run = postgres.write("t", [row, {"id": 2}], schema=schema, primary_key="id", mode="upsert")
+    assert run.ok, run.error
+    assert run.rejects == []
+    stored = server.sql(
+        "SELECT tiny, huge, price, day, at AT TIME ZONE 'UTC', encode(raw, 'hex'), nested, list, doc->'any'->0, ok"
+        " FROM t WHERE id = 1",
+        database,
+    )
+    assert stored.strip() == (
+        "7|18446744073709551615|1234567890.123456789|2026-02-03|2026-02-03 04:05:06.000007|00ff"
+        '|{"b": [1, 2], "c": "ü"}|[1, null, 3]|"thing"|t'
+    )
+    assert server.sql("SELECT text FROM t WHERE id = 1", database).rstrip("\n") == row["text"]
+
+
+def test_new_columns_are_added_and_old_ones_stay(server: Postgres, database: str, postgres: Harness) -> None:
+    assert postgres.write("t", [{"id": 1, "a": "x"}], primary_key="id", mode="upsert").ok
+    run = postgres.write("t", [{"id": 2, "b": 1.5}], primary_key="id", mode="upsert")
+    assert run.ok, run.error
+    assert server.sql("SELECT id, a, b FROM t ORDER BY id", database).split() == ["1|x|", "2||1.5"]
+
+
+def test_records_that_the_server_refuses_are_rejected_and_the_others_stay(
+    server: Postgres, database: str, postgres: Harness
+) -> None:
+    server.sql("CREATE TABLE t (id bigint PRIMARY KEY, n bigint CHECK (n <> 700), j jsonb)", database)
+    rows: list[Record] = [{"id": n, "n": n, "j": "{}" if n != 3 else "{not json"} for n in range(1000)]
+    schema = [
+        {"name": "id", "type": "int64"},
+        {"name": "n", "type": "int64"},
+        {"name": "j", "type": "string"},
+    ]
+    run = postgres.write("t", rows, schema=schema, primary_key="id", mode="upsert")
+    assert run.ok, run.error
+    assert sorted(reject["record"] for reject in run.rejects) == [3, 700]
+    assert server.sql("SELECT count(*) FROM t", database).strip() == "998"
+
+
+def test_an_existing_table_keeps_its_types(server: Postgres, database: str, postgres: Harness) -> None:
+    server.sql("CREATE TABLE t (id integer PRIMARY KEY, price numeric(8,2), at timestamptz)", database)
+    rows: list[Record] = [{"id": 1, "price": "12.50", "at": "2026-02-03T04:05:06Z"}]
+    run = postgres.write("t", rows, primary_key="id", mode="upsert")
+    assert run.ok, run.error
+    stored = server.sql("SELECT price, extract(epoch from at)::bigint FROM t", database)
+    assert stored.strip() == "12.50|1770091506"
+
+
+def test_a_schema_that_is_not_there_is_config_invalid(server: Postgres, database: str) -> None:
+    from conftest import made
+
+    error = made(server, database, schema="absent").write("t", [{"id": 1}], primary_key="id").error
+    assert error is not None and error.code == "CONFIG_INVALID"
+
+
+def test_a_role_that_may_not_write_is_permission_missing(server: Postgres, database: str) -> None:
+    from conftest import made
+
+    server.sql("CREATE ROLE looker LOGIN PASSWORD 'l'; REVOKE ALL ON SCHEMA public FROM PUBLIC;"
+               "GRANT USAGE ON SCHEMA public TO looker", database)  # fmt: skip
+    harness = made(server, database, user="looker", password="l")
+    error = harness.write("t", [{"id": 1}], primary_key="id").error
+    assert error is not None and error.code == "PERMISSION_MISSING"
+
+
+def test_a_name_that_postgres_would_cut_is_refused(postgres: Harness) -> None:
+    error = postgres.write("t", [{"id": 1, "x" * 64: 1}], primary_key="id").error
+    assert error is not None and error.code == "SCHEMA_VIOLATION"
+
+
+def test_a_schema_change_between_batches_stays_in_their_transaction(
+    server: Postgres, database: str, postgres: Harness
+) -> None:
+    rows: list[Record] = [{"id": n, "text": "x" * 1000} for n in range(5000)]
+    run = postgres.write("t", rows, primary_key="id", mode="upsert", checkpoints=[2500, 5000], batch=500)
+    assert run.ok, run.error
+    assert server.sql("SELECT count(*) FROM t", database).strip() == "5000"
