@@ -50,8 +50,6 @@ pub enum Step {
     Mounts,
     /// The old root left and unmounted, the new one read-only.
     Pivot,
-    /// Resource limits.
-    Rlimits,
     /// Every capability dropped, from every set.
     Capabilities,
     /// no_new_privs.
@@ -60,6 +58,8 @@ pub enum Step {
     Landlock,
     /// Exactly the channel and the pipes.
     Descriptors,
+    /// Resource limits, once nothing more is opened.
+    Rlimits,
     /// The death signal set and the daemon found alive.
     Death,
     /// The filters that hold before exec.
@@ -79,11 +79,11 @@ impl Step {
         Step::Trees,
         Step::Mounts,
         Step::Pivot,
-        Step::Rlimits,
         Step::Capabilities,
         Step::NoNewPrivileges,
         Step::Landlock,
         Step::Descriptors,
+        Step::Rlimits,
         Step::Death,
         Step::Seccomp,
         Step::Exec,

@@ -12,6 +12,7 @@ use support::{as_each_user, is_root};
 fn a_second_daemon_on_one_data_directory_is_refused_and_the_first_is_named() {
     let name = "a_second_daemon_on_one_data_directory_is_refused_and_the_first_is_named";
     as_each_user(name, |bench| async move {
+        let bench = bench; // whole: its launcher holds the lock
         let again = Launcher::start(support::config(bench.dir.path(), &bench.bundle)).await;
         let error = again.map(drop).expect_err("it is in use");
         assert!(

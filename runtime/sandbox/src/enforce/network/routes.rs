@@ -8,7 +8,9 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
     NetlinkPayload,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope,
+};
 use netlink_packet_route::link::{LinkFlags, LinkMessage};
 use netlink_packet_route::route::{
     RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -31,12 +33,23 @@ pub(super) fn make_everything_local() -> Result<bool, (&'static str, io::Error)>
         .map_err(|e| ("an IPv4 address on lo", e))?;
     rt.local_default(OWN_V4.into())
         .map_err(|e| ("the IPv4 route", e))?;
-    // Without IPv6 no such packet leaves a socket, which is as good as a refusal.
     let _ = std::fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0");
-    let v6 = rt
-        .address(OWN_V6.into())
-        .and_then(|()| rt.local_default(OWN_V6.into()));
-    Ok(v6.is_ok())
+    if !knows_v6() {
+        return Ok(false);
+    }
+    rt.address(OWN_V6.into())
+        .map_err(|e| ("an IPv6 address on lo", e))?;
+    rt.local_default(OWN_V6.into())
+        .map_err(|e| ("the IPv6 route", e))?;
+    Ok(true)
+}
+
+/// Without IPv6 no such packet leaves a socket, which is as good as a refusal.
+fn knows_v6() -> bool {
+    let off = std::fs::read_to_string("/proc/sys/net/ipv6/conf/lo/disable_ipv6");
+    let family = nix::sys::socket::AddressFamily::Inet6;
+    off.is_ok_and(|text| text.trim() == "0")
+        && socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).is_ok()
 }
 
 struct Netlink {
@@ -71,6 +84,8 @@ impl Netlink {
         let mut message = AddressMessage::default();
         message.header.family = family(own);
         message.header.prefix_len = if own.is_ipv4() { 32 } else { 128 };
+        // Without it the address is tentative until a work queue gets to it, and no route may name it.
+        message.header.flags = AddressHeaderFlags::Nodad;
         message.header.scope = AddressScope::Universe;
         message.header.index = LO;
         message.attributes = vec![AddressAttribute::Local(own), AddressAttribute::Address(own)];
