@@ -106,7 +106,7 @@ def build(cls: type | None, values: dict[str, Any]) -> Any:
     Raises:
         ConfigInvalid: A property is missing or unknown to the class.
     """
-    if cls is None:
+    if cls is None or cls.__module__ == "typing":  # Connector[Any]
         return Untyped(**{key: _untyped(item) for key, item in values.items()})
     if cls is dict or not isinstance(cls, type) or hasattr(cls, "__total__"):
         return dict(values)

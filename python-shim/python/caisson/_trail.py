@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 MAX_PAGES = 2_000
 """Requests that one state remembers; further ones are read again after a fault."""
 
+MAX_HELD = 1_000
+"""Records of whole pages that an author may hold back before the track is given up."""
+
 
 class Track:
     """One sequence of pages on its way."""
 
-    __slots__ = ("_blind", "_given", "_last", "_marks", "_trail", "name")
+    __slots__ = ("_given", "_held", "_last", "_lost", "_marks", "_trail", "name")
 
     def __init__(self, trail: Trail, name: str) -> None:
         self._trail = trail
@@ -38,7 +41,8 @@ class Track:
         self._given: dict[int, tuple[int, Any]] = {}
         self._last = 0
         self._marks: list[tuple[int, Any]] = []
-        self._blind = 0
+        self._held = 0
+        self._lost = False
 
     @property
     def resume(self) -> Any:
@@ -48,7 +52,7 @@ class Track:
     def give(self, record: Any) -> None:
         """The client hands `record` to the author."""
         self._last += 1
-        if self._blind < 2:
+        if not self._lost:
             self._given[id(record)] = (self._last, record)
 
     def take(self, record: Any) -> bool:
@@ -56,7 +60,7 @@ class Track:
         found = self._given.pop(id(record), None)
         if found is None:
             return False
-        self._blind = 0
+        self._held = 0
         number = found[0]
         if number == self._last:
             self._given.clear()
@@ -68,10 +72,14 @@ class Track:
     def page(self, token: Any) -> None:
         """A page ends here; `token` names the next one, True says that there is none."""
         self._marks.append((self._last, token))
-        self._settle(self._last if not self._given else 0)
-        self._blind += 1 if self._given else 0
-        if self._blind >= 2:
+        if not self._given and not self._lost:
+            self._settle(self._last)
+            return
+        self._held += 1
+        if self._held >= 2 and len(self._given) >= MAX_HELD:
+            self._lost = True
             self._given.clear()
+        if self._lost:
             self._marks.clear()
 
     def end(self) -> None:
@@ -83,8 +91,6 @@ class Track:
         return min((number for number, _ in self._given.values()), default=self._last + 1)
 
     def _settle(self, through: int) -> None:
-        if self._blind >= 2:
-            return
         while self._marks and self._marks[0][0] <= through:
             self._trail.done(self.name, self._marks.pop(0)[1])
 

@@ -5,7 +5,7 @@ can be imported, and before a secret arrives.
 """
 
 # pathlib costs a worker's start more than all of this module.
-# ruff: noqa: PTH118, PTH123
+# ruff: noqa: PTH118
 
 from __future__ import annotations
 

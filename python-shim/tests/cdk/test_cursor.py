@@ -1,0 +1,87 @@
+"""Cursor values are ordered by what they mean, and states keep them."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caisson import errors
+from caisson._cursor import has_zone, precedes
+from caisson._state import decode, digests, encode
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("2024-01-01T00:00:00Z", "2024-01-01T00:00:00.5Z"),
+        ("2024-01-01T00:00:00+02:00", "2024-01-01T00:00:00Z"),
+        ("2024-01-01", "2024-01-01T00:00:01Z"),
+        ("2024-01-01 10:00:00", "2024-01-01T11:00:00"),
+        ("9", "10"),
+        (9, 10),
+        (9, 9.5),
+        (Decimal("1.10"), Decimal("1.2")),
+        ("a9", "b1"),
+        (date(2024, 1, 1), date(2024, 1, 2)),
+        (datetime(2024, 1, 1), datetime(2024, 1, 1, 1, tzinfo=timezone.utc)),
+        (datetime(2024, 1, 1, tzinfo=timezone.utc), "2024-01-02"),
+    ],
+)
+def test_older_precedes_newer(older: Any, newer: Any) -> None:
+    assert precedes(older, newer)
+    assert not precedes(newer, older)
+    assert not precedes(older, older)
+
+
+def test_values_that_cannot_be_compared_are_an_error_that_shows_neither() -> None:
+    with pytest.raises(errors.SchemaViolation, match="int and str") as told:
+        precedes(4711, "abc")
+    assert "4711" not in str(told.value)
+
+
+@given(st.datetimes(), st.datetimes(), st.integers(-12, 12), st.integers(-12, 12))
+def test_offsets_and_fractions_do_not_disturb_the_order(a: datetime, b: datetime, x: int, y: int) -> None:
+    one = a.replace(tzinfo=timezone(timedelta(hours=x)))
+    other = b.replace(tzinfo=timezone(timedelta(hours=y)))
+    assert precedes(one.isoformat(), other.isoformat()) == (one < other)
+
+
+def test_a_zone_is_seen() -> None:
+    assert has_zone("2024-01-01T00:00:00Z")
+    assert has_zone("2024-01-01T00:00:00-03:00")
+    assert not has_zone("2024-01-01T00:00:00")
+    assert not has_zone("2024-01-01")
+    assert not has_zone(17)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "text", 17, 1.5, True, None, [1, {"a": 2}], datetime(2024, 1, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
+        date(2024, 1, 1), Decimal("12.30"), b"\x00\xff", {"a": {"b": datetime(2024, 1, 1)}},
+    ],
+)  # fmt: skip
+def test_a_state_comes_back_as_it_was(value: Any) -> None:
+    assert decode(encode({"own": value})) == {"own": value}
+
+
+@pytest.mark.parametrize("data", [b"{", b"[]", b"null", b"\xff", b"{}", b'{"own": 1}', b'"x"'])
+def test_bytes_that_are_no_state_are_refused(data: bytes) -> None:
+    with pytest.raises(errors.ConfigInvalid, match="not one that a caisson connector wrote"):
+        decode(data)
+
+
+def test_a_state_of_another_format_is_refused_with_both_formats() -> None:
+    with pytest.raises(errors.ConfigInvalid, match="format 2, this connector reads format 1"):
+        decode(b'{"v": 2}')
+    assert decode(b"") == {}
+
+
+def test_records_are_told_apart_by_content() -> None:
+    one, same, other = {"a": 1, "b": "x"}, {"b": "x", "a": 1}, {"a": 2, "b": "x"}
+    assert sorted(digests([one, same, other]).values()) == [1, 2]
