@@ -26,16 +26,25 @@ const fn v4(a: u8, b: u8, c: u8, d: u8, bits: u8) -> Network {
 }
 
 const fn v6(head: [u16; 4], bits: u8) -> Network {
-    Network::v6(Ipv6Addr::new(head[0], head[1], head[2], head[3], 0, 0, 0, 0), bits)
+    Network::v6(
+        Ipv6Addr::new(head[0], head[1], head[2], head[3], 0, 0, 0, 0),
+        bits,
+    )
 }
 
 const fn v6_host(s: [u16; 8]) -> Network {
-    Network::v6(Ipv6Addr::new(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]), 128)
+    Network::v6(
+        Ipv6Addr::new(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]),
+        128,
+    )
 }
 
 /// Where clouds hand out credentials to whoever asks.
 const METADATA: &[(Network, &str)] = &[
-    (v4(169, 254, 169, 254, 32), "instance metadata (AWS, Azure, Google Cloud, DigitalOcean, OpenStack, Oracle)"),
+    (
+        v4(169, 254, 169, 254, 32),
+        "instance metadata (AWS, Azure, Google Cloud, DigitalOcean, OpenStack, Oracle)",
+    ),
     (v4(169, 254, 170, 2, 32), "Amazon ECS task credentials"),
     (v4(169, 254, 170, 23, 32), "Amazon EKS pod identity"),
     (v4(169, 254, 0, 23, 32), "Tencent Cloud metadata"),
@@ -44,12 +53,30 @@ const METADATA: &[(Network, &str)] = &[
     (v4(100, 100, 100, 200, 32), "Alibaba Cloud metadata"),
     (v4(192, 0, 0, 192, 32), "Oracle Cloud classic metadata"),
     (v4(168, 63, 129, 16, 32), "the Azure platform address"),
-    (v6_host([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]), "instance metadata (AWS)"),
-    (v6_host([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23]), "Amazon EKS pod identity"),
-    (v6_host([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]), "instance metadata (Google Cloud)"),
-    (v6_host([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]), "Scaleway metadata"),
-    (v6_host([0xfe80, 0, 0, 0, 0, 0xa9fe, 0xa9fe, 0]), "instance metadata"),
-    (v6_host([0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe]), "instance metadata (OpenStack)"),
+    (
+        v6_host([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]),
+        "instance metadata (AWS)",
+    ),
+    (
+        v6_host([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23]),
+        "Amazon EKS pod identity",
+    ),
+    (
+        v6_host([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]),
+        "instance metadata (Google Cloud)",
+    ),
+    (
+        v6_host([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]),
+        "Scaleway metadata",
+    ),
+    (
+        v6_host([0xfe80, 0, 0, 0, 0, 0xa9fe, 0xa9fe, 0]),
+        "instance metadata",
+    ),
+    (
+        v6_host([0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe]),
+        "instance metadata (OpenStack)",
+    ),
 ];
 
 /// Names under which the same services answer.
@@ -108,7 +135,10 @@ const SPECIAL: &[(Network, &str)] = &[
 const GLOBAL_V6: Network = v6([0x2000, 0, 0, 0], 3);
 
 fn find(table: &'static [(Network, &'static str)], address: IpAddr) -> Option<&'static str> {
-    table.iter().find(|(network, _)| network.contains(address)).map(|(_, what)| *what)
+    table
+        .iter()
+        .find(|(network, _)| network.contains(address))
+        .map(|(_, what)| *what)
 }
 
 /// What `address` is.
@@ -164,7 +194,9 @@ pub fn is_metadata_name(name: &crate::name::Name) -> bool {
 pub fn within(networks: &[Network], address: IpAddr) -> bool {
     let address = address.to_canonical();
     let inner = carried(address).map(IpAddr::V4);
-    networks.iter().any(|network| network.contains(address) || inner.is_some_and(|inner| network.contains(inner)))
+    networks.iter().any(|network| {
+        network.contains(address) || inner.is_some_and(|inner| network.contains(inner))
+    })
 }
 
 /// The network that a rule would have to name so that `address`, or what it carries, may be reached.
@@ -183,7 +215,14 @@ mod tests {
 
     #[test]
     fn ordinary_addresses_are_global() {
-        for text in ["8.8.8.8", "1.1.1.1", "93.184.215.14", "2606:4700::1111", "2002:808:808::1", "64:ff9b::808:808"] {
+        for text in [
+            "8.8.8.8",
+            "1.1.1.1",
+            "93.184.215.14",
+            "2606:4700::1111",
+            "2002:808:808::1",
+            "64:ff9b::808:808",
+        ] {
             assert_eq!(class(text), AddressClass::Global, "{text}");
         }
     }
@@ -214,20 +253,46 @@ mod tests {
 
     #[test]
     fn an_ipv4_address_wrapped_in_ipv6_is_judged_by_what_it_carries() {
-        for text in ["::ffff:10.0.0.1", "::10.0.0.1", "::ffff:0:10.0.0.1", "64:ff9b::10.0.0.1", "2002:a00:1::"] {
-            assert!(matches!(class(text), AddressClass::Special("private")), "{text}");
+        for text in [
+            "::ffff:10.0.0.1",
+            "::10.0.0.1",
+            "::ffff:0:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "2002:a00:1::",
+        ] {
+            assert!(
+                matches!(class(text), AddressClass::Special("private")),
+                "{text}"
+            );
         }
-        for text in ["::ffff:169.254.169.254", "64:ff9b::169.254.169.254", "2002:a9fe:a9fe::", "::169.254.169.254"] {
+        for text in [
+            "::ffff:169.254.169.254",
+            "64:ff9b::169.254.169.254",
+            "2002:a9fe:a9fe::",
+            "::169.254.169.254",
+        ] {
             assert!(matches!(class(text), AddressClass::Metadata(_)), "{text}");
         }
     }
 
     #[test]
     fn metadata_and_the_unreachable_are_no_matter_of_policy() {
-        for text in ["169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254"] {
+        for text in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "100.100.100.200",
+            "fd00:ec2::254",
+        ] {
             assert!(matches!(class(text), AddressClass::Metadata(_)), "{text}");
         }
-        for text in ["0.0.0.0", "0.1.2.3", "::", "224.0.0.1", "255.255.255.255", "ff02::1"] {
+        for text in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+            "ff02::1",
+        ] {
             assert!(matches!(class(text), AddressClass::Never(_)), "{text}");
         }
     }

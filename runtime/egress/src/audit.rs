@@ -28,7 +28,11 @@ impl AuditConfig {
     /// Four files of 64 MiB.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
-        Self { path, max_bytes: 64 << 20, keep: 4 }
+        Self {
+            path,
+            max_bytes: 64 << 20,
+            keep: 4,
+        }
     }
 }
 
@@ -52,17 +56,29 @@ impl Audit {
     pub fn start(config: AuditConfig) -> io::Result<Self> {
         let unwritten = Arc::new(AtomicU64::new(0));
         let (sender, receiver) = sync_channel(QUEUE);
-        let mut log = Log { file: None, written: 0, config };
+        let mut log = Log {
+            file: None,
+            written: 0,
+            config,
+        };
         log.open()?;
         let count = Arc::clone(&unwritten);
-        std::thread::Builder::new().name("audit".into()).spawn(move || write_all(log, &receiver, &count))?;
-        Ok(Self { sender: Some(sender), unwritten })
+        std::thread::Builder::new()
+            .name("audit".into())
+            .spawn(move || write_all(log, &receiver, &count))?;
+        Ok(Self {
+            sender: Some(sender),
+            unwritten,
+        })
     }
 
     /// A log that keeps nothing.
     #[must_use]
     pub fn none() -> Self {
-        Self { sender: None, unwritten: Arc::default() }
+        Self {
+            sender: None,
+            unwritten: Arc::default(),
+        }
     }
 
     /// Lines that could not be written so far.
@@ -127,7 +143,11 @@ struct Log {
 
 impl Log {
     fn open(&mut self) -> io::Result<&mut BufWriter<File>> {
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.config.path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&self.config.path)?;
         self.written = file.metadata()?.len();
         Ok(self.file.insert(BufWriter::new(file)))
     }
@@ -155,7 +175,11 @@ impl Log {
         }
         let keep = self.config.keep.max(1);
         for number in (1..keep).rev() {
-            let from = if number == 1 { self.config.path.clone() } else { numbered(&self.config.path, number - 1) };
+            let from = if number == 1 {
+                self.config.path.clone()
+            } else {
+                numbered(&self.config.path, number - 1)
+            };
             match std::fs::rename(&from, numbered(&self.config.path, number)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -181,14 +205,21 @@ mod tests {
 
     fn lines(path: &Path) -> Vec<Value> {
         let text = std::fs::read_to_string(path).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     #[test]
     fn the_log_rotates_by_size_and_keeps_as_many_files_as_it_was_told() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let audit = Audit::start(AuditConfig { path: path.clone(), max_bytes: 40, keep: 3 }).unwrap();
+        let audit = Audit::start(AuditConfig {
+            path: path.clone(),
+            max_bytes: 40,
+            keep: 3,
+        })
+        .unwrap();
         for number in 0..10 {
             audit.write(&json!({"number": number, "pad": "0123456"}));
         }
@@ -206,7 +237,12 @@ mod tests {
     fn what_cannot_be_written_is_counted() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let audit = Audit::start(AuditConfig { path: path.clone(), max_bytes: 1, keep: 2 }).unwrap();
+        let audit = Audit::start(AuditConfig {
+            path: path.clone(),
+            max_bytes: 1,
+            keep: 2,
+        })
+        .unwrap();
         std::fs::create_dir_all(numbered(&path, 1).join("full")).unwrap();
         audit.write(&json!(1));
         audit.write(&json!(2));

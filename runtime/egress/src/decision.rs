@@ -86,7 +86,12 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal that no rule would change.
     pub(crate) fn flat(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), rule_to_add: None, nearest: None }
+        Self {
+            reason,
+            detail: detail.into(),
+            rule_to_add: None,
+            nearest: None,
+        }
     }
 }
 
@@ -106,30 +111,51 @@ fn judge(policy: Option<&Bound>, guard: &Guard, attempt: &Attempt<'_>) -> Result
     let target = attempt.target;
     beyond_policy(guard, attempt)?;
     if attempt.transport != Transport::Tcp {
-        let detail = format!("{} to {}: only TCP leaves a worker", attempt.transport, describe(target, attempt.port));
+        let detail = format!(
+            "{} to {}: only TCP leaves a worker",
+            attempt.transport,
+            describe(target, attempt.port)
+        );
         return Err(Refusal::flat(Reason::TransportNotAllowed, detail));
     }
     let Some(bound) = policy else {
         return Err(Refusal {
             reason: Reason::NoPolicy,
-            detail: "no policy file is for this connector version, so it reaches nothing".to_owned(),
-            rule_to_add: Some(snippet(target, attempt.port, None)),
+            detail: "no policy file is for this connector version, so it reaches nothing"
+                .to_owned(),
+            rule_to_add: snippet(target, attempt.port, None, None),
             nearest: None,
         });
     };
-    let for_host: Vec<&BoundRule> = bound.rules.iter().filter(|rule| is_for(rule, target)).collect();
-    let Some(nearest) = for_host.first() else { return Err(no_rule(bound, attempt)) };
-    let for_port: Vec<&BoundRule> =
-        for_host.iter().copied().filter(|rule| attempt.port.is_none_or(|port| rule.ports.contains(&port))).collect();
+    let for_host: Vec<&BoundRule> = bound
+        .rules
+        .iter()
+        .filter(|rule| is_for(rule, target))
+        .collect();
+    let Some(nearest) = for_host.first() else {
+        return Err(no_rule(bound, attempt));
+    };
+    let for_port: Vec<&BoundRule> = for_host
+        .iter()
+        .copied()
+        .filter(|rule| attempt.port.is_none_or(|port| rule.ports.contains(&port)))
+        .collect();
     if for_port.is_empty() {
-        let mut ports: Vec<u16> = for_host.iter().flat_map(|rule| rule.ports.iter().copied()).collect();
+        let mut ports: Vec<u16> = for_host
+            .iter()
+            .flat_map(|rule| rule.ports.iter().copied())
+            .collect();
         ports.sort_unstable();
         ports.dedup();
         let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
         return Err(Refusal {
             reason: Reason::PortNotAllowed,
-            detail: format!("{} may be reached on port {} only", target, ports.join(", ")),
-            rule_to_add: Some(snippet(target, attempt.port, None)),
+            detail: format!(
+                "{} may be reached on port {} only",
+                target,
+                ports.join(", ")
+            ),
+            rule_to_add: snippet(target, attempt.port, None, None),
             nearest: Some(nearest.at.clone()),
         });
     }
@@ -142,7 +168,11 @@ fn judge(policy: Option<&Bound>, guard: &Guard, attempt: &Attempt<'_>) -> Result
         (Target::Name(_), Some(addresses)) => addresses,
         (Target::Name(_), None) => {
             let rule = for_port[0];
-            return Ok(Allowed { rule: rule.at.clone(), protocol: rule.protocol, addresses: Vec::new() });
+            return Ok(Allowed {
+                rule: rule.at.clone(),
+                protocol: rule.protocol,
+                addresses: Vec::new(),
+            });
         }
     };
     let mut first = None;
@@ -158,19 +188,35 @@ fn judge(policy: Option<&Bound>, guard: &Guard, attempt: &Attempt<'_>) -> Result
             }
         }
         if !passed.is_empty() {
-            return Ok(Allowed { rule: rule.at.clone(), protocol: rule.protocol, addresses: passed });
+            return Ok(Allowed {
+                rule: rule.at.clone(),
+                protocol: rule.protocol,
+                addresses: passed,
+            });
         }
     }
-    Err(first.unwrap_or_else(|| Refusal::flat(Reason::DnsFailed, format!("{target} has no address"))))
+    Err(first
+        .unwrap_or_else(|| Refusal::flat(Reason::DnsFailed, format!("{target} has no address"))))
 }
 
 /// Each address of an allowed name that may not be dialled, with its refusal: what DNS reports even where another address
 /// of the same name passes.
-pub(crate) fn refused_addresses(bound: &Bound, guard: &Guard, attempt: &Attempt<'_>) -> Vec<(IpAddr, Refusal)> {
+pub(crate) fn refused_addresses(
+    bound: &Bound,
+    guard: &Guard,
+    attempt: &Attempt<'_>,
+) -> Vec<(IpAddr, Refusal)> {
     let addresses = attempt.addresses.unwrap_or_default();
     let refused = |&address: &IpAddr| {
         let single = [address];
-        match judge(Some(bound), guard, &Attempt { addresses: Some(&single), ..attempt.clone() }) {
+        match judge(
+            Some(bound),
+            guard,
+            &Attempt {
+                addresses: Some(&single),
+                ..attempt.clone()
+            },
+        ) {
             Ok(_) => None,
             Err(refusal) => Some((address, refusal)),
         }
@@ -193,23 +239,36 @@ fn beyond_policy(guard: &Guard, attempt: &Attempt<'_>) -> Result<(), Refusal> {
 fn never(guard: &Guard, port: Option<u16>, address: IpAddr) -> Result<(), Refusal> {
     match classify(address) {
         AddressClass::Metadata(what) => {
-            return Err(Refusal::flat(Reason::Metadata, format!("{address} is {what}, which no policy can allow")));
+            return Err(Refusal::flat(
+                Reason::Metadata,
+                format!("{address} is {what}, which no policy can allow"),
+            ));
         }
         AddressClass::Never(what) => {
-            return Err(Refusal::flat(Reason::NeverReachable, format!("{address} is {what}, which no policy can allow")));
+            return Err(Refusal::flat(
+                Reason::NeverReachable,
+                format!("{address} is {what}, which no policy can allow"),
+            ));
         }
         AddressClass::Special(_) | AddressClass::Global => {}
     }
     if let Some(port) = port
         && guard.is_own(address, port)
     {
-        let detail = format!("the daemon itself listens on {address} port {port}, which no policy can allow");
+        let detail = format!(
+            "the daemon itself listens on {address} port {port}, which no policy can allow"
+        );
         return Err(Refusal::flat(Reason::OwnSocket, detail));
     }
     Ok(())
 }
 
-fn judge_address(rule: &BoundRule, guard: &Guard, attempt: &Attempt<'_>, address: IpAddr) -> Result<(), Refusal> {
+fn judge_address(
+    rule: &BoundRule,
+    guard: &Guard,
+    attempt: &Attempt<'_>,
+    address: IpAddr,
+) -> Result<(), Refusal> {
     let address = address.to_canonical();
     never(guard, attempt.port, address)?;
     match classify(address) {
@@ -222,7 +281,12 @@ fn judge_address(rule: &BoundRule, guard: &Guard, attempt: &Attempt<'_>, address
             Err(Refusal {
                 reason: Reason::SpecialPurpose,
                 detail: format!("{subject} is {what} and in no network of the rule"),
-                rule_to_add: Some(snippet(attempt.target, attempt.port, Some(network))),
+                rule_to_add: snippet(
+                    attempt.target,
+                    attempt.port,
+                    Some(network),
+                    Some(rule.protocol),
+                ),
                 nearest: Some(rule.at.clone()),
             })
         }
@@ -235,9 +299,13 @@ fn is_for(rule: &BoundRule, target: &Target) -> bool {
     match (target, &rule.host) {
         (Target::Name(name), BoundHost::Names(pattern)) => pattern.matches(name),
         (Target::Address(address), BoundHost::Names(crate::host::Pattern::Exact(name))) => {
-            name.as_str() == "localhost" && address.is_loopback() && within(&rule.networks, *address)
+            name.as_str() == "localhost"
+                && address.is_loopback()
+                && within(&rule.networks, *address)
         }
-        (Target::Address(address), BoundHost::Address(own)) => address == own && within(&rule.networks, *address),
+        (Target::Address(address), BoundHost::Address(own)) => {
+            address == own && within(&rule.networks, *address)
+        }
         (Target::Address(address), BoundHost::AnyInNetworks) => within(&rule.networks, *address),
         _ => false,
     }
@@ -245,28 +313,46 @@ fn is_for(rule: &BoundRule, target: &Target) -> bool {
 
 fn no_rule(bound: &Bound, attempt: &Attempt<'_>) -> Refusal {
     let target = attempt.target;
-    let outside = bound.rules.iter().find(|rule| matches!(&rule.host, BoundHost::Outside(Some(own)) if own == target));
+    let outside = bound
+        .rules
+        .iter()
+        .find(|rule| matches!(&rule.host, BoundHost::Outside(Some(own)) if own == target));
     if let Some(rule) = outside {
         return Refusal {
             reason: Reason::OutsideWithin,
-            detail: format!("{} becomes {target}, which is not inside `within`", rule.written),
+            detail: format!(
+                "{} becomes {target}, which is not inside `within`",
+                rule.written
+            ),
             rule_to_add: Some(format!("within: [{}]", quoted(target))),
             nearest: Some(rule.at.clone()),
         };
     }
     let (reason, detail, network) = match target {
-        Target::Name(name) => (Reason::NameNotAllowed, format!("no rule is for {name}"), None),
+        Target::Name(name) => (
+            Reason::NameNotAllowed,
+            format!("no rule is for {name}"),
+            None,
+        ),
         Target::Address(address) => (
             Reason::AddressNotAllowed,
             format!("{address} was dialled without a name, and no rule's networks hold it"),
             Some(network_of(*address)),
         ),
     };
-    Refusal { reason, detail, rule_to_add: Some(snippet(target, attempt.port, network)), nearest: None }
+    Refusal {
+        reason,
+        detail,
+        rule_to_add: snippet(target, attempt.port, network, None),
+        nearest: None,
+    }
 }
 
 fn describe(target: &Target, port: Option<u16>) -> String {
-    port.map_or_else(|| target.to_string(), |port| format!("{target} port {port}"))
+    port.map_or_else(
+        || target.to_string(),
+        |port| format!("{target} port {port}"),
+    )
 }
 
 fn quoted(target: &Target) -> String {
@@ -276,17 +362,36 @@ fn quoted(target: &Target) -> String {
     }
 }
 
-/// The rule that would allow the attempt, as it would stand under `egress:`.
-fn snippet(target: &Target, port: Option<u16>, network: Option<Network>) -> String {
+/// The rule that would allow the attempt, as it would stand under `egress:`. None can for port 53, which is DNS.
+fn snippet(
+    target: &Target,
+    port: Option<u16>,
+    network: Option<Network>,
+    protocol: Option<Protocol>,
+) -> Option<String> {
     let port = port.unwrap_or(443);
-    let tls = matches!(target, Target::Name(_)) && matches!(port, 443 | 465 | 636 | 853 | 993 | 995 | 8443 | 9443);
-    let protocol = if tls { "tls" } else { "tcp" };
+    if port == 53 {
+        return None;
+    }
+    let begins_with_tls = matches!(port, 443 | 465 | 636 | 853 | 993 | 995 | 8443 | 9443);
+    let protocol = match (target, protocol) {
+        (Target::Address(_), _) => Protocol::Tcp,
+        (Target::Name(_), Some(protocol)) => protocol,
+        (Target::Name(_), None) if begins_with_tls => Protocol::Tls,
+        (Target::Name(_), None) => Protocol::Tcp,
+    };
     let network = match (network, target) {
         (Some(network), _) => Some(network),
         (None, Target::Address(address)) => Some(network_of(*address)),
         (None, Target::Name(name)) if name.as_str() == "localhost" => "127.0.0.0/8".parse().ok(),
         (None, Target::Name(_)) => None,
     };
-    let networks = network.map(|network| format!("  networks: [\"{network}\"]\n")).unwrap_or_default();
-    format!("- host: {}\n  ports: [{port}]\n{networks}  protocol: {protocol}\n", quoted(target))
+    let networks = network
+        .map(|network| format!("  networks: [\"{network}\"]\n"))
+        .unwrap_or_default();
+    Some(format!(
+        "- host: {}\n  ports: [{port}]\n{networks}  protocol: {}\n",
+        quoted(target),
+        protocol.as_str()
+    ))
 }

@@ -106,6 +106,9 @@ pub struct Totals {
     pub bytes_down: u64,
     /// Connections open now.
     pub open: u64,
+    /// Refusals and failures that are in the sums only: equal to one of the last second, or over the rate at which a
+    /// worker may fill the audit log.
+    pub untold: u64,
     /// Events that found the channel full. They are in the audit log and in the other sums all the same.
     pub events_lost: u64,
 }

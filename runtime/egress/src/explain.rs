@@ -41,16 +41,24 @@ pub struct Summary {
 /// Every fault of every file.
 pub fn check(dir: &Path) -> Result<Checked, Faults> {
     let set = PolicySet::load(dir)?;
-    Ok(Checked { policies: set.iter().map(|policy| summary(policy)).collect() })
+    Ok(Checked {
+        policies: set.iter().map(|policy| summary(policy)).collect(),
+    })
 }
 
 fn summary(policy: &Policy) -> Summary {
     let selector = &policy.selector;
     let mut connector = selector.connector.clone();
     let narrowed = [
-        selector.versions.as_ref().map(|versions| format!(" {versions}")),
+        selector
+            .versions
+            .as_ref()
+            .map(|versions| format!(" {versions}")),
         selector.digest.as_ref().map(|digest| format!(" {digest}")),
-        selector.workspace.as_ref().map(|workspace| format!(" in {workspace}")),
+        selector
+            .workspace
+            .as_ref()
+            .map(|workspace| format!(" in {workspace}")),
     ];
     connector.extend(narrowed.into_iter().flatten());
     let egress = policy.egress.iter().map(|rule| {
@@ -59,14 +67,27 @@ fn summary(policy: &Policy) -> Summary {
             crate::policy::Port::FromConfig(template) => template.to_string(),
         });
         let ports = ports.collect::<Vec<_>>().join(", ");
-        let networks = rule.networks.iter().map(|network| format!(" + {network}")).collect::<String>();
-        format!("{}: {} {} port {ports}{networks}", rule.at, rule.protocol.as_str(), rule.host)
+        let networks = rule
+            .networks
+            .iter()
+            .map(|network| format!(" + {network}"))
+            .collect::<String>();
+        format!(
+            "{}: {} {} port {ports}{networks}",
+            rule.at,
+            rule.protocol.as_str(),
+            rule.host
+        )
     });
     Summary {
         file: policy.file.clone(),
         connector,
         egress: egress.collect(),
-        secrets: policy.secrets.iter().map(|rule| rule.name.clone()).collect(),
+        secrets: policy
+            .secrets
+            .iter()
+            .map(|rule| rule.name.clone())
+            .collect(),
         files: policy.files.len(),
     }
 }
@@ -125,7 +146,12 @@ pub fn explain(
 ) -> Result<Explanation, QuestionError> {
     let (target, port) = question(to)?;
     let bound = policy.map(|policy| policy.bind(config));
-    let attempt = Attempt { target: &target, port: Some(port), transport: Transport::Tcp, addresses };
+    let attempt = Attempt {
+        target: &target,
+        port: Some(port),
+        transport: Transport::Tcp,
+        addresses,
+    };
     let verdict = decide(bound.as_ref(), guard, &attempt);
     let faults = bound.map(|bound| bound.faults).unwrap_or_default();
     let addresses_judged = addresses.is_some() || matches!(target, Target::Address(_));
@@ -134,7 +160,16 @@ pub fn explain(
         Verdict::Allow(allowed) => (Some(allowed.rule), Some(allowed.protocol), None),
         Verdict::Refuse(refusal) => (None, None, Some(refusal)),
     };
-    Ok(Explanation { host, port, allowed: refusal.is_none(), rule, protocol, addresses_judged, refusal, faults })
+    Ok(Explanation {
+        host,
+        port,
+        allowed: refusal.is_none(),
+        rule,
+        protocol,
+        addresses_judged,
+        refusal,
+        faults,
+    })
 }
 
 /// Splits `host:port`; an IPv6 address stands in brackets.
@@ -145,8 +180,15 @@ pub fn question(to: &str) -> Result<(Target, u16), QuestionError> {
     let no_port = || QuestionError::NoPort(to.to_owned());
     let (host, port) = to.rsplit_once(':').ok_or_else(no_port)?;
     let plain = port.bytes().all(|b| b.is_ascii_digit());
-    let port = port.parse().ok().filter(|&port: &u16| port > 0 && plain).ok_or_else(no_port)?;
-    let target = Target::parse(host).map_err(|source| QuestionError::NoHost { host: host.to_owned(), source })?;
+    let port = port
+        .parse()
+        .ok()
+        .filter(|&port: &u16| port > 0 && plain)
+        .ok_or_else(no_port)?;
+    let target = Target::parse(host).map_err(|source| QuestionError::NoHost {
+        host: host.to_owned(),
+        source,
+    })?;
     Ok((target, port))
 }
 
@@ -155,7 +197,12 @@ impl fmt::Display for Explanation {
         let word = if self.allowed { "allowed" } else { "refused" };
         write!(f, "{word}: {} port {}", self.host, self.port)?;
         if let (Some(rule), Some(protocol)) = (&self.rule, self.protocol) {
-            write!(f, "\n  by {rule} (egress[{}]), protocol {}", rule.index, protocol.as_str())?;
+            write!(
+                f,
+                "\n  by {rule} (egress[{}]), protocol {}",
+                rule.index,
+                protocol.as_str()
+            )?;
             if !self.addresses_judged {
                 write!(f, "\n  its addresses are judged when it is looked up")?;
             }
@@ -169,14 +216,18 @@ impl fmt::Display for Explanation {
                 Some(rule) => write!(f, "\n  this would allow it:\n{}", indented(rule))?,
                 None => write!(f, "\n  no policy can allow it")?,
             }
-        }
-        for fault in &self.faults {
-            write!(f, "\n  {fault}")?;
+            for fault in &self.faults {
+                write!(f, "\n  {fault}")?;
+            }
         }
         Ok(())
     }
 }
 
 fn indented(text: &str) -> String {
-    text.trim_end().lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+    text.trim_end()
+        .lines()
+        .map(|line| format!("    {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

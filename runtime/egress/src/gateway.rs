@@ -185,8 +185,11 @@ impl Gateway {
             Policies::None => (None, None, PolicySet::default()),
             Policies::Fixed(set) => (None, None, set),
             Policies::Directory(path) => {
-                let watched = crate::reload::Watched::begin(&path)
-                    .map_err(|source| GatewayError::Watch { path: path.clone(), source })?;
+                let watched =
+                    crate::reload::Watched::begin(&path).map_err(|source| GatewayError::Watch {
+                        path: path.clone(),
+                        source,
+                    })?;
                 let set = PolicySet::load(&path)?;
                 (Some(path), Some(watched), set)
             }
@@ -203,18 +206,29 @@ impl Gateway {
             dial_timeout: config.dial_timeout,
             stand_ins: config.stand_ins,
             queries: config.queries,
-            own: Mutex::new(Own { sockets: config.own_sockets, guard: Arc::default(), made: None }),
+            own: Mutex::new(Own {
+                sockets: config.own_sockets,
+                guard: Arc::default(),
+                made: None,
+            }),
         };
         let inner = Arc::new(Inner {
             directory,
-            in_force: Mutex::new(InForce { set: Arc::new(set), sessions: Vec::new() }),
+            in_force: Mutex::new(InForce {
+                set: Arc::new(set),
+                sessions: Vec::new(),
+            }),
             faults: watch::Sender::new(None),
             upstream: Arc::new(upstream),
             audit,
             stopped: CancellationToken::new(),
         });
         if let Some(watched) = watched {
-            tokio::spawn(watch_directory(watched, Arc::downgrade(&inner), inner.stopped.clone()));
+            tokio::spawn(watch_directory(
+                watched,
+                Arc::downgrade(&inner),
+                inner.stopped.clone(),
+            ));
         }
         Ok(Self { inner })
     }
@@ -259,11 +273,18 @@ impl Gateway {
     /// Begins to serve a worker. Everything is refused until [`Session::open`]. Needs a running tokio runtime.
     #[must_use]
     pub fn attach(&self, context: CallContext, sockets: WorkerSockets) -> Session {
-        let (reporter, events): (Reporter, mpsc::Receiver<EgressEvent>) = Reporter::new(&context, self.inner.audit.clone());
-        let shared = Arc::new(Shared::new(context, Arc::clone(&self.inner.upstream), reporter));
+        let (reporter, events): (Reporter, mpsc::Receiver<EgressEvent>) =
+            Reporter::new(&context, self.inner.audit.clone());
+        let shared = Arc::new(Shared::new(
+            context,
+            Arc::clone(&self.inner.upstream),
+            reporter,
+        ));
         {
             let mut in_force = self.inner.in_force();
-            in_force.sessions.retain(|session| session.strong_count() > 0);
+            in_force
+                .sessions
+                .retain(|session| session.strong_count() > 0);
             in_force.sessions.push(Arc::downgrade(&shared));
             shared.apply(&in_force.set);
         }
@@ -277,13 +298,17 @@ impl Inner {
     }
 
     pub(crate) fn reload(&self) -> Result<(), Faults> {
-        let Some(directory) = &self.directory else { return Ok(()) };
+        let Some(directory) = &self.directory else {
+            return Ok(());
+        };
         // Read under the lock, so that two reloads cannot put an older reading over a newer one.
         let mut in_force = self.in_force();
         match PolicySet::load(directory) {
             Ok(set) => {
                 in_force.set = Arc::new(set);
-                in_force.sessions.retain(|session| session.strong_count() > 0);
+                in_force
+                    .sessions
+                    .retain(|session| session.strong_count() > 0);
                 for session in in_force.sessions.iter().filter_map(Weak::upgrade) {
                     session.apply(&in_force.set);
                 }

@@ -13,8 +13,14 @@ impl Guard {
     /// Plain data; `local` are the addresses of this host's interfaces.
     #[must_use]
     pub fn new(own: Vec<SocketAddr>, local: Vec<IpAddr>) -> Self {
-        let own = own.into_iter().map(|own| SocketAddr::new(own.ip().to_canonical(), own.port())).collect();
-        let local = local.into_iter().map(|address| address.to_canonical()).collect();
+        let own = own
+            .into_iter()
+            .map(|own| SocketAddr::new(own.ip().to_canonical(), own.port()))
+            .collect();
+        let local = local
+            .into_iter()
+            .map(|address| address.to_canonical())
+            .collect();
         Self { own, local }
     }
 
@@ -24,9 +30,13 @@ impl Guard {
     pub fn is_own(&self, address: IpAddr, port: u16) -> bool {
         let address = address.to_canonical();
         let carried = crate::address::carried(address).map(IpAddr::V4);
-        let here = |address: IpAddr| address.is_loopback() || address.is_unspecified() || self.local.contains(&address);
+        let here = |address: IpAddr| {
+            address.is_loopback() || address.is_unspecified() || self.local.contains(&address)
+        };
         self.own.iter().filter(|own| own.port() == port).any(|own| {
-            let exact = |address: IpAddr| own.ip() == address || (own.ip().is_unspecified() && here(address));
+            let exact = |address: IpAddr| {
+                own.ip() == address || (own.ip().is_unspecified() && here(address))
+            };
             exact(address) || carried.is_some_and(exact)
         })
     }
@@ -52,13 +62,22 @@ mod tests {
     #[test]
     fn a_wildcard_socket_is_reached_through_every_address_of_the_host() {
         let guard = Guard::new(
-            vec!["127.0.0.1:7070".parse().unwrap(), "[::]:9090".parse().unwrap()],
+            vec![
+                "127.0.0.1:7070".parse().unwrap(),
+                "[::]:9090".parse().unwrap(),
+            ],
             vec!["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()],
         );
         let own = |address: &str, port| guard.is_own(address.parse().unwrap(), port);
         assert!(own("127.0.0.1", 7070) && own("::ffff:127.0.0.1", 7070));
         assert!(!own("127.0.0.2", 7070) && !own("127.0.0.1", 7071) && !own("192.0.2.7", 7070));
-        for address in ["127.0.0.9", "::1", "192.0.2.7", "2001:db8::7", "64:ff9b::c000:207"] {
+        for address in [
+            "127.0.0.9",
+            "::1",
+            "192.0.2.7",
+            "2001:db8::7",
+            "64:ff9b::c000:207",
+        ] {
             assert!(own(address, 9090), "{address}");
         }
         assert!(!own("192.0.2.8", 9090));

@@ -25,7 +25,9 @@ pub enum PatternError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// `*` elsewhere than as the whole first label.
-    #[error("`*` stands for exactly one label and only in front, as in *.example.com; write one pattern for each depth")]
+    #[error(
+        "`*` stands for exactly one label and only in front, as in *.example.com; write one pattern for each depth"
+    )]
     Star,
 }
 
@@ -111,7 +113,9 @@ pub enum Target {
 impl Target {
     /// Parses what a person or a config writes: an address (an IPv6 one may stand in brackets) or a name.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let inner = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
         if let Some(v6) = inner.and_then(|inner| inner.parse::<std::net::Ipv6Addr>().ok()) {
             return Ok(Self::Address(IpAddr::V6(v6).to_canonical()));
         }
@@ -199,7 +203,9 @@ pub enum HostBindError {
         source: NameError,
     },
     /// Not inside `within`.
-    #[error("{value} is not inside `within`; the operator may add it to `within`, or the connection names another host")]
+    #[error(
+        "{value} is not inside `within`; the operator may add it to `within`, or the connection names another host"
+    )]
     Outside {
         /// What the template became.
         value: Target,
@@ -218,13 +224,19 @@ impl Host {
         let value = match template.fill(config) {
             Ok(value) => value,
             Err(Missing::Absent(_)) => return (BoundHost::Nothing, None),
-            Err(Missing::NotText(path)) => return (BoundHost::Outside(None), Some(HostBindError::NotText(path))),
+            Err(Missing::NotText(path)) => {
+                return (BoundHost::Outside(None), Some(HostBindError::NotText(path)));
+            }
         };
         match Target::parse(&value) {
-            Err(source) => (BoundHost::Outside(None), Some(HostBindError::NoHost { value, source })),
-            Ok(target) if !within.iter().any(|fence| fence.holds(&target)) => {
-                (BoundHost::Outside(Some(target.clone())), Some(HostBindError::Outside { value: target }))
-            }
+            Err(source) => (
+                BoundHost::Outside(None),
+                Some(HostBindError::NoHost { value, source }),
+            ),
+            Ok(target) if !within.iter().any(|fence| fence.holds(&target)) => (
+                BoundHost::Outside(Some(target.clone())),
+                Some(HostBindError::Outside { value: target }),
+            ),
             Ok(Target::Name(name)) => (BoundHost::Names(Pattern::Exact(name)), None),
             Ok(Target::Address(address)) => (BoundHost::Address(address), None),
         }
@@ -244,7 +256,13 @@ mod tests {
     fn a_star_is_exactly_one_label() {
         let pattern = Pattern::parse("*.Example.com.").unwrap();
         assert!(pattern.matches(&name("a.example.com")));
-        for other in ["example.com", "a.b.example.com", "evilexample.com", "example.com.evil.com", "a.example.com.evil"] {
+        for other in [
+            "example.com",
+            "a.b.example.com",
+            "evilexample.com",
+            "example.com.evil.com",
+            "a.example.com.evil",
+        ] {
             assert!(!pattern.matches(&name(other)), "{other}");
         }
         for text in ["*", "a.*.com", "**.a.com", "*.*.a.com", "a*.com", "*a.com"] {
@@ -255,12 +273,26 @@ mod tests {
     #[test]
     fn a_host_from_the_config_stays_inside_its_fence() {
         let host = Host::FromConfig {
-            template: Template::parse("${config.shop}.example.com").unwrap().unwrap(),
+            template: Template::parse("${config.shop}.example.com")
+                .unwrap()
+                .unwrap(),
             within: vec![Fence::parse("*.example.com").unwrap()],
         };
         let bind = |shop: &str| host.bind(&json!({ "shop": shop })).0;
-        assert_eq!(bind("acme"), BoundHost::Names(Pattern::parse("acme.example.com").unwrap()));
-        for evil in ["a.b", "evil.com/", "evil.com#", "x@evil.com:443/?", "*", "", "a\0", "evil.com%"] {
+        assert_eq!(
+            bind("acme"),
+            BoundHost::Names(Pattern::parse("acme.example.com").unwrap())
+        );
+        for evil in [
+            "a.b",
+            "evil.com/",
+            "evil.com#",
+            "x@evil.com:443/?",
+            "*",
+            "",
+            "a\0",
+            "evil.com%",
+        ] {
             assert!(matches!(bind(evil), BoundHost::Outside(_)), "{evil:?}");
         }
     }
@@ -268,11 +300,25 @@ mod tests {
     #[test]
     fn an_address_from_the_config_needs_a_fence_of_addresses() {
         let template = || Template::parse("${config.host}").unwrap().unwrap();
-        let fence = |texts: &[&str]| texts.iter().map(|text| Fence::parse(text).unwrap()).collect::<Vec<_>>();
+        let fence = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| Fence::parse(text).unwrap())
+                .collect::<Vec<_>>()
+        };
         let config = json!({"host": "10.20.0.7"});
-        let names = Host::FromConfig { template: template(), within: fence(&["*.20.example"]) };
+        let names = Host::FromConfig {
+            template: template(),
+            within: fence(&["*.20.example"]),
+        };
         assert!(matches!(names.bind(&config).0, BoundHost::Outside(_)));
-        let addresses = Host::FromConfig { template: template(), within: fence(&["10.20.0.0/16"]) };
-        assert_eq!(addresses.bind(&config).0, BoundHost::Address("10.20.0.7".parse().unwrap()));
+        let addresses = Host::FromConfig {
+            template: template(),
+            within: fence(&["10.20.0.0/16"]),
+        };
+        assert_eq!(
+            addresses.bind(&config).0,
+            BoundHost::Address("10.20.0.7".parse().unwrap())
+        );
     }
 }

@@ -45,7 +45,9 @@ pub enum NameError {
     #[error("a label begins or ends with `-`; write the name that DNS knows")]
     Hyphen,
     /// The last label is a number, so that some parsers would read the text as an address.
-    #[error("a host name that ends in a number may be read as an address; write an address in full, as in 192.0.2.10")]
+    #[error(
+        "a host name that ends in a number may be read as an address; write an address in full, as in 192.0.2.10"
+    )]
     LooksLikeAddress,
 }
 
@@ -100,7 +102,9 @@ fn push_label(name: &mut String, label: &[u8]) -> Result<(), NameError> {
     }
     for &byte in label {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte.to_ascii_lowercase())),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => {
+                name.push(char::from(byte.to_ascii_lowercase()))
+            }
             0..=b' ' | 0x7f => return Err(NameError::Control),
             0x80.. => return Err(NameError::NotAscii),
             other => return Err(NameError::Character(char::from(other))),
@@ -119,7 +123,8 @@ fn push_label(name: &mut String, label: &[u8]) -> Result<(), NameError> {
 /// the shorter forms, by `inet_aton`.
 fn is_number(label: &str) -> bool {
     let hex = label.strip_prefix("0x");
-    label.bytes().all(|b| b.is_ascii_digit()) || hex.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()))
+    label.bytes().all(|b| b.is_ascii_digit())
+        || hex.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 impl fmt::Display for Name {
@@ -147,7 +152,10 @@ mod tests {
 
     #[test]
     fn case_and_the_trailing_dot_do_not_make_another_name() {
-        assert_eq!(Name::parse("API.Example.COM.").unwrap(), Name::parse("api.example.com").unwrap());
+        assert_eq!(
+            Name::parse("API.Example.COM.").unwrap(),
+            Name::parse("api.example.com").unwrap()
+        );
     }
 
     #[test]
@@ -181,7 +189,10 @@ mod tests {
             assert_eq!(Name::parse(text), Err(error), "{text:?}");
         }
         assert_eq!(Name::parse(&"a".repeat(64)), Err(NameError::LabelTooLong));
-        assert_eq!(Name::parse(&["abcdefg"; 40].join(".")), Err(NameError::TooLong));
+        assert_eq!(
+            Name::parse(&["abcdefg"; 40].join(".")),
+            Err(NameError::TooLong)
+        );
     }
 
     #[test]

@@ -18,7 +18,9 @@ pub enum NetworkError {
     #[error("a network needs a prefix length; write {0}")]
     NoPrefix(String),
     /// Not an address, or a prefix longer than the address.
-    #[error("not a network; write an address and a prefix length, as in 10.20.0.0/16 or fd00:20::/32")]
+    #[error(
+        "not a network; write an address and a prefix length, as in 10.20.0.0/16 or fd00:20::/32"
+    )]
     Malformed,
     /// Bits behind the prefix are set.
     #[error("the address has bits behind its prefix; write {0}")]
@@ -32,15 +34,29 @@ impl Network {
     /// The network of `bits` leading bits around `address`.
     #[must_use]
     pub const fn v4(address: Ipv4Addr, bits: u8) -> Self {
-        let mask = if bits == 0 { 0 } else { u32::MAX << (32 - bits) };
-        Self { base: IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & mask)), bits }
+        let mask = if bits == 0 {
+            0
+        } else {
+            u32::MAX << (32 - bits)
+        };
+        Self {
+            base: IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & mask)),
+            bits,
+        }
     }
 
     /// The network of `bits` leading bits around `address`.
     #[must_use]
     pub const fn v6(address: Ipv6Addr, bits: u8) -> Self {
-        let mask = if bits == 0 { 0 } else { u128::MAX << (128 - bits) };
-        Self { base: IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask)), bits }
+        let mask = if bits == 0 {
+            0
+        } else {
+            u128::MAX << (128 - bits)
+        };
+        Self {
+            base: IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask)),
+            bits,
+        }
     }
 
     /// The network that holds `address` alone.
@@ -72,7 +88,9 @@ impl Network {
     #[must_use]
     pub fn size(&self) -> u128 {
         let width = if self.base.is_ipv4() { 32 } else { 128 };
-        1u128.checked_shl(u32::from(width - self.bits)).unwrap_or(u128::MAX)
+        1u128
+            .checked_shl(u32::from(width - self.bits))
+            .unwrap_or(u128::MAX)
     }
 }
 
@@ -88,14 +106,24 @@ impl FromStr for Network {
         };
         let address: IpAddr = address.parse().map_err(|_| NetworkError::Malformed)?;
         let plain = !bits.is_empty() && bits.len() <= 3 && bits.bytes().all(|b| b.is_ascii_digit());
-        let bits: u8 = bits.parse().ok().filter(|_| plain).ok_or(NetworkError::Malformed)?;
+        let bits: u8 = bits
+            .parse()
+            .ok()
+            .filter(|_| plain)
+            .ok_or(NetworkError::Malformed)?;
         let network = match address {
             IpAddr::V4(v4) if bits <= 32 => Self::v4(v4, bits),
-            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() && bits >= 96 => return Err(NetworkError::Mapped),
+            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() && bits >= 96 => {
+                return Err(NetworkError::Mapped);
+            }
             IpAddr::V6(v6) if bits <= 128 => Self::v6(v6, bits),
             _ => return Err(NetworkError::Malformed),
         };
-        if network.base == address { Ok(network) } else { Err(NetworkError::HostBits(network)) }
+        if network.base == address {
+            Ok(network)
+        } else {
+            Err(NetworkError::HostBits(network))
+        }
     }
 }
 
@@ -127,8 +155,18 @@ mod tests {
         assert!(network.contains("10.20.255.255".parse().unwrap()));
         assert!(!network.contains("10.21.0.0".parse().unwrap()));
         assert!(!network.contains("::ffff:10.20.0.1".parse().unwrap()));
-        assert!("0.0.0.0/0".parse::<Network>().unwrap().contains("203.0.113.1".parse().unwrap()));
-        assert!("::/0".parse::<Network>().unwrap().contains("2001:db8::1".parse().unwrap()));
+        assert!(
+            "0.0.0.0/0"
+                .parse::<Network>()
+                .unwrap()
+                .contains("203.0.113.1".parse().unwrap())
+        );
+        assert!(
+            "::/0"
+                .parse::<Network>()
+                .unwrap()
+                .contains("2001:db8::1".parse().unwrap())
+        );
     }
 
     #[test]

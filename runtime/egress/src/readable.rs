@@ -26,7 +26,12 @@ impl Readable {
     ///
     /// # Errors
     /// What `read` answers, but `WouldBlock`.
-    pub(crate) async fn read<R>(&self, mut read: impl FnMut(&OwnedFd) -> io::Result<R>) -> io::Result<R> {
-        self.0.async_io(Interest::READABLE, |descriptor| read(descriptor)).await
+    pub(crate) async fn read<R>(
+        &self,
+        mut read: impl FnMut(&OwnedFd) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.0
+            .async_io(Interest::READABLE, |descriptor| read(descriptor))
+            .await
     }
 }

@@ -112,7 +112,9 @@ impl Reason {
     pub fn kind(self) -> Kind {
         match self {
             Self::DnsFailed => Kind::Dns,
-            Self::DialRefused | Self::DialTimeout | Self::DialUnreachable | Self::DialFailed => Kind::Upstream,
+            Self::DialRefused | Self::DialTimeout | Self::DialUnreachable | Self::DialFailed => {
+                Kind::Upstream
+            }
             _ => Kind::Denied,
         }
     }

@@ -37,7 +37,11 @@ impl Watched {
     pub(crate) fn begin(path: &Path) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let readable = Readable::new(inotify.as_fd().try_clone_to_owned()?)?;
-        let watched = Self { path: path.to_owned(), inotify, readable };
+        let watched = Self {
+            path: path.to_owned(),
+            inotify,
+            readable,
+        };
         watched.add()?;
         Ok(watched)
     }
@@ -58,7 +62,10 @@ impl Watched {
 
     /// Waits for changes; true where the watch itself was lost.
     async fn changed(&self) -> io::Result<bool> {
-        let events = self.readable.read(|_| Ok(self.inotify.read_events()?)).await?;
+        let events = self
+            .readable
+            .read(|_| Ok(self.inotify.read_events()?))
+            .await?;
         let lost = AddWatchFlags::IN_IGNORED | AddWatchFlags::IN_MOVE_SELF;
         Ok(events.iter().any(|event| event.mask.intersects(lost)))
     }
@@ -78,7 +85,11 @@ impl Watched {
 }
 
 /// Reloads after every change, until the gateway is gone.
-pub(crate) async fn watch_directory(watched: Watched, gateway: Weak<Inner>, stopped: CancellationToken) {
+pub(crate) async fn watch_directory(
+    watched: Watched,
+    gateway: Weak<Inner>,
+    stopped: CancellationToken,
+) {
     loop {
         let settled = tokio::select! {
             settled = watched.settled() => settled,
@@ -115,7 +126,9 @@ async fn find_again(watched: &Watched, gateway: &Weak<Inner>, stopped: &Cancella
 
 /// False where the gateway is gone.
 async fn reload(gateway: &Weak<Inner>) -> bool {
-    let Some(gateway) = gateway.upgrade() else { return false };
+    let Some(gateway) = gateway.upgrade() else {
+        return false;
+    };
     // Reading files may wait for a disk.
     match tokio::task::spawn_blocking(move || gateway.reload()).await {
         Ok(Ok(())) => tracing::info!("policies reloaded"),

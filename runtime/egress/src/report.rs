@@ -6,8 +6,12 @@ use crate::event::{EgressEvent, Ended, Endpoint, Totals};
 use crate::gateway::CallContext;
 use crate::policy::RuleAt;
 use crate::reason::Reason;
+use governor::clock::DefaultClock;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
 use serde::Serialize;
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +21,12 @@ use tokio::sync::mpsc;
 pub(crate) const EVENTS: usize = 1_024;
 /// Equal refusals and failures within this time are told once (and counted always).
 const SAME: Duration = Duration::from_secs(1);
+/// Different refusals and failures told per second, in the long run and at once: a worker that tries every port must not
+/// rotate what others did out of the audit log.
+const TOLD: (NonZeroU32, NonZeroU32) = (
+    NonZeroU32::new(50).unwrap(),
+    NonZeroU32::new(1_000).unwrap(),
+);
 /// Refusals remembered for that.
 const REMEMBERED: usize = 4_096;
 
@@ -29,6 +39,7 @@ pub(crate) struct Sums {
     pub(crate) bytes_up: AtomicU64,
     pub(crate) bytes_down: AtomicU64,
     pub(crate) open: AtomicU64,
+    pub(crate) untold: AtomicU64,
     pub(crate) events_lost: AtomicU64,
 }
 
@@ -42,6 +53,7 @@ impl Sums {
             bytes_up: of(&self.bytes_up),
             bytes_down: of(&self.bytes_down),
             open: of(&self.open),
+            untold: of(&self.untold),
             events_lost: of(&self.events_lost),
         }
     }
@@ -60,6 +72,7 @@ pub(crate) struct Reporter {
     audit: Audit,
     pub(crate) sums: Sums,
     told: Mutex<HashMap<Key, Instant>>,
+    rate: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
 }
 
 /// One line of the audit log.
@@ -103,13 +116,17 @@ impl Reporter {
             audit,
             sums: Sums::default(),
             told: Mutex::default(),
+            rate: RateLimiter::direct(Quota::per_second(TOLD.0).allow_burst(TOLD.1)),
         };
         (reporter, receiver)
     }
 
     pub(crate) fn allowed(&self, to: &Endpoint, rule: &RuleAt) {
         self.sums.allowed.fetch_add(1, Ordering::Relaxed);
-        self.tell(EgressEvent::Allowed { to: to.clone(), rule: rule.clone() });
+        self.tell(EgressEvent::Allowed {
+            to: to.clone(),
+            rule: rule.clone(),
+        });
     }
 
     pub(crate) fn refused(&self, to: Endpoint, refusal: Refusal) {
@@ -126,17 +143,36 @@ impl Reporter {
         }
     }
 
-    pub(crate) fn closed(&self, to: Endpoint, rule: RuleAt, bytes: (u64, u64), open: Duration, ended: Ended) {
+    pub(crate) fn closed(
+        &self,
+        to: Endpoint,
+        rule: RuleAt,
+        bytes: (u64, u64),
+        open: Duration,
+        ended: Ended,
+    ) {
         let ms = u64::try_from(open.as_millis()).unwrap_or(u64::MAX);
-        self.tell(EgressEvent::Closed { to, rule, bytes_up: bytes.0, bytes_down: bytes.1, ms, ended });
+        self.tell(EgressEvent::Closed {
+            to,
+            rule,
+            bytes_up: bytes.0,
+            bytes_down: bytes.1,
+            ms,
+            ended,
+        });
     }
 
-    /// False where the same was told a moment ago. A table that is full of fresh entries is begun anew, so that a flood of
+    /// False where the same was told a moment ago, or too much else. A table that is full of fresh entries is begun anew, so that a flood of
     /// different attempts costs no more memory than the table.
     fn is_new(&self, key: Key) -> bool {
         let now = Instant::now();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.get(&key).is_some_and(|&at| now.duration_since(at) < SAME) {
+        if told
+            .get(&key)
+            .is_some_and(|&at| now.duration_since(at) < SAME)
+            || self.rate.check().is_err()
+        {
+            self.sums.untold.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         if told.len() >= REMEMBERED {
@@ -194,7 +230,14 @@ impl Reporter {
                 line.reason = Some(reason.as_str());
                 line.detail = Some(detail);
             }
-            EgressEvent::Closed { rule, bytes_up, bytes_down, ms, ended, .. } => {
+            EgressEvent::Closed {
+                rule,
+                bytes_up,
+                bytes_down,
+                ms,
+                ended,
+                ..
+            } => {
                 line.rule = Some(rule.to_string());
                 line.reason = Some(ended.as_str());
                 line.bytes_up = Some(*bytes_up);
@@ -203,5 +246,46 @@ impl Reporter {
             }
         }
         line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::ConnectorId;
+
+    fn reporter() -> (Reporter, mpsc::Receiver<EgressEvent>) {
+        let connector = ConnectorId {
+            name: "shop".into(),
+            version: semver::Version::new(1, 0, 0),
+            digest: None,
+            workspace: "default".into(),
+        };
+        let context = CallContext {
+            call_id: "c".into(),
+            worker: 1,
+            connector,
+            config: serde_json::Value::Null,
+        };
+        Reporter::new(&context, Audit::none())
+    }
+
+    #[test]
+    fn what_is_not_told_is_counted() {
+        let (reporter, mut events) = reporter();
+        for number in 0..5_000 {
+            reporter.refused(
+                Endpoint::dns(Some(format!("{number}.evil"))),
+                Refusal::flat(Reason::NameNotAllowed, ""),
+            );
+        }
+        let mut told = 0;
+        while events.try_recv().is_ok() {
+            told += 1;
+        }
+        let totals = reporter.sums.totals();
+        assert_eq!(totals.denied, 5_000);
+        assert_eq!(told + totals.untold + totals.events_lost, 5_000);
+        assert!(totals.untold > 3_000, "{totals:?}");
     }
 }

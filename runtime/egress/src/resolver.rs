@@ -45,37 +45,63 @@ pub(crate) struct Resolver {
 
 impl Resolver {
     pub(crate) fn new(hosts: HashMap<Name, Vec<IpAddr>>, timeout: Duration) -> Self {
-        Self { hosts, timeout, permits: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self {
+            hosts,
+            timeout,
+            permits: Arc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 
     /// Every address of `name`, in the order in which the system would try them; never empty.
     pub(crate) async fn resolve(&self, name: &Name) -> Result<Vec<IpAddr>, ResolveError> {
         if let Some(addresses) = self.hosts.get(name) {
-            let failed = || ResolveError::Failed { name: name.clone(), message: "its entry in hosts is empty".into() };
-            return if addresses.is_empty() { Err(failed()) } else { Ok(canonical(addresses.iter().copied())) };
+            let failed = || ResolveError::Failed {
+                name: name.clone(),
+                message: "its entry in hosts is empty".into(),
+            };
+            return if addresses.is_empty() {
+                Err(failed())
+            } else {
+                Ok(canonical(addresses.iter().copied()))
+            };
         }
         if name.as_str() == "localhost" {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
-        let timeout = || ResolveError::Timeout { name: name.clone(), seconds: self.timeout.as_secs() };
-        let failed = |message: String| ResolveError::Failed { name: name.clone(), message };
+        let timeout = || ResolveError::Timeout {
+            name: name.clone(),
+            seconds: self.timeout.as_secs(),
+        };
+        let failed = |message: String| ResolveError::Failed {
+            name: name.clone(),
+            message,
+        };
         let lookup = async {
-            let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|error| failed(error.to_string()))?;
+            let permit = Arc::clone(&self.permits)
+                .acquire_owned()
+                .await
+                .map_err(|error| failed(error.to_string()))?;
             let host = name.as_str().to_owned();
             // The permit goes with the lookup, which may outlast our patience.
             let task = tokio::spawn(async move {
-                let answer = tokio::net::lookup_host((host.as_str(), 0)).await.map(Iterator::collect::<Vec<_>>);
+                let answer = tokio::net::lookup_host((host.as_str(), 0))
+                    .await
+                    .map(Iterator::collect::<Vec<_>>);
                 drop(permit);
                 answer
             });
             match task.await {
-                Ok(Ok(answer)) if !answer.is_empty() => Ok(canonical(answer.iter().map(std::net::SocketAddr::ip))),
+                Ok(Ok(answer)) if !answer.is_empty() => {
+                    Ok(canonical(answer.iter().map(std::net::SocketAddr::ip)))
+                }
                 Ok(Ok(_)) => Err(failed("the answer holds no address".into())),
                 Ok(Err(error)) => Err(failed(error.to_string())),
                 Err(error) => Err(failed(error.to_string())),
             }
         };
-        tokio::time::timeout(self.timeout, lookup).await.unwrap_or_else(|_| Err(timeout()))
+        tokio::time::timeout(self.timeout, lookup)
+            .await
+            .unwrap_or_else(|_| Err(timeout()))
     }
 }
 

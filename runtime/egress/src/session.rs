@@ -39,22 +39,42 @@ pub struct Session {
 }
 
 impl Session {
-    pub(crate) fn begin(shared: Arc<Shared>, events: mpsc::Receiver<EgressEvent>, sockets: WorkerSockets) -> Self {
-        let session = Self { shared, events: Some(events) };
+    pub(crate) fn begin(
+        shared: Arc<Shared>,
+        events: mpsc::Receiver<EgressEvent>,
+        sockets: WorkerSockets,
+    ) -> Self {
+        let session = Self {
+            shared,
+            events: Some(events),
+        };
         session.add_listeners(sockets.tcp);
         for socket in sockets.dns_udp {
-            session.spawn("DNS over UDP", serve_udp(Arc::clone(&session.shared), socket));
+            session.spawn(
+                "DNS over UDP",
+                serve_udp(Arc::clone(&session.shared), socket),
+            );
         }
         for listener in sockets.dns_tcp {
-            session.spawn("DNS over TCP", serve_tcp(Arc::clone(&session.shared), listener));
+            session.spawn(
+                "DNS over TCP",
+                serve_tcp(Arc::clone(&session.shared), listener),
+            );
         }
         if let Some(socket) = sockets.watch {
-            session.spawn("the watch on refused packets", serve_watch(Arc::clone(&session.shared), socket));
+            session.spawn(
+                "the watch on refused packets",
+                serve_watch(Arc::clone(&session.shared), socket),
+            );
         }
         session
     }
 
-    fn spawn(&self, what: &'static str, task: impl Future<Output = io::Result<()>> + Send + 'static) {
+    fn spawn(
+        &self,
+        what: &'static str,
+        task: impl Future<Output = io::Result<()>> + Send + 'static,
+    ) {
         let shared = Arc::clone(&self.shared);
         self.shared.tasks.spawn(async move {
             if let Err(error) = task.await {
@@ -106,7 +126,10 @@ impl Session {
     pub async fn close(self) -> Totals {
         self.shared.closing.cancel();
         self.shared.tasks.close();
-        if tokio::time::timeout(GRACE, self.shared.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(GRACE, self.shared.tasks.wait())
+            .await
+            .is_err()
+        {
             self.shared.ended.cancel();
             self.shared.tasks.wait().await;
         }

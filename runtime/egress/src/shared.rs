@@ -81,10 +81,12 @@ impl Shared {
 
     /// Takes the policy that `set` has for this call. Two files for one version allow nothing.
     pub(crate) fn apply(&self, set: &PolicySet) {
-        let found = set.find(&self.context.connector).unwrap_or_else(|ambiguous| {
-            tracing::error!(call = %self.context.call_id, %ambiguous, "no policy is in force");
-            None
-        });
+        let found = set
+            .find(&self.context.connector)
+            .unwrap_or_else(|ambiguous| {
+                tracing::error!(call = %self.context.call_id, %ambiguous, "no policy is in force");
+                None
+            });
         let bound = found.map(|policy| Arc::new(policy.bind(&self.context.config)));
         self.policy.send_replace(bound);
         self.announce_ports();
@@ -92,17 +94,31 @@ impl Shared {
 
     /// Notes ports that have a listener now.
     pub(crate) fn listen(&self, ports: impl IntoIterator<Item = u16>) {
-        self.listening.lock().unwrap_or_else(PoisonError::into_inner).extend(ports);
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(ports);
         self.announce_ports();
     }
 
     pub(crate) fn listens_on(&self, port: u16) -> bool {
-        self.listening.lock().unwrap_or_else(PoisonError::into_inner).contains(&port)
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&port)
     }
 
     fn announce_ports(&self) {
-        let wanted = self.policy.borrow().as_ref().map(|bound| bound.ports()).unwrap_or_default();
-        let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = self
+            .policy
+            .borrow()
+            .as_ref()
+            .map(|bound| bound.ports())
+            .unwrap_or_default();
+        let listening = self
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let room = crate::policy::MAX_PORTS.saturating_sub(listening.len());
         let missing: BTreeSet<u16> = wanted.difference(&listening).copied().take(room).collect();
         drop(listening);
@@ -116,7 +132,12 @@ impl Shared {
     /// Whether the call has begun; before, everything is refused.
     pub(crate) fn not_started(&self) -> Option<Refusal> {
         let started = self.started.load(Ordering::Acquire);
-        (!started).then(|| Refusal::flat(Reason::NotStarted, "the call has not started, so nothing is reachable yet"))
+        (!started).then(|| {
+            Refusal::flat(
+                Reason::NotStarted,
+                "the call has not started, so nothing is reachable yet",
+            )
+        })
     }
 
     /// Whether one more DNS query is inside the worker's rate. The first one over it is reported.
@@ -124,7 +145,10 @@ impl Shared {
         let admitted = self.limiter.check().is_ok();
         if !admitted && !self.limit_told.swap(true, Ordering::Relaxed) {
             let detail = "the worker asks DNS faster than it may; further queries are refused until it slows down";
-            self.reporter.refused(Endpoint::dns(None), Refusal::flat(Reason::TooManyQueries, detail));
+            self.reporter.refused(
+                Endpoint::dns(None),
+                Refusal::flat(Reason::TooManyQueries, detail),
+            );
         }
         admitted
     }
@@ -134,18 +158,34 @@ impl Shared {
         decide(policy.as_deref(), &self.upstream.guard(), attempt)
     }
 
-    /// What a worker means by an address it dialled, and the true addresses where that is a name.
-    pub(crate) fn meant(&self, dialled: IpAddr) -> Result<(Target, Option<Arc<[IpAddr]>>), Refusal> {
+    /// What a worker means by an address it dialled.
+    pub(crate) fn meant(&self, dialled: IpAddr) -> Result<Meant, Refusal> {
         let dialled = dialled.to_canonical();
         if let Some((name, addresses)) = self.stand_ins.name_of(dialled) {
-            return Ok((Target::Name(name), Some(addresses)));
+            return Ok(Meant {
+                target: Target::Name(name),
+                addresses: Some(addresses),
+            });
         }
         if self.stand_ins.covers(dialled) {
-            let detail = format!("{dialled} was never given out for a name in this call; look the name up first");
+            let detail = format!(
+                "{dialled} was never given out for a name in this call; look the name up first"
+            );
             return Err(Refusal::flat(Reason::UnknownAddress, detail));
         }
-        Ok((Target::Address(dialled), None))
+        Ok(Meant {
+            target: Target::Address(dialled),
+            addresses: None,
+        })
     }
+}
+
+/// What a dialled address stands for.
+#[derive(Debug)]
+pub(crate) struct Meant {
+    pub(crate) target: Target,
+    /// The true addresses, where it stands for a name.
+    pub(crate) addresses: Option<Arc<[IpAddr]>>,
 }
 
 /// DNS queries that one worker may make.
@@ -159,19 +199,42 @@ pub struct QueryRate {
 
 impl Default for QueryRate {
     fn default() -> Self {
-        Self { per_second: NonZeroU32::MIN.saturating_add(99), burst: NonZeroU32::MIN.saturating_add(499) }
+        Self {
+            per_second: NonZeroU32::MIN.saturating_add(99),
+            burst: NonZeroU32::MIN.saturating_add(499),
+        }
     }
 }
 
 impl Endpoint {
     pub(crate) fn dns(host: Option<String>) -> Self {
-        Self { host, address: None, port: None, protocol: Cow::Borrowed("dns") }
+        Self {
+            host,
+            address: None,
+            port: None,
+            protocol: Cow::Borrowed("dns"),
+        }
     }
 
-    pub(crate) fn of(target: &Target, address: Option<IpAddr>, port: Option<u16>, protocol: Cow<'static, str>) -> Self {
+    pub(crate) fn of(
+        target: &Target,
+        address: Option<IpAddr>,
+        port: Option<u16>,
+        protocol: Cow<'static, str>,
+    ) -> Self {
         match target {
-            Target::Name(name) => Self { host: Some(name.to_string()), address, port, protocol },
-            Target::Address(own) => Self { host: None, address: Some(*own), port, protocol },
+            Target::Name(name) => Self {
+                host: Some(name.to_string()),
+                address,
+                port,
+                protocol,
+            },
+            Target::Address(own) => Self {
+                host: None,
+                address: Some(*own),
+                port,
+                protocol,
+            },
         }
     }
 }

@@ -38,7 +38,11 @@ pub(crate) struct Full;
 impl StandIns {
     pub(crate) fn new(base: Ipv4Addr) -> Self {
         let range = crate::network::Network::v4(base, RANGE.1);
-        Self { range, base: base.to_bits(), table: Mutex::default() }
+        Self {
+            range,
+            base: base.to_bits(),
+            table: Mutex::default(),
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -103,9 +107,23 @@ mod tests {
             assert_eq!(stand_ins.name_of(address.into()).unwrap().0, name);
             assert_eq!(stand_ins.give(&name, vec![]).unwrap(), address, "stable");
         }
-        assert_eq!(stand_ins.give(&Name::parse("one.more").unwrap(), vec![]), Err(Full));
-        for stranger in ["198.18.0.1", "198.18.1.0", "198.18.1.255", "198.19.255.1", "198.17.1.1", "198.18.18.1"] {
-            assert_eq!(stand_ins.name_of(stranger.parse().unwrap()), None, "{stranger}");
+        assert_eq!(
+            stand_ins.give(&Name::parse("one.more").unwrap(), vec![]),
+            Err(Full)
+        );
+        for stranger in [
+            "198.18.0.1",
+            "198.18.1.0",
+            "198.18.1.255",
+            "198.19.255.1",
+            "198.17.1.1",
+            "198.18.18.1",
+        ] {
+            assert_eq!(
+                stand_ins.name_of(stranger.parse().unwrap()),
+                None,
+                "{stranger}"
+            );
         }
     }
 
@@ -113,8 +131,15 @@ mod tests {
     fn a_new_answer_replaces_the_old_one() {
         let stand_ins = StandIns::new(RANGE.0);
         let name = Name::parse("api.example").unwrap();
-        let address = stand_ins.give(&name, vec!["192.0.2.1".parse().unwrap()]).unwrap();
-        stand_ins.give(&name, vec!["192.0.2.2".parse().unwrap()]).unwrap();
-        assert_eq!(&*stand_ins.name_of(address.into()).unwrap().1, ["192.0.2.2".parse::<IpAddr>().unwrap()]);
+        let address = stand_ins
+            .give(&name, vec!["192.0.2.1".parse().unwrap()])
+            .unwrap();
+        stand_ins
+            .give(&name, vec!["192.0.2.2".parse().unwrap()])
+            .unwrap();
+        assert_eq!(
+            &*stand_ins.name_of(address.into()).unwrap().1,
+            ["192.0.2.2".parse::<IpAddr>().unwrap()]
+        );
     }
 }

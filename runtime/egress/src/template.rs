@@ -24,7 +24,9 @@ pub enum TemplateError {
     #[error("`${{` is not closed; write ${{config.property}}")]
     Unclosed,
     /// Something else than `config.…` between the braces.
-    #[error("${{{0}}} is unknown; write ${{config.property}}, a property of the connection's config")]
+    #[error(
+        "${{{0}}} is unknown; write ${{config.property}}, a property of the connection's config"
+    )]
     Unknown(String),
 }
 
@@ -48,7 +50,10 @@ impl Template {
             let path = inner.strip_prefix("config.").ok_or_else(unknown)?;
             let keys: Vec<String> = path.split('.').map(str::to_owned).collect();
             let plain = |key: &String| {
-                !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+                !key.is_empty()
+                    && key
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
             };
             if !keys.iter().all(plain) {
                 return Err(unknown());
@@ -65,7 +70,10 @@ impl Template {
         if !rest.is_empty() {
             parts.push(Part::Literal(rest.to_owned()));
         }
-        Ok(Some(Self { text: text.to_owned(), parts }))
+        Ok(Some(Self {
+            text: text.to_owned(),
+            parts,
+        }))
     }
 
     /// The text with the config's values in place. Numbers are written as JSON writes them.
@@ -114,8 +122,15 @@ mod tests {
 
     #[test]
     fn a_template_takes_text_and_numbers_from_the_config() {
-        let template = Template::parse("${config.shop}.${config.api.zone}.example.com").unwrap().unwrap();
-        assert_eq!(template.fill(&json!({"shop": "acme", "api": {"zone": 7}})).unwrap(), "acme.7.example.com");
+        let template = Template::parse("${config.shop}.${config.api.zone}.example.com")
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            template
+                .fill(&json!({"shop": "acme", "api": {"zone": 7}}))
+                .unwrap(),
+            "acme.7.example.com"
+        );
         assert_eq!(template.likely_within(), "*.example.com");
     }
 
@@ -123,15 +138,27 @@ mod tests {
     fn a_secret_reference_is_no_text() {
         let template = Template::parse("${config.host}").unwrap().unwrap();
         let config = json!({"host": {"$secret": "env:CAISSON_SECRET_HOST"}});
-        assert_eq!(template.fill(&config), Err(Missing::NotText("config.host".into())));
-        assert_eq!(template.fill(&json!({})), Err(Missing::Absent("config.host".into())));
+        assert_eq!(
+            template.fill(&config),
+            Err(Missing::NotText("config.host".into()))
+        );
+        assert_eq!(
+            template.fill(&json!({})),
+            Err(Missing::Absent("config.host".into()))
+        );
     }
 
     #[test]
     fn only_the_config_can_be_named() {
         assert_eq!(Template::parse("plain.example.com").unwrap(), None);
-        assert_eq!(Template::parse("${env.HOME}"), Err(TemplateError::Unknown("env.HOME".into())));
-        assert_eq!(Template::parse("${config.}"), Err(TemplateError::Unknown("config.".into())));
+        assert_eq!(
+            Template::parse("${env.HOME}"),
+            Err(TemplateError::Unknown("env.HOME".into()))
+        );
+        assert_eq!(
+            Template::parse("${config.}"),
+            Err(TemplateError::Unknown("config.".into()))
+        );
         assert_eq!(Template::parse("${config.x"), Err(TemplateError::Unclosed));
     }
 }

@@ -56,7 +56,9 @@ pub(super) async fn answer(shared: &Shared, bytes: &[u8]) -> Option<Vec<u8>> {
     };
     let data = match answer {
         Answer::Address(address) => Some(RData::A(A(address))),
-        Answer::Name(name) => WireName::from_ascii(format!("{name}.")).ok().map(|name| RData::PTR(PTR(name))),
+        Answer::Name(name) => WireName::from_ascii(format!("{name}."))
+            .ok()
+            .map(|name| RData::PTR(PTR(name))),
         Answer::Nothing => None,
         Answer::Code(code) => {
             reply.metadata.response_code = code;
@@ -75,7 +77,9 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
         Answer::Code(ResponseCode::NXDomain)
     };
     if let Some(refusal) = shared.not_started() {
-        shared.reporter.refused(Endpoint::dns(Some(printable(&query.name))), refusal);
+        shared
+            .reporter
+            .refused(Endpoint::dns(Some(printable(&query.name))), refusal);
         return Answer::Code(ResponseCode::Refused);
     }
     if query.query_class != DNSClass::IN {
@@ -97,7 +101,12 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
     };
     let host = || Some(name.to_string());
     let target = Target::Name(name.clone());
-    let attempt = Attempt { target: &target, port: None, transport: Transport::Tcp, addresses: None };
+    let attempt = Attempt {
+        target: &target,
+        port: None,
+        transport: Transport::Tcp,
+        addresses: None,
+    };
     if let Verdict::Refuse(refusal) = shared.decide(&attempt) {
         return refuse(host(), refusal);
     }
@@ -107,11 +116,16 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
     let addresses = match shared.upstream.resolver.resolve(&name).await {
         Ok(addresses) => addresses,
         Err(error) => {
-            shared.reporter.failed(Endpoint::dns(host()), Reason::DnsFailed, error.to_string());
+            shared
+                .reporter
+                .failed(Endpoint::dns(host()), Reason::DnsFailed, error.to_string());
             return Answer::Code(ResponseCode::ServFail);
         }
     };
-    let attempt = Attempt { addresses: Some(&addresses), ..attempt };
+    let attempt = Attempt {
+        addresses: Some(&addresses),
+        ..attempt
+    };
     let verdict = shared.decide(&attempt);
     report_refused_addresses(shared, &name, &attempt);
     if let Verdict::Refuse(_) = verdict {
@@ -120,8 +134,14 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
     match shared.stand_ins.give(&name, addresses) {
         Ok(address) => Answer::Address(address),
         Err(Full) => {
-            let detail = format!("the worker has looked up {} names, the most it may", crate::stand_in::MAX_NAMES);
-            shared.reporter.refused(Endpoint::dns(host()), crate::decision::Refusal::flat(Reason::TooManyNames, detail));
+            let detail = format!(
+                "the worker has looked up {} names, the most it may",
+                crate::stand_in::MAX_NAMES
+            );
+            shared.reporter.refused(
+                Endpoint::dns(host()),
+                crate::decision::Refusal::flat(Reason::TooManyNames, detail),
+            );
             Answer::Code(ResponseCode::Refused)
         }
     }
@@ -130,14 +150,21 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
 /// Every answer of the upstream is judged, and each one that may not be dialled is told, whether or not another passes.
 /// `localhost` has both loopback addresses by definition, so its second one is no news.
 fn report_refused_addresses(shared: &Shared, name: &Name, attempt: &Attempt<'_>) {
-    let Some(bound) = shared.policy.borrow().clone() else { return };
+    let Some(bound) = shared.policy.borrow().clone() else {
+        return;
+    };
     let refused = refused_addresses(&bound, &shared.upstream.guard(), attempt);
-    let all = attempt.addresses.is_some_and(|addresses| addresses.len() == refused.len());
+    let all = attempt
+        .addresses
+        .is_some_and(|addresses| addresses.len() == refused.len());
     if name.as_str() == "localhost" && !all {
         return;
     }
     for (address, refusal) in refused {
-        let to = Endpoint { address: Some(address), ..Endpoint::dns(Some(name.to_string())) };
+        let to = Endpoint {
+            address: Some(address),
+            ..Endpoint::dns(Some(name.to_string()))
+        };
         shared.reporter.refused(to, refusal);
     }
 }
@@ -150,6 +177,13 @@ fn reverse(name: &WireName) -> Option<IpAddr> {
 
 /// A name that may hold anything, safe to print and of bounded length.
 fn printable(name: &WireName) -> String {
-    let labels = name.iter().map(|label| label.escape_ascii().to_string());
-    labels.collect::<Vec<_>>().join(".").chars().take(300).collect()
+    let labels = name
+        .iter()
+        .map(|label| label.escape_ascii().to_string().replace('.', "\\."));
+    labels
+        .collect::<Vec<_>>()
+        .join(".")
+        .chars()
+        .take(300)
+        .collect()
 }

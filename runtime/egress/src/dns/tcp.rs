@@ -18,7 +18,10 @@ const IDLE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The listener cannot be registered.
-pub(crate) async fn serve_tcp(shared: Arc<Shared>, listener: std::net::TcpListener) -> io::Result<()> {
+pub(crate) async fn serve_tcp(
+    shared: Arc<Shared>,
+    listener: std::net::TcpListener,
+) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
@@ -27,7 +30,9 @@ pub(crate) async fn serve_tcp(shared: Arc<Shared>, listener: std::net::TcpListen
             accepted = crate::relay::accept(&listener) => accepted,
             () = shared.closing.cancelled() => return Ok(()),
         };
-        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { continue };
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
+            continue;
+        };
         let task = Arc::clone(&shared);
         shared.tasks.spawn(async move {
             let closing = task.closing.clone();
@@ -47,7 +52,9 @@ async fn converse(shared: &Shared, mut stream: TcpStream) -> io::Result<()> {
         let length = tokio::time::timeout(IDLE, stream.read_u16()).await??;
         let mut question = vec![0; usize::from(length)];
         tokio::time::timeout(IDLE, stream.read_exact(&mut question)).await??;
-        let Some(reply) = answer(shared, &question).await else { return Ok(()) };
+        let Some(reply) = answer(shared, &question).await else {
+            return Ok(());
+        };
         let length = u16::try_from(reply.len()).map_err(io::Error::other)?;
         let mut framed = length.to_be_bytes().to_vec();
         framed.extend(reply);

@@ -6,7 +6,9 @@
 use super::answer::answer;
 use crate::shared::Shared;
 use nix::libc;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg,
+};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -38,13 +40,19 @@ pub(crate) async fn serve_udp(shared: Arc<Shared>, socket: std::net::UdpSocket) 
         };
         let Some(from) = from else { continue };
         // Over the bound the packet is dropped, as a busy server's kernel would; the worker asks again.
-        let Ok(permit) = Arc::clone(&shared.lookups).try_acquire_owned() else { continue };
+        let Ok(permit) = Arc::clone(&shared.lookups).try_acquire_owned() else {
+            continue;
+        };
         let (socket, task) = (Arc::clone(&socket), Arc::clone(&shared));
         shared.tasks.spawn(async move {
             let closing = task.closing.clone();
             let respond = async {
-                let Some(reply) = answer(&task, &question).await else { return };
-                let sent = socket.async_io(Interest::WRITABLE, || send(&socket, &reply, &from, asked)).await;
+                let Some(reply) = answer(&task, &question).await else {
+                    return;
+                };
+                let sent = socket
+                    .async_io(Interest::WRITABLE, || send(&socket, &reply, &from, asked))
+                    .await;
                 if let Err(error) = sent {
                     tracing::debug!(%error, "a DNS answer could not be sent");
                 }
@@ -60,7 +68,12 @@ fn receive(socket: &UdpSocket) -> io::Result<(Vec<u8>, Option<SockaddrStorage>, 
     let mut control = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
     let (length, from, asked) = {
         let mut parts = [IoSliceMut::new(&mut buffer)];
-        let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
+        let message = recvmsg::<SockaddrStorage>(
+            socket.as_raw_fd(),
+            &mut parts,
+            Some(&mut control),
+            MsgFlags::MSG_DONTWAIT,
+        )?;
         let mut asked = Asked::Unknown;
         for control in message.cmsgs()? {
             match control {
@@ -81,11 +94,27 @@ fn send(socket: &UdpSocket, reply: &[u8], to: &SockaddrStorage, asked: Asked) ->
     let flags = MsgFlags::MSG_DONTWAIT;
     match asked {
         Asked::V4(info) => {
-            let own = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: info.ipi_addr, ipi_addr: info.ipi_addr };
-            sendmsg(fd, &parts, &[ControlMessage::Ipv4PacketInfo(&own)], flags, Some(to))?;
+            let own = libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: info.ipi_addr,
+                ipi_addr: info.ipi_addr,
+            };
+            sendmsg(
+                fd,
+                &parts,
+                &[ControlMessage::Ipv4PacketInfo(&own)],
+                flags,
+                Some(to),
+            )?;
         }
         Asked::V6(info) => {
-            sendmsg(fd, &parts, &[ControlMessage::Ipv6PacketInfo(&info)], flags, Some(to))?;
+            sendmsg(
+                fd,
+                &parts,
+                &[ControlMessage::Ipv6PacketInfo(&info)],
+                flags,
+                Some(to),
+            )?;
         }
         Asked::Unknown => {
             sendmsg(fd, &parts, &[], flags, Some(to))?;

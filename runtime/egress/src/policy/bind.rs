@@ -46,14 +46,28 @@ impl Policy {
     #[must_use]
     pub fn bind(self: &Arc<Self>, config: &Value) -> Bound {
         let mut faults = Vec::new();
-        let rules: Vec<BoundRule> = self.egress.iter().map(|rule| bind_rule(rule, config, &mut faults)).collect();
-        let ports: BTreeSet<u16> = rules.iter().flat_map(|rule| rule.ports.iter().copied()).collect();
+        let rules: Vec<BoundRule> = self
+            .egress
+            .iter()
+            .map(|rule| bind_rule(rule, config, &mut faults))
+            .collect();
+        let ports: BTreeSet<u16> = rules
+            .iter()
+            .flat_map(|rule| rule.ports.iter().copied())
+            .collect();
         if ports.len() > MAX_PORTS {
-            let message = format!("the rules and the connection name {} ports together", ports.len());
+            let message = format!(
+                "the rules and the connection name {} ports together",
+                ports.len()
+            );
             let help = format!("name at most {MAX_PORTS}; each is a listener in every worker");
             faults.push(Fault::of_file(&self.file, None, message, help));
         }
-        Bound { policy: Arc::clone(self), rules, faults }
+        Bound {
+            policy: Arc::clone(self),
+            rules,
+            faults,
+        }
     }
 
     /// The ports that the worker's namespace must listen on, ascending.
@@ -78,7 +92,12 @@ impl Policy {
                 Ok(grant) => grants.extend(grant),
                 Err(error) => {
                     let place = (rule.line, rule.column);
-                    faults.push(fault(&self.file, place, format!("files[{index}].dir"), &error.to_string()));
+                    faults.push(fault(
+                        &self.file,
+                        place,
+                        format!("files[{index}].dir"),
+                        &error.to_string(),
+                    ));
                 }
             }
         }
@@ -90,7 +109,11 @@ impl Bound {
     /// Every port of every rule, at most 64: the lowest win where a reload brings more.
     #[must_use]
     pub fn ports(&self) -> BTreeSet<u16> {
-        let all: BTreeSet<u16> = self.rules.iter().flat_map(|rule| rule.ports.iter().copied()).collect();
+        let all: BTreeSet<u16> = self
+            .rules
+            .iter()
+            .flat_map(|rule| rule.ports.iter().copied())
+            .collect();
         all.into_iter().take(MAX_PORTS).collect()
     }
 }
@@ -100,12 +123,20 @@ fn bind_rule(rule: &Rule, config: &Value, faults: &mut Vec<Fault>) -> BoundRule 
     let path = |key: &str| format!("egress[{}].{key}", rule.at.index);
     let (host, error) = rule.host.bind(config);
     if let Some(error) = error {
-        faults.push(fault(&rule.at.file, place, path("host"), &error.to_string()));
+        faults.push(fault(
+            &rule.at.file,
+            place,
+            path("host"),
+            &error.to_string(),
+        ));
     }
     if let BoundHost::Address(address) = host
         && !crate::address::within(&rule.networks, address)
     {
-        let message = format!("{address} stands for no name, so networks must hold it; the connection names a host, or the operator adds networks: [{}]", Network::single(address));
+        let message = format!(
+            "{address} stands for no name, so networks must hold it; the connection names a host, or the operator adds networks: [{}]",
+            Network::single(address)
+        );
         faults.push(fault(&rule.at.file, place, path("networks"), &message));
     }
     let mut ports = BTreeSet::new();
@@ -117,19 +148,28 @@ fn bind_rule(rule: &Rule, config: &Value, faults: &mut Vec<Fault>) -> BoundRule 
             Port::FromConfig(template) => match template.fill(config) {
                 Err(Missing::Absent(_)) => {}
                 Err(Missing::NotText(property)) => {
-                    let message = format!("{property} is no port; put a number from 1 to 65535 into the connection's config");
+                    let message = format!(
+                        "{property} is no port; put a number from 1 to 65535 into the connection's config"
+                    );
                     faults.push(fault(&rule.at.file, place, path("ports"), &message));
                 }
                 Ok(text) => match parse_port(&text) {
-                    Some(port) if rule.within_ports.iter().any(|range| range.contains(&port)) && port != 53 => {
+                    Some(port)
+                        if rule.within_ports.iter().any(|range| range.contains(&port))
+                            && port != 53 =>
+                    {
                         ports.insert(port);
                     }
                     Some(port) => {
-                        let message = format!("port {port} is not inside `within_ports`; the operator may add it, or the connection names another");
+                        let message = format!(
+                            "port {port} is not inside `within_ports`; the operator may add it, or the connection names another"
+                        );
                         faults.push(fault(&rule.at.file, place, path("ports"), &message));
                     }
                     None => {
-                        let message = format!("{template} does not become a port; put a number from 1 to 65535 into the connection's config");
+                        let message = format!(
+                            "{template} does not become a port; put a number from 1 to 65535 into the connection's config"
+                        );
                         faults.push(fault(&rule.at.file, place, path("ports"), &message));
                     }
                 },
@@ -154,7 +194,10 @@ fn parse_port(text: &str) -> Option<u16> {
 
 fn fault(file: &str, (line, column): (usize, usize), path: String, text: &str) -> Fault {
     let (message, help) = text.split_once("; ").unwrap_or((text, ""));
-    Fault { path, ..Fault::of_file(file, Some(Mark { line, column }), message, help) }
+    Fault {
+        path,
+        ..Fault::of_file(file, Some(Mark { line, column }), message, help)
+    }
 }
 
 #[cfg(test)]
@@ -172,7 +215,10 @@ mod tests {
     #[test]
     fn ports_are_the_fixed_ones_and_the_connections() {
         let ports = |config| policy().ports(&config).map_err(|faults| faults.to_string());
-        assert_eq!(ports(json!({"host": "a.db.example", "port": 5433})).unwrap(), [443, 5433]);
+        assert_eq!(
+            ports(json!({"host": "a.db.example", "port": 5433})).unwrap(),
+            [443, 5433]
+        );
         assert_eq!(ports(json!({"port": "5433"})).unwrap(), [443, 5433]);
         assert_eq!(ports(json!({})).unwrap(), [443]);
     }
@@ -186,7 +232,10 @@ mod tests {
         db.yaml:4:5: egress[0].ports: port 22 is not inside `within_ports`; the operator may add it, or the connection names another
         ");
         let faults = policy().files(&config).unwrap_err().to_string();
-        assert!(faults.contains("files[0].dir: \"/etc\" is not inside `within`"), "{faults}");
+        assert!(
+            faults.contains("files[0].dir: \"/etc\" is not inside `within`"),
+            "{faults}"
+        );
     }
 
     #[test]

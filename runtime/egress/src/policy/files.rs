@@ -59,7 +59,9 @@ pub(super) enum FileBindError {
     NotText(String),
     #[error("{0:?} is no plain absolute path; write it from / on, without . and ..")]
     NotAbsolute(String),
-    #[error("{0:?} is not inside `within`; the operator may add a directory to `within`, or the connection names another")]
+    #[error(
+        "{0:?} is not inside `within`; the operator may add a directory to `within`, or the connection names another"
+    )]
     Outside(String),
 }
 
@@ -69,7 +71,9 @@ pub(super) fn absolute(text: &str) -> Option<PathBuf> {
     let plain = path.is_absolute()
         && !text.contains('\0')
         && !text.split('/').any(|part| part == "." || part == "..")
-        && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        && path
+            .components()
+            .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     plain.then(|| path.components().collect())
 }
 
@@ -87,7 +91,11 @@ impl FileRule {
         if !self.within.iter().any(|within| dir.starts_with(within)) {
             return Err(FileBindError::Outside(dir.display().to_string()));
         }
-        Ok(Some(FileGrant { dir, within: self.within.clone(), write: self.access == Access::Write }))
+        Ok(Some(FileGrant {
+            dir,
+            within: self.within.clone(),
+            write: self.access == Access::Write,
+        }))
     }
 }
 
@@ -106,13 +114,31 @@ mod tests {
             access: Access::Write,
         };
         let bind = |dir: &str| rule.bind(&json!({ "dir": dir }));
-        assert_eq!(bind("/srv/lake/a/").unwrap().unwrap().dir, Path::new("/srv/lake/a"));
-        assert_eq!(bind("/srv/lake").unwrap().unwrap().dir, Path::new("/srv/lake"));
+        assert_eq!(
+            bind("/srv/lake/a/").unwrap().unwrap().dir,
+            Path::new("/srv/lake/a")
+        );
+        assert_eq!(
+            bind("/srv/lake").unwrap().unwrap().dir,
+            Path::new("/srv/lake")
+        );
         for outside in ["/srv/lakeside", "/srv", "/", "/etc"] {
-            assert!(matches!(bind(outside), Err(FileBindError::Outside(_))), "{outside}");
+            assert!(
+                matches!(bind(outside), Err(FileBindError::Outside(_))),
+                "{outside}"
+            );
         }
-        for odd in ["/srv/lake/../../etc", "srv/lake", "", "/srv/lake/./a", "/srv/lake\0"] {
-            assert!(matches!(bind(odd), Err(FileBindError::NotAbsolute(_))), "{odd:?}");
+        for odd in [
+            "/srv/lake/../../etc",
+            "srv/lake",
+            "",
+            "/srv/lake/./a",
+            "/srv/lake\0",
+        ] {
+            assert!(
+                matches!(bind(odd), Err(FileBindError::NotAbsolute(_))),
+                "{odd:?}"
+            );
         }
         assert_eq!(rule.bind(&json!({})), Ok(None));
     }

@@ -30,7 +30,9 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let number = text[..end].parse().ok().filter(|&number| number > 0)?;
     Some((number, &text[end..]))
 }
@@ -44,7 +46,17 @@ mod tests {
         assert_eq!(bytes("256MiB"), Some(256 << 20));
         assert_eq!(bytes("512"), Some(512));
         assert_eq!(duration("2h"), Some(Duration::from_secs(7200)));
-        for text in ["", "MiB", "256MB", "-1", "0", "0MiB", "1.5GiB", "1 GiB", "99999999999TiB"] {
+        for text in [
+            "",
+            "MiB",
+            "256MB",
+            "-1",
+            "0",
+            "0MiB",
+            "1.5GiB",
+            "1 GiB",
+            "99999999999TiB",
+        ] {
             assert_eq!(bytes(text), None, "{text}");
         }
         for text in ["", "2", "h", "0s", "1w", "2 h"] {

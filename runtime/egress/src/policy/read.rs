@@ -7,14 +7,16 @@ use super::{Access, FileRule, Limits, Policy, Selector, quantity};
 use crate::template::Template;
 use caisson_document::{Document, Fault, Faults, Schema, join};
 use caisson_secrets::SecretRule;
+use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
 /// The policy format as a JSON Schema, the same text that editors are given.
 pub const SCHEMA: &str = include_str!("../../../../sandbox-profiles/policy.schema.json");
 
-static COMPILED: LazyLock<Schema> =
-    LazyLock::new(|| Schema::parse(SCHEMA).expect("policy.schema.json is a valid JSON Schema: a test compiles it"));
+static COMPILED: LazyLock<Schema> = LazyLock::new(|| {
+    Schema::parse(SCHEMA).expect("policy.schema.json is a valid JSON Schema: a test compiles it")
+});
 
 /// The document under check and what was found so far.
 pub(super) struct Reader<'a> {
@@ -23,12 +25,24 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    pub(super) fn fault(&mut self, pointer: &str, message: impl Into<String>, help: impl Into<String>) {
-        self.faults.push(self.document.fault(pointer, message, help));
+    pub(super) fn fault(
+        &mut self,
+        pointer: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.faults
+            .push(self.document.fault(pointer, message, help));
     }
 
-    pub(super) fn key_fault(&mut self, pointer: &str, message: impl Into<String>, help: impl Into<String>) {
-        self.faults.push(self.document.key_fault(pointer, message, help));
+    pub(super) fn key_fault(
+        &mut self,
+        pointer: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.faults
+            .push(self.document.key_fault(pointer, message, help));
     }
 
     /// An error whose text is `message; help`.
@@ -40,7 +54,9 @@ impl Reader<'_> {
 
     /// Place of a value; the start of the file where the document came from no text.
     pub(super) fn place(&self, pointer: &str) -> (usize, usize) {
-        self.document.mark(pointer).map_or((1, 1), |mark| (mark.line, mark.column))
+        self.document
+            .mark(pointer)
+            .map_or((1, 1), |mark| (mark.line, mark.column))
     }
 }
 
@@ -58,16 +74,23 @@ impl Policy {
     /// # Errors
     /// As [`Policy::parse`].
     pub fn read(document: &Document) -> Result<Self, Faults> {
-        let mut reader = Reader { document, faults: document.check(&COMPILED) };
+        let mut reader = Reader {
+            document,
+            faults: document.check(&COMPILED),
+        };
         let wire: WirePolicy = serde_json::from_value(document.value().clone()).unwrap_or_default();
         if wire.signer.is_some() {
-            reader.key_fault("/signer", "signatures are not checked by this build", "leave signer out, or pin the bundle with digest: sha256:…");
+            reader.key_fault(
+                "/signer",
+                "signatures are not checked by this build",
+                "leave signer out, or pin the bundle with digest: sha256:…",
+            );
         }
         let policy = Self {
             file: document.file().to_owned(),
             selector: selector(&mut reader, &wire),
             egress: read_rules(&mut reader, wire.egress.unwrap_or_default()),
-            secrets: secrets(&mut reader, wire.secrets.unwrap_or_default()),
+            secrets: secrets(&mut reader, wire.secrets),
             files: files(&mut reader, wire.files.unwrap_or_default()),
             limits: limits(&mut reader, &wire.limits.unwrap_or_default()),
         };
@@ -77,10 +100,16 @@ impl Policy {
 
 fn selector(reader: &mut Reader<'_>, wire: &WirePolicy) -> Selector {
     let versions = wire.versions.as_deref().and_then(|text| {
-        text.parse().map_err(|error: semver::Error| {
-            let help = "write a range in quotes, as in versions: \">=1.4, <2\"";
-            reader.fault("/versions", format!("not a range of versions ({error})"), help);
-        }).ok()
+        text.parse()
+            .map_err(|error: semver::Error| {
+                let help = "write a range in quotes, as in versions: \">=1.4, <2\"";
+                reader.fault(
+                    "/versions",
+                    format!("not a range of versions ({error})"),
+                    help,
+                );
+            })
+            .ok()
     });
     Selector {
         connector: wire.connector.clone().unwrap_or_default(),
@@ -90,19 +119,27 @@ fn selector(reader: &mut Reader<'_>, wire: &WirePolicy) -> Selector {
     }
 }
 
-fn secrets(reader: &mut Reader<'_>, wire: impl IntoIterator<Item = (String, WireSecret)>) -> Vec<SecretRule> {
+fn secrets(
+    reader: &mut Reader<'_>,
+    wire: impl IntoIterator<Item = (String, WireSecret)>,
+) -> Vec<SecretRule> {
     let mut rules = Vec::new();
     for (name, secret) in wire {
         let at = join("/secrets", &name);
         if secret.seal.is_some() {
             let help = "write reveal: true if the worker may see the value; sealing needs protocol: https, which a later build brings";
             reader.key_fault(&join(&at, "seal"), "sealed secrets are not built yet", help);
-        } else if secret.reveal != Some(true) && secret.from.is_some() {
+        } else if matches!(
+            reader.document.pointer(&join(&at, "reveal")),
+            None | Some(Value::Bool(false))
+        ) {
             let help = "write reveal: true if the worker may see the value, or leave the entry out";
             reader.fault(&at, "this build cannot seal a secret, so an entry without reveal: true could never be used", help);
         }
         let Some(from) = secret.from else { continue };
-        let Some(from) = from.into_iter().collect::<Option<Vec<String>>>() else { continue };
+        let Some(from) = from.into_iter().collect::<Option<Vec<String>>>() else {
+            continue;
+        };
         if from.is_empty() {
             continue; // the schema said so
         }
@@ -128,10 +165,18 @@ fn files(reader: &mut Reader<'_>, wire: Vec<Option<WireFile>>) -> Vec<FileRule> 
             let Some(text) = text else { continue };
             match absolute(text) {
                 Some(path) => within.push(path),
-                None => reader.fault(&format!("{at}/within/{index}"), NOT_ABSOLUTE, "write it from / on, without . and .."),
+                None => reader.fault(
+                    &format!("{at}/within/{index}"),
+                    NOT_ABSOLUTE,
+                    "write it from / on, without . and ..",
+                ),
             }
         }
-        let Some(dir) = file.dir.as_deref().and_then(|text| dir(reader, &at, text, &mut within, file.within.is_some())) else {
+        let Some(dir) = file
+            .dir
+            .as_deref()
+            .and_then(|text| dir(reader, &at, text, &mut within, file.within.is_some()))
+        else {
             continue;
         };
         let access = match file.access.as_deref() {
@@ -139,14 +184,26 @@ fn files(reader: &mut Reader<'_>, wire: Vec<Option<WireFile>>) -> Vec<FileRule> 
             _ => Access::Read,
         };
         let (line, column) = reader.place(&at);
-        rules.push(FileRule { line, column, dir, within, access });
+        rules.push(FileRule {
+            line,
+            column,
+            dir,
+            within,
+            access,
+        });
     }
     rules
 }
 
 const NOT_ABSOLUTE: &str = "not a plain absolute path";
 
-fn dir(reader: &mut Reader<'_>, at: &str, text: &str, within: &mut Vec<PathBuf>, fenced: bool) -> Option<Dir> {
+fn dir(
+    reader: &mut Reader<'_>,
+    at: &str,
+    text: &str,
+    within: &mut Vec<PathBuf>,
+    fenced: bool,
+) -> Option<Dir> {
     let pointer = join(at, "dir");
     match Template::parse(text) {
         Err(error) => {
@@ -155,19 +212,31 @@ fn dir(reader: &mut Reader<'_>, at: &str, text: &str, within: &mut Vec<PathBuf>,
         }
         Ok(Some(template)) => {
             if !fenced {
-                reader.fault(&pointer, "a directory from the connection has no fence", "add within: [/srv/lake], the directories that it must lie in");
+                reader.fault(
+                    &pointer,
+                    "a directory from the connection has no fence",
+                    "add within: [/srv/lake], the directories that it must lie in",
+                );
             }
             Some(Dir::FromConfig(template))
         }
         Ok(None) => {
             let Some(path) = absolute(text) else {
-                reader.fault(&pointer, NOT_ABSOLUTE, "write it from / on, without . and ..");
+                reader.fault(
+                    &pointer,
+                    NOT_ABSOLUTE,
+                    "write it from / on, without . and ..",
+                );
                 return None;
             };
             if !fenced {
                 within.push(path.clone());
             } else if !within.iter().any(|within| path.starts_with(within)) {
-                reader.fault(&pointer, "the directory is not inside `within`", "leave within out, or name a directory above it");
+                reader.fault(
+                    &pointer,
+                    "the directory is not inside `within`",
+                    "leave within out, or name a directory above it",
+                );
             }
             Some(Dir::Fixed(path))
         }
@@ -178,7 +247,11 @@ fn limits(reader: &mut Reader<'_>, wire: &WireLimits) -> Limits {
     let mut size = |key: &str, text: Option<&str>| {
         let bytes = quantity::bytes(text?);
         if bytes.is_none() {
-            reader.fault(&format!("/limits/{key}"), "not a size", "write a whole number and a unit, as in 256MiB or 2GiB");
+            reader.fault(
+                &format!("/limits/{key}"),
+                "not a size",
+                "write a whole number and a unit, as in 256MiB or 2GiB",
+            );
         }
         bytes
     };
@@ -187,9 +260,20 @@ fn limits(reader: &mut Reader<'_>, wire: &WireLimits) -> Limits {
     let duration = wire.duration.as_deref().and_then(|text| {
         let duration = quantity::duration(text);
         if duration.is_none() {
-            reader.fault("/limits/duration", "not a duration", "write a whole number and a unit, as in 90s, 30m, 2h or 1d");
+            reader.fault(
+                "/limits/duration",
+                "not a duration",
+                "write a whole number and a unit, as in 90s, 30m, 2h or 1d",
+            );
         }
         duration
     });
-    Limits { memory_bytes, cpus: wire.cpu, duration, pids: wire.pids, tmp_bytes, open_files: wire.open_files }
+    Limits {
+        memory_bytes,
+        cpus: wire.cpu,
+        duration,
+        pids: wire.pids,
+        tmp_bytes,
+        open_files: wire.open_files,
+    }
 }

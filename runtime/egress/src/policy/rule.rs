@@ -21,21 +21,48 @@ pub(super) fn read_rules(reader: &mut Reader<'_>, wire: Vec<Option<WireRule>>) -
         let networks = networks(reader, &at, &rule);
         let host = host(reader, &at, &rule, &networks);
         let (ports, within_ports) = ports(reader, &at, &rule);
-        fixed.extend(ports.iter().filter_map(|port| if let Port::Fixed(port) = port { Some(*port) } else { None }));
+        fixed.extend(ports.iter().filter_map(|port| {
+            if let Port::Fixed(port) = port {
+                Some(*port)
+            } else {
+                None
+            }
+        }));
         let protocol = match rule.protocol.as_deref() {
             Some("tcp") => Protocol::Tcp,
             _ => Protocol::Tls,
         };
         let Some(host) = host else { continue };
-        if rule.protocol.as_deref() == Some("tls") && matches!(host, Host::Address(_) | Host::AnyInNetworks) {
-            reader.fault(&format!("{at}/protocol"), "an address cannot be named in a ClientHello", "write protocol: tcp, or the host's name");
+        let nameless = matches!(host, Host::Address(_))
+            || (host == Host::AnyInNetworks && !networks.is_empty());
+        if nameless && rule.protocol.as_deref() == Some("tls") {
+            reader.fault(
+                &format!("{at}/protocol"),
+                "an address cannot be named in a ClientHello",
+                "write protocol: tcp, or the host's name",
+            );
         }
         let (line, column) = reader.place(&at);
-        let at = RuleAt { file: reader.document.file().to_owned(), line, column, index };
-        rules.push(Rule { at, host, ports, within_ports, networks, protocol });
+        let at = RuleAt {
+            file: reader.document.file().to_owned(),
+            line,
+            column,
+            index,
+        };
+        rules.push(Rule {
+            at,
+            host,
+            ports,
+            within_ports,
+            networks,
+            protocol,
+        });
     }
     if fixed.len() > MAX_PORTS {
-        let message = format!("the rules name {} ports; each is a listener in every worker", fixed.len());
+        let message = format!(
+            "the rules name {} ports; each is a listener in every worker",
+            fixed.len()
+        );
         reader.fault("/egress", message, format!("name at most {MAX_PORTS}"));
     }
     rules
@@ -44,13 +71,25 @@ pub(super) fn read_rules(reader: &mut Reader<'_>, wire: Vec<Option<WireRule>>) -
 fn not_built(reader: &mut Reader<'_>, at: &str, rule: &WireRule) {
     if rule.protocol.as_deref() == Some("https") {
         let help = "write protocol: tls, which checks the name in the ClientHello and relays bytes";
-        reader.fault(&format!("{at}/protocol"), "protocol: https is not built yet", help);
+        reader.fault(
+            &format!("{at}/protocol"),
+            "protocol: https is not built yet",
+            help,
+        );
     }
     if rule.http.is_some() {
-        reader.key_fault(&format!("{at}/http"), "HTTP rules are not built yet", "leave http out; host and ports still hold");
+        reader.key_fault(
+            &format!("{at}/http"),
+            "HTTP rules are not built yet",
+            "leave http out; host and ports still hold",
+        );
     }
     if rule.rate.is_some() {
-        reader.key_fault(&format!("{at}/rate"), "rates are not built yet", "leave rate out; the connector's own client backs off");
+        reader.key_fault(
+            &format!("{at}/rate"),
+            "rates are not built yet",
+            "leave rate out; the connector's own client backs off",
+        );
     }
 }
 
@@ -63,9 +102,14 @@ fn networks(reader: &mut Reader<'_>, at: &str, rule: &WireRule) -> Vec<Network> 
             Err(error) => reader.error(&pointer, &error),
             Ok(network) => {
                 if network.size() == 1
-                    && let AddressClass::Metadata(what) | AddressClass::Never(what) = classify(network.base())
+                    && let AddressClass::Metadata(what) | AddressClass::Never(what) =
+                        classify(network.base())
                 {
-                    reader.fault(&pointer, format!("{network} is {what}, which no policy can allow"), "leave it out");
+                    reader.fault(
+                        &pointer,
+                        format!("{network} is {what}, which no policy can allow"),
+                        "leave it out",
+                    );
                 }
                 networks.push(network);
             }
@@ -77,10 +121,21 @@ fn networks(reader: &mut Reader<'_>, at: &str, rule: &WireRule) -> Vec<Network> 
 fn host(reader: &mut Reader<'_>, at: &str, rule: &WireRule, networks: &[Network]) -> Option<Host> {
     let pointer = format!("{at}/host");
     let Some(text) = rule.host.as_deref() else {
-        if reader.document.pointer(&pointer).is_none() && rule.networks.as_ref().is_none_or(Vec::is_empty) {
-            reader.fault(at, "the rule names neither host nor networks", "add host: api.example.com");
+        if reader.document.pointer(&pointer).is_none()
+            && rule.networks.as_ref().is_none_or(Vec::is_empty)
+        {
+            reader.fault(
+                at,
+                "the rule names neither host nor networks",
+                "add host: api.example.com",
+            );
         }
-        return Some(Host::AnyInNetworks);
+        // A host of the wrong shape was reported, and must not read as none.
+        return reader
+            .document
+            .pointer(&pointer)
+            .is_none()
+            .then_some(Host::AnyInNetworks);
     };
     let template = match Template::parse(text) {
         Ok(template) => template,
@@ -92,34 +147,58 @@ fn host(reader: &mut Reader<'_>, at: &str, rule: &WireRule, networks: &[Network]
     let within = fences(reader, at, rule);
     if let Some(template) = template {
         if rule.within.is_none() {
-            let help = format!("add within: [\"{}\"], the names that it must lie in", template.likely_within());
+            let help = format!(
+                "add within: [\"{}\"], the names that it must lie in",
+                template.likely_within()
+            );
             reader.fault(&pointer, "a host from the connection has no fence", help);
         }
         return Some(Host::FromConfig { template, within });
     }
     if rule.within.is_some() {
-        reader.key_fault(&format!("{at}/within"), "within fences a host from the connection, and this one is fixed", "leave within out");
+        reader.key_fault(
+            &format!("{at}/within"),
+            "within fences a host from the connection, and this one is fixed",
+            "leave within out",
+        );
     }
     match Target::parse(text) {
         Ok(Target::Address(address)) => {
             if let AddressClass::Metadata(what) | AddressClass::Never(what) = classify(address) {
-                reader.fault(&pointer, format!("the address is {what}, which no policy can allow"), "leave the rule out");
+                reader.fault(
+                    &pointer,
+                    format!("the address is {what}, which no policy can allow"),
+                    "leave the rule out",
+                );
             } else if !crate::address::within(networks, address) {
                 let help = format!("add networks: [{}]", Network::single(address));
-                reader.fault(&pointer, "an address stands for no name, so networks must hold it", help);
+                reader.fault(
+                    &pointer,
+                    "an address stands for no name, so networks must hold it",
+                    help,
+                );
             }
             return Some(Host::Address(address));
         }
         Ok(Target::Name(name)) if name.as_str() == "localhost" => {
             let loopback = ["127.0.0.1", "::1"].iter().any(|text| {
-                text.parse().is_ok_and(|address| networks.iter().any(|network| network.contains(address)))
+                text.parse()
+                    .is_ok_and(|address| networks.iter().any(|network| network.contains(address)))
             });
             if !loopback {
-                reader.fault(&pointer, "localhost is the daemon's own host, so networks must hold it", "add networks: [127.0.0.0/8]");
+                reader.fault(
+                    &pointer,
+                    "localhost is the daemon's own host, so networks must hold it",
+                    "add networks: [127.0.0.0/8]",
+                );
             }
         }
         Ok(Target::Name(name)) if crate::address::is_metadata_name(&name) => {
-            reader.fault(&pointer, "the name is cloud metadata, which no policy can allow", "leave the rule out");
+            reader.fault(
+                &pointer,
+                "the name is cloud metadata, which no policy can allow",
+                "leave the rule out",
+            );
         }
         _ => {}
     }
@@ -144,7 +223,11 @@ fn fences(reader: &mut Reader<'_>, at: &str, rule: &WireRule) -> Vec<Fence> {
     fences
 }
 
-fn ports(reader: &mut Reader<'_>, at: &str, rule: &WireRule) -> (Vec<Port>, Vec<RangeInclusive<u16>>) {
+fn ports(
+    reader: &mut Reader<'_>,
+    at: &str,
+    rule: &WireRule,
+) -> (Vec<Port>, Vec<RangeInclusive<u16>>) {
     let pointer = format!("{at}/ports");
     let mut ports = Vec::new();
     match &rule.ports {
@@ -160,19 +243,36 @@ fn ports(reader: &mut Reader<'_>, at: &str, rule: &WireRule) -> (Vec<Port>, Vec<
     for (index, item) in rule.within_ports.iter().flatten().enumerate() {
         match item.as_ref().map(range) {
             Some(Some(range)) => within.push(range),
-            Some(None) if item.as_ref().and_then(Value::as_str).is_some_and(|text| text.contains('-')) => {
+            Some(None)
+                if item
+                    .as_ref()
+                    .and_then(Value::as_str)
+                    .is_some_and(|text| text.contains('-')) =>
+            {
                 let help = "write a port from 1 to 65535, or a range such as 5432-5439";
-                reader.fault(&format!("{at}/within_ports/{index}"), "not a port or range", help);
+                reader.fault(
+                    &format!("{at}/within_ports/{index}"),
+                    "not a port or range",
+                    help,
+                );
             }
             _ => {}
         }
     }
     let from_config = ports.iter().any(|port| matches!(port, Port::FromConfig(_)));
     if from_config && rule.within_ports.is_none() {
-        reader.fault(&pointer, "a port from the connection has no fence", "add within_ports: [5432], the ports that it must lie in");
+        reader.fault(
+            &pointer,
+            "a port from the connection has no fence",
+            "add within_ports: [5432], the ports that it must lie in",
+        );
     }
     if !from_config && rule.within_ports.is_some() && !ports.is_empty() {
-        reader.key_fault(&format!("{at}/within_ports"), "within_ports fences a port from the connection, and these are fixed", "leave within_ports out");
+        reader.key_fault(
+            &format!("{at}/within_ports"),
+            "within_ports fences a port from the connection, and these are fixed",
+            "leave within_ports out",
+        );
     }
     (ports, within)
 }
@@ -180,9 +280,16 @@ fn ports(reader: &mut Reader<'_>, at: &str, rule: &WireRule) -> (Vec<Port>, Vec<
 fn port(reader: &mut Reader<'_>, pointer: &str, item: &Value) -> Option<Port> {
     match item {
         Value::Number(number) => {
-            let port = number.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|&port| port > 0)?;
+            let port = number
+                .as_u64()
+                .and_then(|port| u16::try_from(port).ok())
+                .filter(|&port| port > 0)?;
             if port == 53 {
-                reader.fault(pointer, "port 53 is the gateway's own DNS", "leave it out; names are answered by the gateway");
+                reader.fault(
+                    pointer,
+                    "port 53 is the gateway's own DNS",
+                    "leave it out; names are answered by the gateway",
+                );
                 return None;
             }
             Some(Port::Fixed(port))

@@ -33,15 +33,25 @@ impl Selector {
     #[must_use]
     pub fn matches(&self, id: &ConnectorId) -> bool {
         self.connector == id.name
-            && self.versions.as_ref().is_none_or(|versions| versions.matches(&id.version))
-            && self.digest.as_ref().is_none_or(|digest| Some(digest) == id.digest.as_ref())
-            && self.workspace.as_ref().is_none_or(|workspace| *workspace == id.workspace)
+            && self
+                .versions
+                .as_ref()
+                .is_none_or(|versions| versions.matches(&id.version))
+            && self
+                .digest
+                .as_ref()
+                .is_none_or(|digest| Some(digest) == id.digest.as_ref())
+            && self
+                .workspace
+                .as_ref()
+                .is_none_or(|workspace| *workspace == id.workspace)
     }
 
     /// A version that both policies are for, where there is one. Two digests or two workspaces keep policies apart.
     #[must_use]
     pub fn common_version(&self, other: &Self) -> Option<Version> {
-        let apart = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if a != b);
+        let apart =
+            |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if a != b);
         if self.connector != other.connector
             || apart(&self.digest, &other.digest)
             || apart(&self.workspace, &other.workspace)
@@ -50,22 +60,35 @@ impl Selector {
         }
         let requirements: Vec<&VersionReq> = self.versions.iter().chain(&other.versions).collect();
         // Two ranges that meet share the greater of their lower bounds, so trying every lower bound decides it.
-        let bounds = requirements.iter().flat_map(|req| req.comparators.iter().map(lower_bound));
+        let bounds = requirements
+            .iter()
+            .flat_map(|req| req.comparators.iter().map(lower_bound));
         let mut candidates: Vec<Version> = bounds.collect();
         candidates.push(Version::new(0, 0, 0));
         candidates.sort();
-        candidates.into_iter().find(|version| requirements.iter().all(|req| req.matches(version)))
+        candidates
+            .into_iter()
+            .find(|version| requirements.iter().all(|req| req.matches(version)))
     }
 }
 
 fn lower_bound(comparator: &Comparator) -> Version {
-    let Comparator { op, major, minor, patch, pre, .. } = comparator;
+    let Comparator {
+        op,
+        major,
+        minor,
+        patch,
+        pre,
+        ..
+    } = comparator;
     let floor = Version {
         pre: pre.clone(),
         ..Version::new(*major, minor.unwrap_or(0), patch.unwrap_or(0))
     };
     match (op, minor, patch) {
-        (Op::Greater, Some(minor), Some(patch)) if pre.is_empty() => Version::new(*major, *minor, patch.saturating_add(1)),
+        (Op::Greater, Some(minor), Some(patch)) if pre.is_empty() => {
+            Version::new(*major, *minor, patch.saturating_add(1))
+        }
         (Op::Greater, Some(minor), None) => Version::new(*major, minor.saturating_add(1), 0),
         (Op::Greater, None, _) => Version::new(major.saturating_add(1), 0, 0),
         (Op::Greater, Some(minor), Some(patch)) => Version::new(*major, *minor, *patch),
@@ -89,10 +112,17 @@ mod tests {
 
     #[test]
     fn ranges_that_meet_are_found_and_ranges_that_touch_are_not() {
-        let meet = |a, b| selector(a).common_version(&selector(b)).map(|v| v.to_string());
+        let meet = |a, b| {
+            selector(a)
+                .common_version(&selector(b))
+                .map(|v| v.to_string())
+        };
         assert_eq!(meet(None, None), Some("0.0.0".into()));
         assert_eq!(meet(Some(">=1, <2"), Some(">=2")), None);
-        assert_eq!(meet(Some(">=1, <=2.0.0"), Some(">=2")), Some("2.0.0".into()));
+        assert_eq!(
+            meet(Some(">=1, <=2.0.0"), Some(">=2")),
+            Some("2.0.0".into())
+        );
         assert_eq!(meet(Some("^1.4"), None), Some("1.4.0".into()));
         assert_eq!(meet(Some("^1.4"), Some("=1.9.3")), Some("1.9.3".into()));
         assert_eq!(meet(Some(">1.4.2"), Some("<1.4.4")), Some("1.4.3".into()));
@@ -108,7 +138,10 @@ mod tests {
         b.workspace = Some("production".into());
         assert_eq!(a.common_version(&b), None);
         b.workspace = None;
-        assert!(a.common_version(&b).is_some(), "one of them is for every workspace");
+        assert!(
+            a.common_version(&b).is_some(),
+            "one of them is for every workspace"
+        );
     }
 
     #[test]
@@ -122,6 +155,9 @@ mod tests {
             workspace: "default".into(),
         };
         assert!(!policy.matches(&id));
-        assert!(policy.matches(&ConnectorId { digest: Some("sha256:00".into()), ..id }));
+        assert!(policy.matches(&ConnectorId {
+            digest: Some("sha256:00".into()),
+            ..id
+        }));
     }
 }

@@ -13,7 +13,9 @@ pub struct PolicySet {
 
 /// Two policy files are for one connector version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{first} and {second} are both for {connector}@{version}; narrow one of them with versions, digest or workspace")]
+#[error(
+    "{first} and {second} are both for {connector}@{version}; narrow one of them with versions, digest or workspace"
+)]
 pub struct Ambiguous {
     /// One file.
     pub first: String,
@@ -40,7 +42,11 @@ impl PolicySet {
                     Err(found) => faults.extend(found.0),
                 },
                 Err(ReadError::Faults(found)) => faults.extend(found),
-                Err(error) => faults.push(of_dir(&path, &error.to_string(), "make the file readable, or move it away")),
+                Err(error) => faults.push(of_dir(
+                    &path,
+                    &error.to_string(),
+                    "make the file readable, or move it away",
+                )),
             }
         }
         let set = Self { policies };
@@ -53,7 +59,9 @@ impl PolicySet {
     /// # Errors
     /// Two that are for one connector version.
     pub fn of(policies: impl IntoIterator<Item = Policy>) -> Result<Self, Faults> {
-        let set = Self { policies: policies.into_iter().map(Arc::new).collect() };
+        let set = Self {
+            policies: policies.into_iter().map(Arc::new).collect(),
+        };
         Faults::or(set.overlaps(), set)
     }
 
@@ -62,7 +70,10 @@ impl PolicySet {
     /// # Errors
     /// Two files that are for it, both named.
     pub fn find(&self, id: &ConnectorId) -> Result<Option<Arc<Policy>>, Ambiguous> {
-        let mut found = self.policies.iter().filter(|policy| policy.selector.matches(id));
+        let mut found = self
+            .policies
+            .iter()
+            .filter(|policy| policy.selector.matches(id));
         let (first, second) = (found.next(), found.next());
         if let (Some(first), Some(second)) = (first, second) {
             return Err(Ambiguous {
@@ -84,14 +95,27 @@ impl PolicySet {
         let mut faults = Vec::new();
         for (index, second) in self.policies.iter().enumerate() {
             for first in &self.policies[..index] {
-                let Some(version) = first.selector.common_version(&second.selector) else { continue };
+                let Some(version) = first.selector.common_version(&second.selector) else {
+                    continue;
+                };
                 let connector = &first.selector.connector;
-                let message = match &first.selector.versions.as_ref().or(second.selector.versions.as_ref()) {
+                let message = match &first
+                    .selector
+                    .versions
+                    .as_ref()
+                    .or(second.selector.versions.as_ref())
+                {
                     Some(_) => format!("{} is for {connector}@{version} too", first.file),
                     None => format!("{} is for every version of {connector} too", first.file),
                 };
-                let help = "narrow one of the two with versions, digest or workspace, or merge them";
-                faults.push(Fault::of_file(&second.file, Some(Mark::START), message, help));
+                let help =
+                    "narrow one of the two with versions, digest or workspace, or merge them";
+                faults.push(Fault::of_file(
+                    &second.file,
+                    Some(Mark::START),
+                    message,
+                    help,
+                ));
             }
         }
         faults
@@ -100,15 +124,29 @@ impl PolicySet {
 
 fn files(dir: &Path) -> Result<Vec<PathBuf>, Faults> {
     let entries = std::fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let entries = entries.map_err(|error| of_dir(dir, &format!("cannot be read: {error}"), "name a directory of policy files"))?;
-    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(|path| is_policy(path)).collect();
+    let entries = entries.map_err(|error| {
+        of_dir(
+            dir,
+            &format!("cannot be read: {error}"),
+            "name a directory of policy files",
+        )
+    })?;
+    let mut files: Vec<PathBuf> = entries
+        .into_iter()
+        .map(|entry| entry.path())
+        .filter(|path| is_policy(path))
+        .collect();
     files.sort();
     Ok(files)
 }
 
 fn is_policy(path: &Path) -> bool {
-    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    let hidden = path
+        .file_name()
+        .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let yaml = path
+        .extension()
+        .is_some_and(|extension| extension == "yaml" || extension == "yml");
     yaml && !hidden && !path.is_dir()
 }
 
@@ -126,9 +164,15 @@ mod tests {
 
     #[test]
     fn two_files_for_one_version_are_refused_and_both_are_named() {
-        let set = PolicySet::of([policy("a.yaml", "versions: '>=1'"), policy("b.yaml", "versions: '^1.4'")]);
+        let set = PolicySet::of([
+            policy("a.yaml", "versions: '>=1'"),
+            policy("b.yaml", "versions: '^1.4'"),
+        ]);
         let text = set.unwrap_err().to_string();
-        assert!(text.contains("a.yaml") && text.contains("b.yaml") && text.contains("shop@1.4.0"), "{text}");
+        assert!(
+            text.contains("a.yaml") && text.contains("b.yaml") && text.contains("shop@1.4.0"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -155,12 +199,20 @@ mod tests {
     #[test]
     fn every_fault_of_every_file_comes_out_at_once() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("a.yaml"), "format: 1\nconnector: a\nspeed: 1\n").unwrap();
+        std::fs::write(
+            dir.path().join("a.yaml"),
+            "format: 1\nconnector: a\nspeed: 1\n",
+        )
+        .unwrap();
         std::fs::write(dir.path().join("b.yml"), "format: 2\nconnector: b\n").unwrap();
         std::fs::write(dir.path().join(".c.yaml"), "hidden").unwrap();
         std::fs::write(dir.path().join("readme.txt"), "no policy").unwrap();
         let faults = PolicySet::load(dir.path()).unwrap_err();
-        let files: Vec<_> = faults.0.iter().map(|fault| fault.file.rsplit('/').next().unwrap()).collect();
+        let files: Vec<_> = faults
+            .0
+            .iter()
+            .map(|fault| fault.file.rsplit('/').next().unwrap())
+            .collect();
         assert_eq!(files, ["a.yaml", "b.yml"], "{faults}");
     }
 

@@ -16,8 +16,28 @@ fn fitting<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Op
 type List<T> = Option<Vec<Option<T>>>;
 
 fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<List<T>, D::Error> {
-    let Value::Array(items) = Value::deserialize(from)? else { return Ok(None) };
-    Ok(Some(items.into_iter().map(|item| serde_json::from_value(item).ok()).collect()))
+    let Value::Array(items) = Value::deserialize(from)? else {
+        return Ok(None);
+    };
+    Ok(Some(
+        items
+            .into_iter()
+            .map(|item| serde_json::from_value(item).ok())
+            .collect(),
+    ))
+}
+
+/// Entries that do not fit are left out.
+fn map<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    from: D,
+) -> Result<BTreeMap<String, T>, D::Error> {
+    let Value::Object(entries) = Value::deserialize(from)? else {
+        return Ok(BTreeMap::new());
+    };
+    Ok(entries
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, serde_json::from_value(value).ok()?)))
+        .collect())
 }
 
 #[derive(Default, Deserialize)]
@@ -34,8 +54,8 @@ pub(super) struct WirePolicy {
     pub workspace: Option<String>,
     #[serde(deserialize_with = "list")]
     pub egress: List<WireRule>,
-    #[serde(deserialize_with = "fitting")]
-    pub secrets: Option<BTreeMap<String, WireSecret>>,
+    #[serde(deserialize_with = "map")]
+    pub secrets: BTreeMap<String, WireSecret>,
     #[serde(deserialize_with = "list")]
     pub files: List<WireFile>,
     #[serde(deserialize_with = "fitting")]

@@ -16,7 +16,10 @@ pub(super) struct Count<'a> {
 
 impl<'a> Count<'a> {
     pub(super) fn in_sum(sum: &'a AtomicU64) -> Self {
-        Self { own: AtomicU64::new(0), sum }
+        Self {
+            own: AtomicU64::new(0),
+            sum,
+        }
     }
 
     pub(super) fn add(&self, bytes: usize) {
@@ -33,7 +36,12 @@ impl<'a> Count<'a> {
 ///
 /// # Errors
 /// Either side broke off; the caller resets both.
-pub(super) async fn both(worker: &mut TcpStream, upstream: &mut TcpStream, up: &Count<'_>, down: &Count<'_>) -> io::Result<()> {
+pub(super) async fn both(
+    worker: &mut TcpStream,
+    upstream: &mut TcpStream,
+    up: &Count<'_>,
+    down: &Count<'_>,
+) -> io::Result<()> {
     let (mut worker_read, mut worker_write) = worker.split();
     let (mut upstream_read, mut upstream_write) = upstream.split();
     tokio::try_join!(
@@ -43,7 +51,11 @@ pub(super) async fn both(worker: &mut TcpStream, upstream: &mut TcpStream, up: &
     Ok(())
 }
 
-async fn one_way(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin), count: &Count<'_>) -> io::Result<()> {
+async fn one_way(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    count: &Count<'_>,
+) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
         let length = from.read(&mut buffer).await?;

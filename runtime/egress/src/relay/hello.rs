@@ -26,14 +26,28 @@ pub(super) enum HelloError {
 }
 
 /// Reads the ClientHello and requires it to name `expected`. Returns all bytes that were read.
-pub(super) async fn read_hello(stream: &mut TcpStream, expected: &Name) -> Result<Vec<u8>, HelloError> {
-    let late = || HelloError::Refused(Reason::NotTls, format!("no ClientHello for {expected} within {} s", PATIENCE.as_secs()));
-    tokio::time::timeout(PATIENCE, read(stream, expected)).await.unwrap_or_else(|_| Err(late()))
+pub(super) async fn read_hello(
+    stream: &mut TcpStream,
+    expected: &Name,
+) -> Result<Vec<u8>, HelloError> {
+    let late = || {
+        HelloError::Refused(
+            Reason::NotTls,
+            format!(
+                "no ClientHello for {expected} within {} s",
+                PATIENCE.as_secs()
+            ),
+        )
+    };
+    tokio::time::timeout(PATIENCE, read(stream, expected))
+        .await
+        .unwrap_or_else(|_| Err(late()))
 }
 
 async fn read(stream: &mut TcpStream, expected: &Name) -> Result<Vec<u8>, HelloError> {
     let not_tls = |why: &dyn std::fmt::Display| {
-        let detail = format!("the connection to {expected} does not begin with a ClientHello: {why}");
+        let detail =
+            format!("the connection to {expected} does not begin with a ClientHello: {why}");
         HelloError::Refused(Reason::NotTls, detail)
     };
     let mut acceptor = Acceptor::default();
@@ -50,9 +64,13 @@ async fn read(stream: &mut TcpStream, expected: &Name) -> Result<Vec<u8>, HelloE
         seen.extend_from_slice(&chunk[..length]);
         let mut rest = &chunk[..length];
         while !rest.is_empty() {
-            acceptor.read_tls(&mut rest).map_err(|error| not_tls(&error))?;
+            acceptor
+                .read_tls(&mut rest)
+                .map_err(|error| not_tls(&error))?;
             match acceptor.accept() {
-                Ok(Some(accepted)) => return check(accepted.client_hello().server_name(), expected).map(|()| seen),
+                Ok(Some(accepted)) => {
+                    return check(accepted.client_hello().server_name(), expected).map(|()| seen);
+                }
                 Ok(None) => {}
                 Err((error, _)) => return Err(not_tls(&error)),
             }
@@ -63,7 +81,6 @@ async fn read(stream: &mut TcpStream, expected: &Name) -> Result<Vec<u8>, HelloE
     }
 }
 
-
 fn check(sni: Option<&str>, expected: &Name) -> Result<(), HelloError> {
     let Some(sni) = sni else {
         let detail = format!("the ClientHello names no host; it must name {expected}");
@@ -72,7 +89,10 @@ fn check(sni: Option<&str>, expected: &Name) -> Result<(), HelloError> {
     match Name::parse(sni) {
         Ok(name) if name == *expected => Ok(()),
         _ => {
-            let detail = format!("the ClientHello names {}, and the connection is to {expected}", sni.escape_default());
+            let detail = format!(
+                "the ClientHello names {}, and the connection is to {expected}",
+                sni.escape_default()
+            );
             Err(HelloError::Refused(Reason::SniMismatch, detail))
         }
     }

@@ -7,7 +7,7 @@ use crate::decision::{Allowed, Attempt, Refusal, Transport, Verdict};
 use crate::event::{Ended, Endpoint};
 use crate::host::Target;
 use crate::name::Name;
-use crate::policy::Protocol;
+use crate::policy::{Bound, Protocol};
 use crate::reason::Reason;
 use crate::shared::{MAX_CONNECTIONS, Shared};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -20,11 +20,16 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
+type PolicyInForce = tokio::sync::watch::Receiver<Option<Arc<Bound>>>;
+
 /// Serves one listener of the worker until the session ends.
 ///
 /// # Errors
 /// The listener cannot be registered.
-pub(crate) async fn serve_port(shared: Arc<Shared>, listener: std::net::TcpListener) -> io::Result<()> {
+pub(crate) async fn serve_port(
+    shared: Arc<Shared>,
+    listener: std::net::TcpListener,
+) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     loop {
@@ -51,70 +56,90 @@ pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 async fn serve(shared: Arc<Shared>, mut worker: TcpStream) {
-    let Ok(local) = worker.local_addr() else { return };
+    // Whatever ends this task, a panic or the end of the daemon included, the worker sees a reset; only a connection that
+    // both sides finished is let end cleanly.
+    reset_on_close(&worker, true);
+    let Ok(local) = worker.local_addr() else {
+        return;
+    };
     let (dialled, port) = (local.ip().to_canonical(), local.port());
     let permit = shared.connections.try_acquire();
-    let judged = match &permit {
-        Ok(_) => judge(&shared, dialled, port),
-        Err(_) => {
+    // Before the decision, so that a change right after it is noticed.
+    let policy = shared.policy.subscribe();
+    let meant = match (&permit, shared.meant(dialled)) {
+        (Ok(_), Ok(meant)) => meant,
+        (Ok(_), Err(refusal)) => return refuse(&shared, &Target::Address(dialled), port, refusal),
+        (Err(_), _) => {
             let detail = format!("the worker holds {MAX_CONNECTIONS} connections, the most it may");
-            Err((Target::Address(dialled), Refusal::flat(Reason::TooManyConnections, detail)))
+            let refusal = Refusal::flat(Reason::TooManyConnections, detail);
+            return refuse(&shared, &Target::Address(dialled), port, refusal);
         }
     };
-    let ended = shared.ended.clone();
-    match judged {
-        Ok((target, allowed)) => tokio::select! {
-            () = carry(&shared, &mut worker, &target, port, allowed) => {}
-            () = ended.cancelled() => reset(&worker),
-        },
-        Err((target, refusal)) => {
-            reset(&worker);
-            let to = Endpoint::of(&target, None, Some(port), Cow::Borrowed("tcp"));
-            shared.reporter.refused(to, refusal);
+    let attempt = Attempt {
+        target: &meant.target,
+        port: Some(port),
+        transport: Transport::Tcp,
+        addresses: meant.addresses.as_deref(),
+    };
+    match (shared.not_started(), shared.decide(&attempt)) {
+        (Some(refusal), _) | (None, Verdict::Refuse(refusal)) => {
+            refuse(&shared, &meant.target, port, refusal);
+        }
+        (None, Verdict::Allow(allowed)) => {
+            carry(&shared, &mut worker, policy, &meant.target, port, allowed).await;
         }
     }
 }
 
-fn judge(shared: &Shared, dialled: IpAddr, port: u16) -> Result<(Target, Allowed), (Target, Refusal)> {
-    let (target, addresses) = shared.meant(dialled).map_err(|refusal| (Target::Address(dialled), refusal))?;
-    if let Some(refusal) = shared.not_started() {
-        return Err((target, refusal));
-    }
-    let attempt = Attempt { target: &target, port: Some(port), transport: Transport::Tcp, addresses: addresses.as_deref() };
-    match shared.decide(&attempt) {
-        Verdict::Allow(allowed) => Ok((target, allowed)),
-        Verdict::Refuse(refusal) => Err((target, refusal)),
-    }
+fn refuse(shared: &Shared, target: &Target, port: u16, refusal: Refusal) {
+    let to = Endpoint::of(target, None, Some(port), Cow::Borrowed("tcp"));
+    shared.reporter.refused(to, refusal);
 }
 
-/// An allowed connection: the ClientHello where one is due, the dial, the bytes. Every way out that is no clean end of both
-/// sides resets the worker's side, so that the worker never takes a broken stream for a whole one.
-async fn carry(shared: &Shared, worker: &mut TcpStream, target: &Target, port: u16, allowed: Allowed) {
+/// An allowed connection: the ClientHello where one is due, the dial, the bytes.
+async fn carry(
+    shared: &Shared,
+    worker: &mut TcpStream,
+    mut policy: PolicyInForce,
+    target: &Target,
+    port: u16,
+    allowed: Allowed,
+) {
     let protocol = Cow::Borrowed(allowed.protocol.as_str());
-    // Marked as seen before the ClientHello and the dial, so that a change during either is noticed at once.
-    let mut policy = shared.policy.subscribe();
-    policy.borrow_and_update();
     let mut first = Vec::new();
     if allowed.protocol == Protocol::Tls {
-        match read_hello(worker, &named(target)).await {
+        let name = named(target);
+        let hello = tokio::select! {
+            hello = read_hello(worker, &name) => hello,
+            () = shared.ended.cancelled() => return,
+        };
+        match hello {
             Ok(bytes) => first = bytes,
             Err(HelloError::Refused(reason, detail)) => {
-                reset(worker);
-                let refusal = Refusal { nearest: Some(allowed.rule), ..Refusal::flat(reason, detail) };
-                return shared.reporter.refused(Endpoint::of(target, None, Some(port), protocol), refusal);
+                let refusal = Refusal {
+                    nearest: Some(allowed.rule),
+                    ..Refusal::flat(reason, detail)
+                };
+                return shared
+                    .reporter
+                    .refused(Endpoint::of(target, None, Some(port), protocol), refusal);
             }
             Err(HelloError::Gone(error)) => {
-                reset(worker);
                 return tracing::trace!(%error, "a worker's connection ended before its ClientHello");
             }
         }
     }
-    let (mut upstream, address) = match dial(&allowed.addresses, port, shared.upstream.dial_timeout).await {
+    let dialled = tokio::select! {
+        dialled = dial(&allowed.addresses, port, shared.upstream.dial_timeout) => dialled,
+        () = shared.ended.cancelled() => return,
+    };
+    let (mut upstream, address) = match dialled {
         Ok(dialled) => dialled,
         Err(undialled) => {
-            reset(worker);
             let to = Endpoint::of(target, undialled.address, Some(port), protocol);
-            return shared.reporter.failed(to, undialled.reason, undialled.detail);
+            return shared
+                .reporter
+                .failed(to, undialled.reason, undialled.detail);
         }
     };
     tune(worker, &upstream);
@@ -122,41 +147,58 @@ async fn carry(shared: &Shared, worker: &mut TcpStream, target: &Target, port: u
     shared.reporter.allowed(&to, &allowed.rule);
     let sums = &shared.reporter.sums;
     sums.open.fetch_add(1, Ordering::Relaxed);
-    let (up, down) = (Count::in_sum(&sums.bytes_up), Count::in_sum(&sums.bytes_down));
+    let (up, down) = (
+        Count::in_sum(&sums.bytes_up),
+        Count::in_sum(&sums.bytes_down),
+    );
     let begun = Instant::now();
     let relay = async {
         upstream.write_all(&first).await?;
         up.add(first.len());
         both(worker, &mut upstream, &up, &down).await
     };
+    // In this order: a policy that changed during the ClientHello or the dial lets no byte through.
     let ended = tokio::select! {
-        relayed = relay => if relayed.is_ok() { Ended::Finished } else { Ended::Reset },
+        biased;
         () = revoked(shared, &mut policy, target, port, address, allowed.protocol) => Ended::PolicyChanged,
         () = shared.ended.cancelled() => Ended::CallEnded,
+        relayed = relay => if relayed.is_ok() { Ended::Finished } else { Ended::Reset },
     };
-    if ended != Ended::Finished {
-        reset(worker);
-        reset(&upstream);
+    if ended == Ended::Finished {
+        reset_on_close(worker, false);
+        reset_on_close(&upstream, false);
     }
     sums.open.fetch_sub(1, Ordering::Relaxed);
-    shared.reporter.closed(to, allowed.rule, (up.get(), down.get()), begun.elapsed(), ended);
+    shared.reporter.closed(
+        to,
+        allowed.rule,
+        (up.get(), down.get()),
+        begun.elapsed(),
+        ended,
+    );
 }
 
 /// Returns when the policy in force no longer allows what this connection is.
 async fn revoked(
     shared: &Shared,
-    policy: &mut tokio::sync::watch::Receiver<Option<Arc<crate::policy::Bound>>>,
+    policy: &mut PolicyInForce,
     target: &Target,
     port: u16,
     address: IpAddr,
     protocol: Protocol,
 ) {
     let addresses = [address];
-    let attempt = Attempt { target, port: Some(port), transport: Transport::Tcp, addresses: Some(&addresses) };
+    let attempt = Attempt {
+        target,
+        port: Some(port),
+        transport: Transport::Tcp,
+        addresses: Some(&addresses),
+    };
     while policy.changed().await.is_ok() {
         match shared.decide(&attempt) {
             // A rule that now asks for a ClientHello never saw this one's.
-            Verdict::Allow(allowed) if allowed.protocol == protocol || allowed.protocol == Protocol::Tcp => {}
+            Verdict::Allow(allowed)
+                if allowed.protocol == protocol || allowed.protocol == Protocol::Tcp => {}
             _ => return,
         }
     }
@@ -178,9 +220,13 @@ fn tune(worker: &TcpStream, upstream: &TcpStream) {
     let _ = setsockopt(upstream, sockopt::KeepAlive, &true);
 }
 
-/// Makes the coming close a reset (SO_LINGER 0).
-fn reset(stream: &TcpStream) {
-    if let Err(error) = stream.set_zero_linger() {
-        tracing::debug!(%error, "a connection could not be made to reset");
+/// Makes the coming close a reset (SO_LINGER 0), or an ordinary one.
+fn reset_on_close(stream: &TcpStream, reset: bool) {
+    let linger = nix::libc::linger {
+        l_onoff: i32::from(reset),
+        l_linger: 0,
+    };
+    if let Err(error) = setsockopt(stream, sockopt::Linger, &linger) {
+        tracing::debug!(%error, "a connection's way of closing could not be set");
     }
 }

@@ -9,7 +9,7 @@ use crate::event::Endpoint;
 use crate::host::Target;
 use crate::readable::Readable;
 use crate::reason::Reason;
-use crate::shared::Shared;
+use crate::shared::{Meant, Shared};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{LinkAddr, recvfrom};
 use packet::{Packet, parse};
@@ -55,24 +55,38 @@ fn receive(socket: &OwnedFd) -> io::Result<Option<Packet>> {
 
 fn refuse(shared: &Shared, packet: Packet) {
     let port = packet.port;
-    // A SYN to a port that has a listener by now is the relay's matter.
-    if packet.transport == Transport::Tcp && port.is_some_and(|port| shared.listens_on(port)) {
+    // A SYN to a port that has a listener by now is the relay's matter, or that of DNS.
+    if packet.transport == Transport::Tcp
+        && port.is_some_and(|port| port == 53 || shared.listens_on(port))
+    {
         return;
     }
     let (target, refusal) = match shared.meant(packet.destination) {
         Err(refusal) => (Target::Address(packet.destination), refusal),
-        Ok((target, addresses)) => {
-            let attempt = Attempt { target: &target, port, transport: packet.transport, addresses: addresses.as_deref() };
+        Ok(Meant { target, addresses }) => {
+            let attempt = Attempt {
+                target: &target,
+                port,
+                transport: packet.transport,
+                addresses: addresses.as_deref(),
+            };
             let refusal = match (shared.decide(&attempt), shared.not_started()) {
                 (Verdict::Refuse(refusal), _) | (_, Some(refusal)) => refusal,
                 (Verdict::Allow(_), None) => {
-                    let detail = format!("{target} is allowed, but its port has no listener yet; try again in a moment");
+                    let detail = format!(
+                        "{target} is allowed, but its port has no listener yet; try again in a moment"
+                    );
                     Refusal::flat(Reason::PortNotOpen, detail)
                 }
             };
             (target, refusal)
         }
     };
-    let to = Endpoint::of(&target, None, port, Cow::Owned(packet.transport.to_string()));
+    let to = Endpoint::of(
+        &target,
+        None,
+        port,
+        Cow::Owned(packet.transport.to_string()),
+    );
     shared.reporter.refused(to, refusal);
 }

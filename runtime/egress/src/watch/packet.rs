@@ -46,7 +46,11 @@ fn v4(ip: &[u8]) -> Option<Packet> {
     if header < 20 || fragment != 0 {
         return None;
     }
-    transport(*ip.get(9)?, ip.get(header..)?, IpAddr::V4(Ipv4Addr::from(destination)))
+    transport(
+        *ip.get(9)?,
+        ip.get(header..)?,
+        IpAddr::V4(Ipv4Addr::from(destination)),
+    )
 }
 
 fn v6(ip: &[u8]) -> Option<Packet> {
@@ -57,7 +61,9 @@ fn v6(ip: &[u8]) -> Option<Packet> {
             // Hop-by-hop, routing, destination options.
             0 | 43 | 60 => (usize::from(*ip.get(at + 1)?) + 1) * 8,
             // Fragment: later ones have no header of their own.
-            44 if u16::from_be_bytes([*ip.get(at + 2)?, *ip.get(at + 3)?]) & 0xfff8 != 0 => return None,
+            44 if u16::from_be_bytes([*ip.get(at + 2)?, *ip.get(at + 3)?]) & 0xfff8 != 0 => {
+                return None;
+            }
             44 => 8,
             // Authentication.
             51 => (usize::from(*ip.get(at + 1)?) + 2) * 4,
@@ -70,7 +76,12 @@ fn v6(ip: &[u8]) -> Option<Packet> {
 }
 
 fn transport(protocol: u8, segment: &[u8], destination: IpAddr) -> Option<Packet> {
-    let port = |at: usize| Some(u16::from_be_bytes([*segment.get(at)?, *segment.get(at + 1)?]));
+    let port = |at: usize| {
+        Some(u16::from_be_bytes([
+            *segment.get(at)?,
+            *segment.get(at + 1)?,
+        ]))
+    };
     let (transport, port) = match protocol {
         TCP => {
             let flags = *segment.get(13)?;
@@ -85,7 +96,11 @@ fn transport(protocol: u8, segment: &[u8], destination: IpAddr) -> Option<Packet
         2 => return None,
         other => (Transport::Other(other), None),
     };
-    Some(Packet { transport, destination: destination.to_canonical(), port })
+    Some(Packet {
+        transport,
+        destination: destination.to_canonical(),
+        port,
+    })
 }
 
 #[cfg(test)]
@@ -94,7 +109,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn v4_packet(protocol: u8, payload: &[u8]) -> Vec<u8> {
-        let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol, 0, 0, 127, 0, 0, 1, 198, 18, 1, 1];
+        let mut packet = vec![
+            0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol, 0, 0, 127, 0, 0, 1, 198, 18, 1, 1,
+        ];
         packet.extend(payload);
         packet
     }
@@ -119,7 +136,11 @@ mod tests {
             port: Some(8443),
         };
         assert_eq!(parse(&v4_packet(TCP, &tcp(8443, 0x02))), Some(expected));
-        assert_eq!(parse(&v4_packet(TCP, &tcp(8443, 0xc2))), Some(expected), "with ECN");
+        assert_eq!(
+            parse(&v4_packet(TCP, &tcp(8443, 0xc2))),
+            Some(expected),
+            "with ECN"
+        );
         let framed = [&[0; 12][..], &[8, 0], &v4_packet(TCP, &tcp(8443, 0x02))].concat();
         assert_eq!(parse(&framed), Some(expected));
         for answer in [0x12, 0x14, 0x04, 0x10] {
@@ -132,9 +153,15 @@ mod tests {
         let quic = parse(&v4_packet(UDP, &udp(40_000, 443))).unwrap();
         assert_eq!((quic.transport, quic.port), (Transport::Udp, Some(443)));
         assert_eq!(parse(&v4_packet(UDP, &udp(53, 40_000))), None);
-        assert_eq!(parse(&v4_packet(ICMP, &[8, 0, 0, 0])).unwrap().transport, Transport::Icmp);
+        assert_eq!(
+            parse(&v4_packet(ICMP, &[8, 0, 0, 0])).unwrap().transport,
+            Transport::Icmp
+        );
         assert_eq!(parse(&v4_packet(ICMP, &[3, 3, 0, 0])), None);
-        assert_eq!(parse(&v4_packet(132, &[0; 12])).unwrap().transport, Transport::Other(132));
+        assert_eq!(
+            parse(&v4_packet(132, &[0; 12])).unwrap().transport,
+            Transport::Other(132)
+        );
     }
 
     #[test]
@@ -143,14 +170,23 @@ mod tests {
             let mut packet = vec![0; 40];
             packet[0] = 0x60;
             packet[6] = next;
-            packet[24..40].copy_from_slice(&Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).octets());
+            packet[24..40]
+                .copy_from_slice(&Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).octets());
             packet.extend(rest);
             packet
         };
-        let hidden = [&[60, 0, 0, 0, 0, 0, 0, 0][..], &[TCP, 0, 0, 0, 0, 0, 0, 0], &tcp(22, 0x02)].concat();
+        let hidden = [
+            &[60, 0, 0, 0, 0, 0, 0, 0][..],
+            &[TCP, 0, 0, 0, 0, 0, 0, 0],
+            &tcp(22, 0x02),
+        ]
+        .concat();
         let found = parse(&packet(0, &hidden)).unwrap();
         assert_eq!((found.transport, found.port), (Transport::Tcp, Some(22)));
-        assert_eq!(parse(&packet(60, &[60, 0, 0, 0, 0, 0, 0, 0].repeat(40))), None);
+        assert_eq!(
+            parse(&packet(60, &[60, 0, 0, 0, 0, 0, 0, 0].repeat(40))),
+            None
+        );
     }
 
     proptest! {
