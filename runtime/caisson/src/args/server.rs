@@ -1,0 +1,60 @@
+//! Which daemon answers: one that runs, or one embedded for this command.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Daemon")]
+pub(crate) struct ServerArgs {
+    /// A running daemon: unix:/path, http://127.0.0.1:port or https://host:port.
+    #[arg(long, env = "CAISSON_SERVER", value_name = "ADDRESS")]
+    pub(crate) server: Option<String>,
+    /// Use a daemon embedded in this command, even if CAISSON_SERVER is set (the default without one).
+    #[arg(long)]
+    pub(crate) local: bool,
+    /// The authority that signed the daemon's certificate, PEM.
+    #[arg(long, env = "CAISSON_TLS_CA", value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// This client's certificate, PEM.
+    #[arg(long, env = "CAISSON_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// This client's private key, PEM.
+    #[arg(long, env = "CAISSON_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// A file that holds this client's key for the daemon.
+    #[arg(long, env = "CAISSON_KEY_FILE", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Workspace that the call belongs to.
+    #[arg(long, env = "CAISSON_WORKSPACE", value_name = "NAME", default_value = "default")]
+    pub(crate) workspace: String,
+    #[command(flatten)]
+    pub(crate) embedded: EmbeddedArgs,
+}
+
+/// Configuration of a daemon that this process runs itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Embedded daemon")]
+pub(crate) struct EmbeddedArgs {
+    /// Where state, registry and run files live [default: $XDG_STATE_HOME/caisson/...].
+    #[arg(long, env = "CAISSON_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Folder of policy files; without one, no connector reaches any network.
+    #[arg(long, env = "CAISSON_POLICIES", value_name = "DIR")]
+    pub(crate) policies: Option<PathBuf>,
+    /// Folder that `file:` secret references are read from.
+    #[arg(long, env = "CAISSON_SECRETS", value_name = "DIR")]
+    pub(crate) secrets: Option<PathBuf>,
+    /// dependencies.toml: what connectors may depend on.
+    #[arg(long, env = "CAISSON_DEPENDENCIES", value_name = "FILE")]
+    pub(crate) dependencies: Option<PathBuf>,
+    /// Python interpreter of the workers, 3.11 or later.
+    #[arg(long, env = "CAISSON_PYTHON", value_name = "FILE")]
+    pub(crate) python: Option<PathBuf>,
+    /// Folder that holds the Python package `caisson`.
+    #[arg(long, env = "CAISSON_SHIM", value_name = "DIR")]
+    pub(crate) shim: Option<PathBuf>,
+    /// Accept that the host lacks this isolation layer; only `cgroup` can be.
+    #[arg(long, value_name = "LAYER", value_delimiter = ',')]
+    pub(crate) allow_missing: Vec<String>,
+}
