@@ -23,6 +23,7 @@ class Stage:
         caisson: The binary.
         shim: The folder that holds the package `caisson`.
         python: The workers' interpreter.
+        connectors: Copies of the connectors, by name: ours, the tests', and the thief.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,11 @@ class Stage:
         shutil.copytree(
             ROOT / "python-shim/python", self.shim, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
         )
+        self.connectors = self.home / "connectors"
+        for source in (*ROOT.glob("connectors/*"), *ROOT.glob("tests/e2e/connectors/*"), ROOT / "tests/demo/thief"):
+            shutil.copytree(
+                source, self.connectors / source.name, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache")
+            )
         subprocess.run(["chmod", "-R", "a+rX", str(self.home)], check=True)
         self.python = Path(os.environ.get("WORKER_PYTHON", "/usr/bin/python3.11"))
 

@@ -1,0 +1,47 @@
+"""Reads, and what they brought."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .client import Stream
+from .daemon import Daemon
+
+Record = dict[str, Any]
+
+
+def read(daemon: Daemon, connection: dict[str, Any], *streams: str, mode: str = "", **fields: Any) -> Stream:
+    """A Read in JSON lines from the beginning, not yet drained."""
+    chosen = [{"stream": name, **({"mode": f"READ_MODE_{mode.upper()}"} if mode else {})} for name in streams]
+    return daemon.client.stream(
+        "Read",
+        connection=connection,
+        accept=["ENCODING_JSON_LINES"],
+        streams=chosen,
+        **{"from_": "FROM_BEGINNING", **fields},
+    )
+
+
+def records(stream: Stream) -> list[Record]:
+    """Records of all batches so far."""
+    return [json.loads(line) for batch in stream.all("batch") for line in batch["data"].splitlines() if line]
+
+
+def delivered(stream: Stream) -> list[Record]:
+    """Records up to the last checkpoint: what a caller may keep after a failure."""
+    kept: list[Record] = []
+    pending: list[Record] = []
+    for event in stream.seen:
+        if "batch" in event:
+            pending += [json.loads(line) for line in event["batch"]["data"].splitlines() if line]
+        elif "checkpoint" in event:
+            kept += pending
+            pending = []
+    return kept
+
+
+def last_checkpoint(stream: Stream) -> Record:
+    """The newest checkpoint that came."""
+    found: Record = stream.all("checkpoint")[-1]
+    return found

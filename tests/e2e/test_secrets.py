@@ -1,0 +1,121 @@
+"""Secrets: by reference, only where a policy lists them, and in no output."""
+
+from __future__ import annotations
+
+import base64
+import json
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import loopback
+from harness import CallFailed, Daemon, Stage
+from harness.daemon import inline
+from harness.read import read, records
+from servers.httpserver import Api, tied
+
+CANARY = "canary-5f2c81d7"
+REFERENCE = {"$secret": "env:CAISSON_SECRET_TOKEN"}
+GRANT = {"token": {"from": ["env:CAISSON_SECRET_TOKEN"], "reveal": True}}
+
+
+def forms(secret: str) -> list[bytes]:
+    """The forms in which a value could leak."""
+    plain = secret.encode()
+    return [
+        plain,
+        base64.b64encode(plain).rstrip(b"="),
+        urllib.parse.quote(secret, safe="").encode(),
+        json.dumps(secret)[1:-1].encode(),
+    ]
+
+
+def code_of(call: Callable[[], Any]) -> str:
+    """The code that a call is refused with, or fails with."""
+    try:
+        stream = call().drain()
+    except CallFailed as refused:
+        return refused.code
+    return str(stream.failure["code"]).removeprefix("ERROR_CODE_")
+
+
+def test_a_granted_secret_authenticates(daemon: Daemon, stage: Stage, api: Api) -> None:
+    api.records = tied(3)
+    daemon.policy("web", egress=[loopback(api.port)], secrets=GRANT)
+    connection = inline(stage.connectors / "web", config={"port": api.port, "token": REFERENCE})
+    assert len(records(read(daemon, connection, "asc").drain())) == 3
+    assert api.requests[0].headers["authorization"] == f"Bearer {CANARY}"
+
+
+def test_a_secret_from_a_file_is_read_from_the_one_directory(daemon: Daemon, stage: Stage, api: Api) -> None:
+    api.records = tied(3)
+    (daemon.folder / "secrets/shop").write_text("from-a-file\n")
+    daemon.identity.own(daemon.folder / "secrets")
+    daemon.policy("web", egress=[loopback(api.port)], secrets={"token": {"from": ["file:shop"], "reveal": True}})
+    connection = inline(stage.connectors / "web", config={"port": api.port, "token": {"$secret": "file:shop"}})
+    assert len(records(read(daemon, connection, "asc").drain())) == 3
+    assert api.requests[0].headers["authorization"] == "Bearer from-a-file"
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        pytest.param({}, id="no grant at all"),
+        pytest.param({"token": {"from": ["env:CAISSON_SECRET_OTHER"], "reveal": True}}, id="another reference"),
+        pytest.param({"token": {"from": ["env:CAISSON_SECRET_TOKEN"]}}, id="granted but not revealed"),
+    ],
+)
+def test_a_reference_outside_from_is_secret_unavailable(
+    daemon: Daemon, rows: Callable[..., dict[str, Any]], grant: dict[str, Any]
+) -> None:
+    daemon.policy("rows", secrets=grant)
+    assert code_of(lambda: read(daemon, rows(token=REFERENCE), "rows")) == "SECRET_UNAVAILABLE"
+
+
+@pytest.mark.parametrize("reference", ["env:HOME", "env:PATH", "file:../caisson.yaml", "file:/etc/passwd"])
+def test_providers_stay_inside_their_fences(
+    daemon: Daemon, rows: Callable[..., dict[str, Any]], reference: str
+) -> None:
+    daemon.policy("rows", secrets={"token": {"from": ["env:**", "file:**"], "reveal": True}})
+    code = code_of(lambda: read(daemon, rows(token={"$secret": reference}), "rows"))
+    assert code in ("SECRET_UNAVAILABLE", "CONFIG_INVALID")
+
+
+def test_a_literal_secret_is_config_invalid_and_not_repeated(
+    daemon: Daemon, rows: Callable[..., dict[str, Any]]
+) -> None:
+    with pytest.raises(CallFailed) as refused:
+        read(daemon, rows(token="literal-9e1d"), "rows").drain()
+    assert refused.value.code == "CONFIG_INVALID"
+    assert "literal-9e1d" not in str(refused.value) + str(refused.value.details)
+
+
+def test_no_output_holds_the_value_of_a_secret(
+    daemon: Daemon, stage: Stage, rows: Callable[..., dict[str, Any]]
+) -> None:
+    daemon.policy("rows", secrets=GRANT)
+    stream = read(daemon, rows(token=REFERENCE, behave="leak", at=10), "rows").drain()
+    assert stream.failure["code"] == "ERROR_CODE_CONNECTOR_FAILED"
+    logs = [log["message"] for log in stream.all("log")]
+    assert any("the token is" in message for message in logs), logs
+    haystacks = {"events": repr(stream.seen).encode(), "daemon's log": daemon.log.encode()}
+    for path in Path(daemon.folder, "data").rglob("*"):
+        if path.is_file() and not path.is_socket():
+            haystacks[str(path)] = path.read_bytes()
+    for form in forms(CANARY):
+        found = [name for name, content in haystacks.items() if form in content]
+        assert found == [], f"{form!r} in {found}"
+
+
+def test_a_worker_sees_no_secret_in_environment_or_arguments(daemon: Daemon, stage: Stage) -> None:
+    daemon.policy("rows", secrets=GRANT)
+    connection = inline(stage.connectors / "rows", config={"token": REFERENCE})
+    stream = read(daemon, connection, "counted", mode="streaming")
+    stream.until("batch")
+    (pid,) = daemon.client.call("GetCall", call_id=stream.call_id)["worker_pids"]
+    for name in ("environ", "cmdline"):
+        assert CANARY.encode() not in Path(f"/proc/{pid}/{name}").read_bytes(), name
+    stream.cancel()
