@@ -257,6 +257,7 @@ class Managed(StreamRun):
         ):
             self.settle()
         if verdict != "deliver":
+            self._slice.skipped()
             return verdict == "end"
         self._emitter.record(record)
         self.count += 1

@@ -69,7 +69,7 @@ class Slice:
         self._began = float(state.get("began") or now)
         self._finished = False
         self._moves = 0
-        self._saved: tuple[int, int] = (0, 0)
+        self._saved = 0
         self.trail = Trail(state.get("pages") or {})
         self.cursor = Cursor(
             start if self._boundary is None else self._boundary, initial=self._boundary is None
@@ -83,7 +83,9 @@ class Slice:
     @property
     def moved(self) -> bool:
         """True if `state()` would say more than the last one that was saved."""
-        return (self._moves if self.orderly else 0, self.trail.moves) != self._saved
+        if self.orderly:
+            return self._moves != self._saved
+        return self.trail.moves != self._saved and self.trail.exact
 
     def judge(self, record: dict[str, Any]) -> Verdict:
         """Whether to deliver `record`. "end": nothing new can follow, the slice is over.
@@ -92,7 +94,7 @@ class Slice:
             SchemaViolation: The cursor cannot be compared, or falls although `order="asc"`.
         """
         if self._order != "asc":
-            self.trail.receive(record)
+            self.trail.arrive(record)
         if not self._field:
             return "deliver"
         value = record.get(self._field)
@@ -112,8 +114,15 @@ class Slice:
             )
         return "deliver"
 
+    def skipped(self) -> None:
+        """The record that was judged last needs no delivery."""
+        if not self.orderly:
+            self.trail.passed()
+
     def delivered(self, record: dict[str, Any]) -> None:
         """`record` was accepted for delivery."""
+        if not self.orderly:
+            self.trail.passed()
         if not self._field:
             return
         value = record.get(self._field)
@@ -164,7 +173,7 @@ class Slice:
 
     def saved(self) -> None:
         """The present state is in a checkpoint."""
-        self._saved = (self._moves if self.orderly else 0, self.trail.moves)
+        self._saved = self._moves if self.orderly else self.trail.moves
 
     def finish(self) -> dict[str, Any]:
         """The slice is complete: the cursor moves to the upper bound. Returns the final state."""

@@ -4,17 +4,15 @@ The client hands records to the author's code, which yields them on, drops
 some, or uses them to ask for more. A page may be named in a checkpoint only
 when nothing of it can still be in the author's hands: a checkpoint that comes
 too early loses records without a word. Each sequence of pages is a `Track`,
-and a page of it is done when
+and a page of it is done when every record of it and of the pages before came
+out of the stream, the very objects, and the author then asked for more (or a
+record of a later page came out).
 
-- at its end every record of it (and of the pages before) came out of the
-  stream, the very objects: the author passes records on as they come; or
-- a record of a later page of the same track comes out, and each earlier one
-  came out too, or that record is the last one handed in (then what did not
-  come out was dropped on the way).
-
-An author who builds new records instead of passing them on, or only drives
-other requests with them, makes neither true: that track names no pages, and
-is read again after a fault. `records(map=…)` reshapes and keeps them.
+An author who builds new records, drops some, or only drives other requests
+with them, does not make that true: such a track names no pages, and is read
+again after a fault. That is slower and never wrong; who holds a record back
+and who dropped it look the same from here. `records(map=…)` reshapes and
+drops within the client, where the difference is known.
 """
 
 from __future__ import annotations
@@ -33,15 +31,17 @@ MAX_HELD = 1_000
 class Track:
     """One sequence of pages on its way."""
 
-    __slots__ = ("_given", "_held", "_last", "_lost", "_marks", "_trail", "name")
+    __slots__ = ("_given", "_last", "_lost", "_marks", "_reached", "_settled", "_trail", "_unmoved", "name")
 
     def __init__(self, trail: Trail, name: str) -> None:
         self._trail = trail
         self.name = name
         self._given: dict[int, tuple[int, Any]] = {}
-        self._last = 0
         self._marks: list[tuple[int, Any]] = []
-        self._held = 0
+        self._last = 0  # the number of the last record handed in
+        self._reached = 0  # the highest number that came out
+        self._settled = 0  # the last number of the last page that is done
+        self._unmoved = 0  # pages in a row of which nothing came out
         self._lost = False
 
     @property
@@ -49,50 +49,58 @@ class Track:
         """The token to go on from; True: nothing is left; None: from the first page."""
         return self._trail.pages.get(self.name)
 
+    @property
+    def clean(self) -> bool:
+        """True if nothing came out beyond the pages that are done."""
+        return self._reached <= self._settled
+
     def give(self, record: Any) -> None:
         """The client hands `record` to the author."""
         self._last += 1
         if not self._lost:
             self._given[id(record)] = (self._last, record)
 
-    def take(self, record: Any) -> bool:
-        """`record` came out of the stream; returns whether it is of this track."""
+    def take(self, record: Any) -> int:
+        """`record` is about to come out; returns its number on this track, 0 if it is of another."""
         found = self._given.pop(id(record), None)
         if found is None:
-            return False
-        self._held = 0
-        number = found[0]
-        if number == self._last:
-            self._given.clear()
-            self._settle(number - 1)
-        elif self._marks:
-            self._settle(min(number, self._oldest()) - 1)
-        return True
+            return 0
+        self._unmoved = 0
+        if self._marks:
+            oldest = min((number for number, _ in self._given.values()), default=self._last + 1)
+            self._settle(min(found[0], oldest) - 1)
+        return found[0]
+
+    def passed(self, number: int) -> None:
+        """The record with this number came out."""
+        self._reached = max(self._reached, number)
 
     def page(self, token: Any) -> None:
         """A page ends here; `token` names the next one, True says that there is none."""
+        if self._lost:
+            return
         self._marks.append((self._last, token))
-        if not self._given and not self._lost:
+        if not self._given:
             self._settle(self._last)
             return
-        self._held += 1
-        if self._held >= 2 and len(self._given) >= MAX_HELD:
+        self._unmoved += 1
+        if self._unmoved >= 2 and len(self._given) >= MAX_HELD:
             self._lost = True
             self._given.clear()
-        if self._lost:
             self._marks.clear()
 
     def end(self) -> None:
         """The client hands out nothing more on this track."""
-        if not (self._given and self._marks):
-            self._trail.close(self)
-
-    def _oldest(self) -> int:
-        return min((number for number, _ in self._given.values()), default=self._last + 1)
+        if self._given and self._marks:
+            return  # the author still has records of it
+        self._trail.close(self)
 
     def _settle(self, through: int) -> None:
         while self._marks and self._marks[0][0] <= through:
-            self._trail.done(self.name, self._marks.pop(0)[1])
+            number, token = self._marks.pop(0)
+            if number >= self._reached:
+                self._settled = number
+                self._trail.done(self.name, token)
 
 
 class Trail:
@@ -108,6 +116,13 @@ class Trail:
         self.moves = 0
         self._tracks: list[Track] = []
         self._names: dict[str, int] = {}
+        self._foreign = False
+        self._arrived: tuple[Track, int] | None = None
+
+    @property
+    def exact(self) -> bool:
+        """True if `pages` names all that came out, and nothing else."""
+        return not self._foreign and all(track.clean for track in self._tracks)
 
     def open(self, request: str) -> Track:
         """A track for `request`; the same one asked again in one slice is another track."""
@@ -117,24 +132,39 @@ class Trail:
         return track
 
     def close(self, track: Track) -> None:
-        """The client hands out nothing more on `track`."""
+        """Nothing more comes of `track`."""
         if track in self._tracks:
             self._tracks.remove(track)
+            self._foreign = self._foreign or not track.clean
 
-    def receive(self, record: Any) -> None:
-        """`record` came out of the author's stream."""
+    def arrive(self, record: Any) -> None:
+        """`record` is about to come out of the author's stream."""
+        self._arrived = None
         for track in self._tracks:
-            if track.take(record):
+            number = track.take(record)
+            if number:
+                self._arrived = (track, number)
                 return
+
+    def passed(self) -> None:
+        """The record that arrived last came out."""
+        if self._arrived is None:
+            self._foreign = True
+        else:
+            track, number = self._arrived
+            track.passed(number)
 
     def done(self, name: str, token: Any) -> None:
         """Everything of track `name` before `token` came out."""
         if name in self.pages or len(self.pages) < MAX_PAGES:
             self.pages[name] = token
             self.moves += 1
+        else:
+            self._foreign = True
 
     def restart(self) -> None:
         """A slice ended: its pages mean nothing to the next one."""
         self.pages.clear()
         self._tracks.clear()
         self._names.clear()
+        self._foreign = False

@@ -9,6 +9,11 @@ from caisson._trail import MAX_HELD, MAX_PAGES, Track, Trail
 Record = dict[str, Any]
 
 
+def receive(trail: Trail, record: Record) -> None:
+    trail.arrive(record)
+    trail.passed()
+
+
 def page(track: Track, count: int) -> list[Record]:
     records: list[Record] = [{"n": number} for number in range(count)]
     for record in records:
@@ -22,7 +27,7 @@ def test_a_page_that_passed_through_is_done_at_its_end() -> None:
     for number in range(3):
         record = {"n": number}
         track.give(record)
-        trail.receive(record)
+        receive(trail, record)
     assert trail.pages == {}
     track.page("2")
     assert trail.pages == {"r": "2"}
@@ -34,9 +39,9 @@ def test_a_page_in_the_authors_hands_is_not_done() -> None:
     held = page(track, 3)
     track.page("2")
     assert trail.pages == {}
-    trail.receive(held[0])
-    trail.receive(held[1])
-    trail.receive(held[2])
+    receive(trail, held[0])
+    receive(trail, held[1])
+    receive(trail, held[2])
     assert trail.pages == {}, "what the last record leads to may still come"
 
 
@@ -48,9 +53,9 @@ def test_a_collected_page_is_done_when_a_later_one_comes_out() -> None:
     second = page(track, 2)
     assert trail.pages == {}
     for record in first:
-        trail.receive(record)
+        receive(trail, record)
     assert trail.pages == {}
-    trail.receive(second[0])
+    receive(trail, second[0])
     assert trail.pages == {"r": "2"}
 
 
@@ -61,26 +66,28 @@ def test_a_page_that_is_sorted_away_is_not_done() -> None:
     track.page("2")
     second = page(track, 2)
     track.page(True)
-    trail.receive(second[0])
-    trail.receive(first[0])
-    trail.receive(second[1])
+    receive(trail, second[0])
+    receive(trail, first[0])
+    receive(trail, second[1])
     assert trail.pages == {}, "a record of the first page has not come out"
 
 
-def test_a_dropped_record_does_not_hold_its_page_back() -> None:
+def test_a_dropped_record_might_be_held_back_and_keeps_its_page_open() -> None:
     trail = Trail({})
     track = trail.open("r")
-    for number in range(3):
+    held = {"n": 0}
+    track.give(held)
+    for number in range(1, 6):
         record = {"n": number}
         track.give(record)
-        if number != 2:
-            trail.receive(record)
-    track.page("2")
+        receive(trail, record)
+        track.page(str(number))
     assert trail.pages == {}
-    record = {"n": 3}
-    track.give(record)
-    trail.receive(record)
-    assert trail.pages == {"r": "2"}
+    receive(trail, held)
+    later = {"n": 6}
+    track.give(later)
+    receive(trail, later)
+    assert trail.pages == {"r": "5"}
 
 
 def test_an_author_who_builds_new_records_has_no_pages() -> None:
@@ -88,7 +95,7 @@ def test_an_author_who_builds_new_records_has_no_pages() -> None:
     track = trail.open("r")
     for number in range(5):
         for record in page(track, MAX_HELD // 2):
-            trail.receive(dict(record))
+            receive(trail, dict(record))
         track.page(str(number))
     assert trail.pages == {}
     assert not track._given, "a track that was given up holds nothing"
@@ -103,7 +110,7 @@ def test_parents_that_only_drive_other_requests_are_never_done() -> None:
         child = trail.open(name)
         record = {"child": name}
         child.give(record)
-        trail.receive(record)
+        receive(trail, record)
         child.page(True)
     assert trail.pages == {"a": True, "b": True}
 
@@ -119,3 +126,27 @@ def test_a_state_remembers_so_many_requests_and_no_more() -> None:
     for number in range(MAX_PAGES + 5):
         trail.open(str(number)).page(True)
     assert len(trail.pages) == MAX_PAGES
+
+
+def test_a_checkpoint_is_exact_between_pages_and_not_within_one() -> None:
+    trail = Trail({})
+    track = trail.open("r")
+    assert trail.exact
+    record = {"n": 1}
+    track.give(record)
+    trail.arrive(record)
+    assert trail.exact
+    trail.passed()
+    assert not trail.exact
+    track.page("2")
+    assert trail.exact
+
+
+def test_a_record_that_no_track_knows_ends_exactness_for_the_slice() -> None:
+    trail = Trail({})
+    receive(trail, {"made": "up"})
+    assert not trail.exact
+    trail.open("r").page(True)
+    assert not trail.exact
+    trail.restart()
+    assert trail.exact
