@@ -5,7 +5,7 @@ mod sockets;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use nix::fcntl::OFlag;
@@ -360,7 +360,7 @@ fn is_about_the_path(errno: i32) -> bool {
 
 /// Runs one probe with a launcher of its own; for `doctor`.
 pub(crate) async fn probe(
-    exe: &PathBuf,
+    exe: &Path,
     plan: Plan,
 ) -> Result<crate::launcher::protocol::Probed, LaunchError> {
     let connection = Connection::start(exe).await?;

@@ -20,7 +20,7 @@
 //!
 //! May touch: processes, namespaces, mounts, cgroups, its instance directory. May not: policies, secrets, the
 //! worker's protocol; it hands sockets and descriptors over and knows nothing of what flows through them.
-//! This crate holds `unsafe`, all of it behind [`sys`]-like modules with safe types.
+//! This crate holds `unsafe`: all of it in `sys`, behind safe types.
 
 pub mod cgroup;
 pub mod doctor;

@@ -143,3 +143,38 @@ pub(crate) fn constant(name: &str) -> Option<u64> {
     };
     Some(value as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_constant_and_call_of_the_strict_profile_is_known() {
+        let profile = Profile::named("strict").expect("strict");
+        let filters = profile.compile().expect("filters");
+        assert_eq!((filters.before_exec.len(), filters.lock.len()), (2, 2));
+        assert!(!profile.exec);
+    }
+
+    #[test]
+    fn no_call_is_named_twice_and_each_says_why() {
+        let profile = Profile::named("strict").expect("strict");
+        let mut calls = std::collections::BTreeSet::new();
+        for rule in profile
+            .allow
+            .iter()
+            .chain(&profile.absent)
+            .chain(&profile.kill)
+        {
+            assert!(calls.insert(&rule.call), "{} is named twice", rule.call);
+            assert!(rule.why.len() > 4, "{} says nothing", rule.call);
+        }
+    }
+
+    #[test]
+    fn a_profile_that_does_not_exist_is_refused() {
+        assert!(
+            matches!(lock_profile("lax"), Err(LockError::UnknownProfile(name)) if name == "lax")
+        );
+    }
+}

@@ -1,10 +1,16 @@
-//! System calls that no crate wraps safely. Every `unsafe` of the launcher is here.
+//! System calls that no crate wraps safely. Every `unsafe` of this crate is here and below.
 
-use std::ffi::{CString, c_int, c_uint};
+mod mount;
+mod socket;
+
+use std::ffi::{c_int, c_uint};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+pub(crate) use mount::{attach_tree, clone_tree, clone_tree_at, set_mount_attributes};
+pub(crate) use socket::{
+    MESSAGE_BYTES, attach_filter, bind_packet, packet_socket, readable, receive, send, set_option,
+};
 
 /// Which side of a clone this is.
 pub(crate) enum Side {
@@ -42,9 +48,10 @@ pub(crate) fn clone(flags: c_int, exit_signal: c_int) -> io::Result<Side> {
         return Ok(Side::Made);
     }
     // SAFETY: CLONE_PIDFD put a new descriptor there, which nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Side::Maker {
         pid: pid as i32,
-        pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
+        pidfd,
     })
 }
 
@@ -52,87 +59,6 @@ pub(crate) fn clone(flags: c_int, exit_signal: c_int) -> io::Result<Side> {
 pub(crate) fn exit(code: c_int) -> ! {
     // SAFETY: _exit does not return and touches no memory of ours.
     unsafe { libc::_exit(code) }
-}
-
-fn path(path: &std::path::Path) -> io::Result<CString> {
-    use std::os::unix::ffi::OsStrExt;
-    CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
-}
-
-/// open_tree(2): a detached copy of a mount, by path.
-pub(crate) fn clone_tree(at: &std::path::Path) -> io::Result<OwnedFd> {
-    tree(libc::AT_FDCWD, &path(at)?, 0)
-}
-
-/// open_tree(2): a detached copy of what an O_PATH descriptor stands for.
-pub(crate) fn clone_tree_at(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    tree(dir.as_raw_fd(), c"", libc::AT_EMPTY_PATH)
-}
-
-fn tree(dir: RawFd, path: &std::ffi::CStr, extra: c_int) -> io::Result<OwnedFd> {
-    let flags =
-        libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | (libc::AT_RECURSIVE | extra) as c_uint;
-    // SAFETY: the path is a live C string; the result is a new descriptor.
-    unsafe {
-        let fd = check(libc::syscall(
-            libc::SYS_open_tree,
-            dir,
-            path.as_ptr(),
-            flags,
-        ))?;
-        Ok(OwnedFd::from_raw_fd(fd as RawFd))
-    }
-}
-
-/// move_mount(2): puts a detached mount at a path.
-pub(crate) fn attach_tree(tree: BorrowedFd<'_>, at: &std::path::Path) -> io::Result<()> {
-    let at = path(at)?;
-    // SAFETY: both strings live through the call.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_move_mount,
-            tree.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_FDCWD,
-            at.as_ptr(),
-            libc::MOVE_MOUNT_F_EMPTY_PATH,
-        )
-    })?;
-    Ok(())
-}
-
-/// mount_setattr(2) on a whole tree; `idmap` is a user namespace.
-pub(crate) fn set_mount_attributes(
-    tree: BorrowedFd<'_>,
-    recursive: bool,
-    set: u64,
-    idmap: Option<BorrowedFd<'_>>,
-) -> io::Result<()> {
-    let attr = libc::mount_attr {
-        attr_set: set
-            | if idmap.is_some() {
-                libc::MOUNT_ATTR_IDMAP
-            } else {
-                0
-            },
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: idmap.map_or(0, |fd| fd.as_raw_fd() as u64),
-    };
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: attr lives through the call and its size is given.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            tree.as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-            &raw const attr,
-            size_of::<libc::mount_attr>(),
-        )
-    })?;
-    Ok(())
 }
 
 /// Closes (or marks close-on-exec) every descriptor from `first` on.
@@ -251,138 +177,6 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<Ende
     }))
 }
 
-/// Sends one message with descriptors.
-pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-    let control = [ControlMessage::ScmRights(&raw)];
-    let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &control };
-    loop {
-        match sendmsg::<()>(
-            socket.as_raw_fd(),
-            &[io::IoSlice::new(bytes)],
-            control,
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        ) {
-            Err(nix::Error::EINTR) => continue,
-            other => return other.map(drop).map_err(io::Error::from),
-        }
-    }
-}
-
-/// The longest message between daemon, launcher and worker-to-be.
-pub(crate) const MESSAGE_BYTES: usize = 192 * 1024;
-
-/// Receives one message with descriptors; empty bytes are the end.
-pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let mut bytes = vec![0; MESSAGE_BYTES];
-    let mut control = nix::cmsg_space!([RawFd; 253]);
-    let (length, raw, truncated) = loop {
-        let mut slices = [io::IoSliceMut::new(&mut bytes)];
-        match recvmsg::<()>(
-            socket.as_raw_fd(),
-            &mut slices,
-            Some(&mut control),
-            MsgFlags::MSG_CMSG_CLOEXEC,
-        ) {
-            Err(nix::Error::EINTR) => continue,
-            Err(e) => return Err(e.into()),
-            Ok(message) => {
-                let mut raw = Vec::new();
-                for part in message.cmsgs()? {
-                    if let ControlMessageOwned::ScmRights(fds) = part {
-                        raw.extend(fds);
-                    }
-                }
-                break (
-                    message.bytes,
-                    raw,
-                    message
-                        .flags
-                        .intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC),
-                );
-            }
-        }
-    };
-    // SAFETY: the kernel made these descriptors for this process with this message.
-    let fds: Vec<OwnedFd> = raw
-        .into_iter()
-        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
-        .collect();
-    if truncated {
-        return Err(io::Error::other("a message was cut off"));
-    }
-    bytes.truncate(length);
-    Ok((bytes, fds))
-}
-
-/// Binds a socket to a packet-level address: every protocol on one interface.
-pub(crate) fn bind_packet(socket: BorrowedFd<'_>, interface: c_int) -> io::Result<()> {
-    // SAFETY: zeroed is a valid sockaddr_ll.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
-    address.sll_ifindex = interface;
-    // SAFETY: the address lives through the call and its size is given.
-    check(
-        unsafe {
-            libc::bind(
-                socket.as_raw_fd(),
-                (&raw const address).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        }
-        .into(),
-    )?;
-    Ok(())
-}
-
-/// A plain packet socket that is bound to nothing yet and so receives nothing.
-pub(crate) fn packet_socket() -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: the result is a new descriptor.
-    unsafe {
-        Ok(OwnedFd::from_raw_fd(
-            check(libc::socket(libc::AF_PACKET, kind, 0).into())? as RawFd,
-        ))
-    }
-}
-
-/// Puts a classic BPF filter on a socket, in place of the one before.
-pub(crate) fn attach_filter(
-    socket: BorrowedFd<'_>,
-    program: &[libc::sock_filter],
-) -> io::Result<()> {
-    let program = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_ptr().cast_mut(),
-    };
-    set_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
-}
-
-/// Sets a socket option from a plain value.
-pub(crate) fn set_option<T>(
-    socket: BorrowedFd<'_>,
-    level: c_int,
-    name: c_int,
-    value: &T,
-) -> io::Result<()> {
-    // SAFETY: value lives through the call and its size is given; the kernel copies it.
-    check(
-        unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                level,
-                name,
-                std::ptr::from_ref(value).cast(),
-                size_of::<T>() as libc::socklen_t,
-            )
-        }
-        .into(),
-    )?;
-    Ok(())
-}
-
 /// prctl(2) with plain numbers.
 pub(crate) fn prctl(option: c_int, value: libc::c_ulong) -> io::Result<c_int> {
     // SAFETY: only called with options whose arguments are numbers.
@@ -402,15 +196,4 @@ pub(crate) fn default_signal(signal: nix::sys::signal::Signal) {
     let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: the default action runs no code of ours.
     let _ = unsafe { sigaction(signal, &action) };
-}
-
-/// Watches an owned descriptor for reading, within the runtime that this is called in.
-pub(crate) fn readable(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
-    // SAFETY: the descriptor is owned, so it stays open and the same for as long as the AsyncFd has it.
-    unsafe {
-        Ok(tokio::io::unix::AsyncFd::register_with_interest(
-            fd,
-            tokio::io::Interest::READABLE,
-        )?)
-    }
 }
