@@ -162,7 +162,7 @@ class Client:
         intercepted = grpc.intercept_channel(self.channel, *([_Keyed(self.metadata)] if self.metadata else []))
         self._pool = DescriptorPool(ProtoReflectionDescriptorDatabase(intercepted))
 
-    def call(self, name: str, timeout: float | None = 60, **fields: Any) -> Message:
+    def call(self, name: str, /, *, timeout: Any = 60, **fields: Any) -> Message:
         """A unary call.
 
         Raises:
@@ -175,7 +175,7 @@ class Client:
         except grpc.RpcError as error:
             raise CallFailed(error) from None
 
-    def stream(self, name: str, timeout: float | None = 120, **fields: Any) -> Stream:
+    def stream(self, name: str, /, *, timeout: Any = 120, **fields: Any) -> Stream:
         """A call whose answer is a stream of events."""
         method, path = self._method(name)
         rpc = self.channel.unary_stream(path, _bytes, GetMessageClass(method.output_type).FromString)
