@@ -80,13 +80,20 @@ def degraded(home: Daemon) -> list[str]:
     return ["--allow-missing", "cgroup"] if home.identity.ordinary else []
 
 
-BROKEN: list[tuple[str, Callable[[Path], Any]]] = [
-    ("a property that is in no form group", lambda p: edit(p / "connector.yaml", "fields: [", "fields: [gone, ")),
-    ("an advertised method that does not exist", lambda p: edit(p / "connector.yaml", "capabilities: [", "capabilities: [write.append, ")),
-    ("a dependency without a hash", lambda p: (p / "requirements.lock").write_text("requests==2.32.3\n")),
-    ("a config property that the code invents", lambda p: append(p, "\n    def surprise(self) -> object:\n        return self.config.invented\n")),
-    ("a secret in the tree", lambda p: append(p, '\nKEY = "ghp_' + "a1B2c3D4e5F6g7H8i9J0" * 2 + '"\n')),
-]  # fmt: skip
+INVENTED = """
+    def surprise(self) -> object:
+        return self.config.invented
+"""
+KEY = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
+BROKEN: dict[str, Callable[[Path], Any]] = {
+    "a form field without a property": lambda p: edit(p / "connector.yaml", "fields: [", "fields: [gone, "),
+    "an advertised method that does not exist": lambda p: edit(
+        p / "connector.yaml", "capabilities: [", "capabilities: [write.append, "
+    ),
+    "a dependency without a hash": lambda p: (p / "requirements.lock").write_text("requests==2.32.3\n"),
+    "a config property that the code invents": lambda p: append(p, INVENTED),
+    "a secret in the tree": lambda p: append(p, f'\nKEY = "{KEY}"\n'),
+}
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -102,10 +109,10 @@ def append(project: Path, text: str) -> None:
     module.write_text(module.read_text() + text)
 
 
-@pytest.mark.parametrize(("what", "spoil"), BROKEN, ids=[what for what, _ in BROKEN])
-def test_publish_refuses_what_validate_refuses(home: Daemon, what: str, spoil: Callable[[Path], Any]) -> None:
+@pytest.mark.parametrize("what", BROKEN)
+def test_publish_refuses_what_validate_refuses(home: Daemon, what: str) -> None:
     project = made(home, "source")
-    spoil(project)
+    BROKEN[what](project)
     assert codes(home, project), what
     done = home.cli("publish", project)
     assert done.returncode == 1, done.stdout + done.stderr

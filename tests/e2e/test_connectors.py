@@ -160,7 +160,7 @@ def test_a_read_into_a_file_goes_on_from_its_state_file(
 ) -> None:
     source = source_of(home, shop)
     output, state = home.lake / f"orders.{form}", home.lake / f"{form}.state"
-    words = ["read", source, "--stream", "orders", "--output", output, "--state", state]
+    words: list[str | Path] = ["read", source, "--stream", "orders", "--output", output, "--state", state]
     done = home.cli(*words)
     assert done.returncode == 0, done.stderr
     assert count(output, form) == 4_000
