@@ -67,6 +67,15 @@ impl CallError {
         Self { faults, ..Self::new(ErrorCode::ConfigInvalid, message) }
     }
 
+    /// The same, said of one side of a Sync: the files of its faults too.
+    pub(crate) fn of_side(mut self, side: &str) -> Self {
+        self.message = format!("{side}: {}", self.message);
+        for fault in &mut self.faults {
+            fault.file = format!("{side} {}", fault.file);
+        }
+        self
+    }
+
     /// INTERNAL: something of the daemon itself failed.
     pub fn internal(what: &str, error: impl std::fmt::Display) -> Self {
         Self::new(ErrorCode::Internal, format!("{what}: {error}"))

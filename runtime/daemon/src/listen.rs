@@ -84,15 +84,19 @@ pub(crate) async fn serve(bound: Bound, core: Arc<Core>, stop: CancellationToken
     }
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RuntimeServer<RuntimeService>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("the descriptors in this program are valid");
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let reflection_v1 = reflection().build_v1().expect("the descriptors in this program are valid");
+    // What grpcio-reflection and older grpcurl speak.
+    let reflection_v1alpha = reflection().build_v1alpha().expect("the descriptors in this program are valid");
     let router = server
         .layer(InterceptorLayer::new(move |request| authenticator.authenticate(request)))
         .add_service(health_service)
-        .add_service(reflection)
+        .add_service(reflection_v1)
+        .add_service(reflection_v1alpha)
         .add_service(RuntimeServer::new(RuntimeService(core.clone())).max_decoding_message_size(MESSAGE))
         .add_service(ConnectionsServer::new(ConnectionService(core.clone())).max_decoding_message_size(MESSAGE))
         .add_service(RegistryServer::new(RegistryService(core.clone())).max_decoding_message_size(MESSAGE))

@@ -1,6 +1,6 @@
 //! The calls that run, and the record of those that ran.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -31,14 +31,15 @@ pub(crate) struct Live {
     pub(crate) call_id: String,
     pub(crate) cancel: CancellationToken,
     connector: Mutex<String>,
-    pids: Mutex<Vec<i32>>,
+    /// Process ids of the workers; of a Sync, the source's is the first.
+    pids: Mutex<BTreeMap<u8, i32>>,
     end: watch::Sender<Option<End>>,
 }
 
 impl Live {
-    /// Remembers the process id of one of the call's workers.
-    pub(crate) fn add_pid(&self, pid: i32) {
-        self.pids.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+    /// Remembers the process id of the call's worker number `place`.
+    pub(crate) fn set_pid(&self, place: u8, pid: i32) {
+        self.pids.lock().unwrap_or_else(PoisonError::into_inner).insert(place, pid);
     }
 
     /// Waits for the end.
@@ -204,7 +205,7 @@ impl Calls {
     pub(crate) fn running(&self, call_id: &str) -> (String, Vec<i32>) {
         let Some(live) = self.lock().get(call_id).cloned() else { return Default::default() };
         let connector = live.connector.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let pids = live.pids.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let pids = live.pids.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect();
         (connector, pids)
     }
 

@@ -73,7 +73,7 @@ pub(crate) async fn run_sync(core: Arc<Core>, job: SyncJob, live: Arc<Live>, con
     let (ended, source_ended) = oneshot::channel();
     let source = async {
         let outlet = Outlet::new(source_events, sequencer(), true);
-        let outcome = run(&core.host, job.source, None, outlet, &source_control, |pid| live.add_pid(pid)).await;
+        let outcome = run(&core.host, job.source, None, outlet, &source_control, |pid| live.set_pid(0, pid)).await;
         // The pump waits for it, unless it ended first.
         let _ = ended.send(outcome.result.is_ok());
         outcome
@@ -84,7 +84,7 @@ pub(crate) async fn run_sync(core: Arc<Core>, job: SyncJob, live: Arc<Live>, con
         Some(to_destination),
         Outlet::new(destination_events, sequencer(), true),
         &destination_control,
-        |pid| live.add_pid(pid),
+        |pid| live.set_pid(1, pid),
     );
     let pumping = pump.run(from_source, source_ended, from_destination, &source_control.cancel, &destination_control.cancel);
     let (source, destination, ()) = tokio::join!(source, destination, pumping);

@@ -325,7 +325,7 @@ impl RuntimeService {
             let mut last = sequencer.place("", "", Event::Heartbeat);
             let (input, wrong) = input.map_or((None, None), |input| (Some(input.receiver), Some(input.wrong)));
             let outlet = Outlet::new(sender.clone(), sequencer, true);
-            let mut outcome = run(&core.host, job, input, outlet, &control, |pid| ticket.live.add_pid(pid)).await;
+            let mut outcome = run(&core.host, job, input, outlet, &control, |pid| ticket.live.set_pid(0, pid)).await;
             let wrong = wrong.and_then(|wrong| wrong.lock().ok().and_then(|mut wrong| wrong.take()));
             if let (Some(error), Err(_)) = (wrong, &outcome.result) {
                 outcome.result = Err(error);
@@ -357,8 +357,8 @@ impl RuntimeService {
     ) -> Result<(Ticket, (SyncJob, Control, caisson_state::WriterGuard)), (Ticket, CallError)> {
         let call_id = ticket.live.call_id.clone();
         let result = async {
-            let source = prepare(&self.0, workspace, &call_id, source).await?;
-            let destination = prepare(&self.0, workspace, &call_id, destination).await?;
+            let source = prepare(&self.0, workspace, &call_id, source).await.map_err(|error| error.of_side("source"))?;
+            let destination = prepare(&self.0, workspace, &call_id, destination).await.map_err(|error| error.of_side("destination"))?;
             let scope = Scope { workspace: workspace.to_owned(), state_key: state_key.to_owned(), stream: None, partition: None };
             let guard = self.0.writers.acquire(vec![scope], &call_id).map_err(held)?;
             self.0.calls.named(&call_id, &format!("{} -> {}", source.pin(), destination.pin()));
