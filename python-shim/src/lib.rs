@@ -1,1 +1,38 @@
-//! .
+//! `caisson._native`: what a worker does that Python is too slow or too late
+//! for.
+//!
+//! The lock (the final seccomp filter), the channel to the daemon, the encoder
+//! of records, the decoder for destinations, and the HTTP transport.
+//! [`record`] is the larger part and knows no Python. `unsafe` stands where a
+//! descriptor is received, where Arrow's C structures change hands, and in the
+//! walk over dicts; nowhere else.
+
+mod batch;
+mod capsule;
+mod channel;
+mod emit;
+mod http;
+mod lock;
+mod python;
+mod record;
+mod schema;
+
+/// The module; its stub is `_native.pyi`.
+#[pyo3::pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::{
+        batch::RecordBatch,
+        channel::Channel,
+        emit::Emitter,
+        http::{HttpTransport, TransportError},
+        lock::lock,
+        schema::ArrowSchema,
+    };
+
+    #[pymodule_export]
+    const PROTOCOL_VERSION: u32 = caisson_wire::PROTOCOL_VERSION;
+
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+}

@@ -78,7 +78,10 @@ class Emitter:
         """Flushes and stops the flusher; idempotent."""
     @property
     def count(self) -> int:
-        """Records so far."""
+        """Records so far, without those beyond `max_records`."""
+    @property
+    def full(self) -> bool:
+        """True once `max_records` were taken; records after that are ignored."""
     @property
     def schema(self) -> ArrowSchema | None: ...
 

@@ -116,7 +116,7 @@ impl<'py> Fields<'_, 'py> {
             return Ok(T::default());
         };
         self.taken += 1;
-        value.extract().map_err(|error| {
+        value.extract::<T>().map_err(|error| {
             let error: PyErr = error.into();
             let found = value.get_type();
             PyTypeError::new_err(format!(

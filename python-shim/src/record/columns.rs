@@ -285,14 +285,15 @@ impl Column {
     }
 
     /// The parts of a nested column, for who walks objects of his own.
-    pub(crate) fn nested(&mut self) -> Nested<'_> {
+    pub(crate) fn nested(&mut self) -> (&Slot, Nested<'_>) {
         let rows = self.validity.len();
-        match &mut self.data {
+        let nested = match &mut self.data {
             Data::List { items, .. } => Nested::List(items),
             Data::Struct(columns) => Nested::Struct(columns, rows),
             Data::Map { keys, values, .. } => Nested::Map(keys, values),
             _ => Nested::None,
-        }
+        };
+        (&self.slot, nested)
     }
 
     /// Ends a nested value whose parts [`Column::nested`] took.
@@ -489,6 +490,7 @@ fn pairs_into(
             Some(column) if *column.slot.name == **name => Some(at),
             _ => columns.iter().position(|column| *column.slot.name == **name),
         };
+        let index = index.filter(|_| !is_aside(name, aside, trail));
         match index {
             Some(index) => columns[index]
                 .value(value, origin, aside, &Trail::Field(trail, name))
@@ -497,6 +499,12 @@ fn pairs_into(
         }
     }
     missing(columns, rows)
+}
+
+/// Whether a record's own field bears the name of the column for unknown
+/// fields: it is one of them.
+fn is_aside(name: &str, aside: &Aside, trail: &Trail<'_>) -> bool {
+    aside.unknown == Unknown::Extra && name == EXTRA && matches!(trail, Trail::Root)
 }
 
 fn unknown_value(

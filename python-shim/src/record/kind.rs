@@ -1,7 +1,7 @@
 //! What a field may hold: an Arrow field taken apart once, so that no value
 //! has to look at an Arrow type.
 
-use arrow_schema::{DataType, Field, Fields, IntervalUnit, TimeUnit};
+use arrow_schema::{DataType, Field, Fields, TimeUnit};
 
 /// The canonical extension of a string that holds JSON.
 const EXTENSION: &str = "ARROW:extension:name";
@@ -240,13 +240,4 @@ impl Kind {
             Self::Struct(slots) => slots.iter().map(|slot| slot.kind.width()).sum(),
         }
     }
-}
-
-/// Types that only Arrow data can carry and that readers here do not show.
-pub(crate) fn is_foreign(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Union(..)
-            | DataType::Interval(IntervalUnit::YearMonth | IntervalUnit::DayTime | IntervalUnit::MonthDayNano)
-    )
 }

@@ -138,7 +138,8 @@ fn object(
     }
     out.push(b'}');
     for (name, item) in pairs {
-        if slots.iter().any(|slot| *slot.name == **name) {
+        let known = |slot: &Slot| *slot.name == **name && !is_extra(slot, trail, aside);
+        if slots.iter().any(known) {
             continue;
         }
         match aside.unknown {

@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_array::builder::StringBuilder;
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
-use super::value::Misfit;
+use super::read::Reader;
+use super::value::{EXTRA, Misfit, Unknown};
 
 /// A conversion that loses a value is an error, not a null.
 const STRICT: CastOptions<'static> = CastOptions {
@@ -56,16 +58,33 @@ pub(crate) fn plain_schema(schema: &Schema) -> SchemaRef {
 
 /// The batch in exactly this schema. Columns may come in another order and in
 /// another layout of the same type; values that another *type* would need are
-/// refused, and so are missing and unknown columns.
-pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Box<Misfit>> {
+/// refused, and so are missing columns. Unknown columns go the way of unknown
+/// fields.
+pub(crate) fn conform(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+    unknown: Unknown,
+) -> Result<RecordBatch, Box<Misfit>> {
     let given = batch.schema();
-    for field in given.fields() {
-        if schema.index_of(field.name()).is_err() {
-            return Err(Misfit::new("no such field", field.data_type().to_string()).within(field.name()));
-        }
+    let known = |field: &Field| {
+        let aside = unknown == Unknown::Extra && field.name() == EXTRA;
+        !aside && schema.index_of(field.name()).is_ok()
+    };
+    if unknown == Unknown::Error
+        && let Some(field) = given.fields().iter().find(|field| !known(field))
+    {
+        let found = field.data_type().to_string();
+        return Err(Misfit::new("no such field", found).within(field.name()));
     }
     let mut columns = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
+        if unknown == Unknown::Extra && field.name() == EXTRA {
+            let others: Vec<usize> = (0..given.fields().len())
+                .filter(|at| !known(given.field(*at)))
+                .collect();
+            columns.push(extra(batch, &others)?);
+            continue;
+        }
         let Ok(at) = given.index_of(field.name()) else {
             return Err(Misfit::new(field.data_type().to_string(), "no column").within(field.name()));
         };
@@ -89,6 +108,27 @@ pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordB
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), columns, &options)
         .map_err(|error| Misfit::new("columns of the schema", error.to_string()))
+}
+
+/// These columns as one of JSON objects.
+fn extra(batch: &RecordBatch, columns: &[usize]) -> Result<ArrayRef, Box<Misfit>> {
+    let others = batch
+        .project(columns)
+        .and_then(|others| plain(&others))
+        .map_err(|error| Misfit::new("columns that JSON can hold", error.to_string()))?;
+    let readers = Reader::of(&others)
+        .map_err(|error| Misfit::new("columns that JSON can hold", error.to_string()))?;
+    if readers.is_empty() {
+        return Ok(Arc::new(StringArray::new_null(batch.num_rows())));
+    }
+    let mut out = StringBuilder::new();
+    let mut object = Vec::new();
+    for row in 0..batch.num_rows() {
+        object.clear();
+        super::read::object(&readers, row, &mut object)?;
+        out.append_value(String::from_utf8_lossy(&object));
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 /// The batch in its plain layout.
@@ -140,7 +180,7 @@ fn is_entry(field: &Field) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{ArrayRef, Int32Array, StringArray, StringViewArray};
+    use arrow_array::{Int32Array, StringViewArray};
 
     use super::*;
 
@@ -156,20 +196,35 @@ mod tests {
         ]));
         let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1]));
         let words: ArrayRef = Arc::new(StringViewArray::from(vec!["x"]));
-        let conformed = conform(&batch(vec![("b", numbers), ("a", words)]), &schema).unwrap();
+        let conformed = conform(&batch(vec![("b", numbers), ("a", words)]), &schema, Unknown::Error).unwrap();
         let expected: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
         assert_eq!(conformed.column(0), &expected);
+    }
+
+    #[test]
+    fn unknown_columns_are_dropped_or_kept_as_unknown_fields_are() {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("a", DataType::Int32, false),
+            crate::record::kind::json_field(EXTRA, true),
+        ]));
+        let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+        let given = batch(vec![("a", numbers.clone()), ("z", numbers)]);
+        let kept = conform(&given, &schema, Unknown::Extra).unwrap();
+        let expected: ArrayRef = Arc::new(StringArray::from(vec!["{\"z\":1}", "{\"z\":2}"]));
+        assert_eq!(kept.column(1), &expected);
+        let narrow = Arc::new(schema.project(&[0]).unwrap());
+        assert_eq!(conform(&given, &narrow, Unknown::Drop).unwrap().num_columns(), 1);
     }
 
     #[test]
     fn another_type_an_unknown_column_and_a_missing_one_are_refused() {
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
         let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1]));
-        let refused = |columns| conform(&batch(columns), &schema).unwrap_err();
+        let refused = |columns| conform(&batch(columns), &schema, Unknown::Error).unwrap_err();
         let other = refused(vec![("a", numbers.clone())]);
         assert_eq!((other.field().as_str(), other.expected.as_str(), other.found.as_str()), ("a", "Int64", "Int32"));
         assert_eq!(refused(vec![("z", numbers)]).field(), "z");
         let none = RecordBatch::new_empty(Arc::new(Schema::empty()));
-        assert_eq!(conform(&none, &schema).unwrap_err().found, "no column");
+        assert_eq!(conform(&none, &schema, Unknown::Error).unwrap_err().found, "no column");
     }
 }
