@@ -71,6 +71,8 @@ class Call:
         requests: HTTP requests sent.
         throttled_seconds: Time spent waiting because the upstream asked for it.
         run: The stream being read, if one is.
+        values: The configuration as JSON values, secrets as Secret objects.
+        config: The same as the connector's own class.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Call:
         self.channel = channel
         self.manifest = manifest or {}
         self.values = values or {}
+        self.config: Any = None
         self.deadline = deadline
         self.clock = clock or Clock()
         self.transport = transport or _native_transport
@@ -97,7 +100,8 @@ class Call:
 
     def option(self, name: str) -> Any:
         """The configuration's value of a property by name (a Secret where it is one); None if absent."""
-        return self.values.get(name)
+        found = self.values.get(name)
+        return getattr(self.config, name, None) if found is None else found
 
     def send(self, kind: str, fields: dict[str, Any], body: bytes = b"") -> None:
         """Sends a frame."""

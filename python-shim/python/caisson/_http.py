@@ -75,13 +75,7 @@ class Response:
     @property
     def text(self) -> str:
         """The body as text, in the charset that the answer names (UTF-8 otherwise)."""
-        charset = (
-            self.headers.get("content-type", "")
-            .lower()
-            .partition("charset=")[2]
-            .partition(";")[0]
-            .strip(' "')
-        )
+        charset = self.headers.get("content-type", "").lower().partition("charset=")[2].partition(";")[0].strip(' "')
         try:
             return self.content.decode(charset or "utf-8", "replace")
         except LookupError:
@@ -342,9 +336,7 @@ class Http:
                 unsent = kind in ("dns", "connect")
                 if failed > self._retries or kind in ("tls", "too_large") or not (again or unsent):
                     raise transport_failure(told, kind, error) from None
-                self._back_off(
-                    backoff(failed, _draw()), url, f"{kind}: {told}", transport_failure(told, kind, error)
-                )
+                self._back_off(backoff(failed, _draw()), url, f"{kind}: {told}", transport_failure(told, kind, error))
                 continue
             status = response.status
             if status in ok:
@@ -362,9 +354,7 @@ class Http:
                 continue
             if status in RETRIED and again and failed < self._retries:
                 failed += 1
-                self._back_off(
-                    backoff(failed, _draw()), url, f"{status} from {told}", refusal(method, response)
-                )
+                self._back_off(backoff(failed, _draw()), url, f"{status} from {told}", refusal(method, response))
                 continue
             return response
 
@@ -409,9 +399,7 @@ class Http:
 
     def strip_credentials(self, url: str) -> str:
         """`url` without the query parameter that holds a credential (APIs echo it in their links)."""
-        return (
-            without_parameter(url, self._auth.query) if self._auth is not None and self._auth.query else url
-        )
+        return without_parameter(url, self._auth.query) if self._auth is not None and self._auth.query else url
 
 
 class _Walk:
@@ -467,11 +455,7 @@ class _Walk:
         if found is None and isinstance(body, dict) and self._known_empty(body):
             return []
         if not isinstance(found, (list, tuple)):
-            has = (
-                f"an object with {', '.join(map(str, list(body)[:12]))}"
-                if isinstance(body, dict)
-                else "a list"
-            )
+            has = f"an object with {', '.join(map(str, list(body)[:12]))}" if isinstance(body, dict) else "a list"
             raise Upstream(
                 f"{response.url}: no list of records at {self._at!r}; the answer is "
                 f"{has if isinstance(body, (dict, list)) else type(body).__name__}",

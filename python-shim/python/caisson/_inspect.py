@@ -38,17 +38,13 @@ def inspect(project: str) -> dict[str, Any]:
     for count, file in enumerate(sorted(_sources(project))):
         if count >= MAX_FILES:
             errors.append(
-                _error(
-                    file, 1, 1, f"more than {MAX_FILES} Python files; this and the following were not read"
-                )
+                _error(file, 1, 1, f"more than {MAX_FILES} Python files; this and the following were not read")
             )
             break
         try:
             modules.append(_module(project, file))
         except SyntaxError as error:
-            errors.append(
-                _error(file, error.lineno or 1, max(error.offset or 1, 1), error.msg or "invalid syntax")
-            )
+            errors.append(_error(file, error.lineno or 1, max(error.offset or 1, 1), error.msg or "invalid syntax"))
         except (ValueError, OSError, RecursionError, MemoryError) as error:
             errors.append(_error(file, 1, 1, str(error) or type(error).__name__))
     return {
@@ -136,9 +132,7 @@ def _class(node: ast.ClassDef) -> dict[str, Any]:
         "name": node.name,
         "line": node.lineno,
         "bases": [_unsubscripted(base) for base in node.bases],
-        "methods": [
-            _method(each) for each in node.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))
-        ],
+        "methods": [_method(each) for each in node.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))],
     }
 
 
@@ -171,8 +165,7 @@ def _parameters(arguments: ast.arguments) -> list[dict[str, Any]]:
     plain = arguments.posonlyargs + arguments.args
     without = len(plain) - len(arguments.defaults)
     found: list[dict[str, Any]] = [
-        {"name": each.arg, "kind": "positional", "default": index >= without}
-        for index, each in enumerate(plain)
+        {"name": each.arg, "kind": "positional", "default": index >= without} for index, each in enumerate(plain)
     ]
     if arguments.vararg:
         found.append({"name": arguments.vararg.arg, "kind": "var_positional", "default": False})

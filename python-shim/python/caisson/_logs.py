@@ -40,9 +40,7 @@ class ChannelHandler(logging.Handler):
         try:
             if self._suppressed:
                 count, self._suppressed = self._suppressed, 0
-                self._send(
-                    logging.WARNING, "caisson", f"{count} log messages were left out: too many at once", {}
-                )
+                self._send(logging.WARNING, "caisson", f"{count} log messages were left out: too many at once", {})
             message = record.getMessage()
             if record.exc_info and record.exc_info[1] is not None:
                 from ._failure import trace

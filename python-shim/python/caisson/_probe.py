@@ -40,9 +40,7 @@ def probe(call: Call, connector: Any) -> None:
             told_of.add(name)
             _passed(call, name, message)
         if type(connector).test.__qualname__ == "Connector.test":
-            call.send(
-                "step", {"name": "test", "status": "skipped", "message": "the connector defines no test()"}
-            )
+            call.send("step", {"name": "test", "status": "skipped", "message": "the connector defines no test()"})
         else:
             for name in STEPS[3:] if call.requests else ("test",):
                 if name not in told_of:
@@ -55,9 +53,7 @@ def probe(call: Call, connector: Any) -> None:
             for name in STEPS[3 : STEPS.index(failed_at)]:
                 if name not in told_of:
                     _passed(call, name, "")
-        call.send(
-            "step", {"name": failed_at, "status": "failed", "message": str(error) or type(error).__name__}
-        )
+        call.send("step", {"name": failed_at, "status": "failed", "message": str(error) or type(error).__name__})
         raise
     finally:
         shut(call, connector)

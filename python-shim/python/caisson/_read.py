@@ -7,6 +7,7 @@ they take turns whenever one is idle.
 from __future__ import annotations
 
 from ._run import Managed, Owned, Pace
+from ._settings import fields_of
 from ._slice import Slice
 from ._state import decode
 from ._streams import declarations, folder_of, modes_of, parameters
@@ -117,7 +118,8 @@ def _prepare(
 def _start_value(call: Call, stream: Stream) -> Any:
     properties = (call.manifest.get("config") or {}).get("properties") or {}
     name = stream.start or "start_date"
-    if stream.start and stream.start not in call.values and stream.start not in properties:
+    known = {*call.values, *properties, *fields_of(type(call.config))}
+    if stream.start and stream.start not in known:
         raise ConnectorFailed(
             f"stream {stream.name!r}: start={stream.start!r} is no property of the configuration",
             action="Name a property of `config` in connector.yaml.",

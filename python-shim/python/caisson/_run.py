@@ -66,9 +66,7 @@ class StreamRun:
         count: Records delivered.
     """
 
-    def __init__(
-        self, call: Call, stream: Stream, emitter: EmitterLike, pace: Pace, max_records: int = 0
-    ) -> None:
+    def __init__(self, call: Call, stream: Stream, emitter: EmitterLike, pace: Pace, max_records: int = 0) -> None:
         self.call = call
         self.stream = stream
         self.count = 0
@@ -250,11 +248,7 @@ class Managed(StreamRun):
 
     def _record(self, record: dict[str, Any]) -> bool:
         verdict = self._slice.judge(record)
-        if (
-            not self._orderly
-            and self._slice.moved
-            and self._due(self._pace.page_records, self._pace.page_seconds)
-        ):
+        if not self._orderly and self._slice.moved and self._due(self._pace.page_records, self._pace.page_seconds):
             self.settle()
         if verdict != "deliver":
             self._slice.skipped()
@@ -264,11 +258,7 @@ class Managed(StreamRun):
         self._slice.delivered(record)
         if not self._announced:
             self._running()
-        if (
-            self._orderly
-            and self.count % self._look_every == 0
-            and self._due(self._pace.records, self._pace.seconds)
-        ):
+        if self._orderly and self.count % self._look_every == 0 and self._due(self._pace.records, self._pace.seconds):
             self.settle()
         return False
 

@@ -28,7 +28,7 @@ class Settings:
     """
 
     def __init__(self, **values: Any) -> None:
-        fields = _fields(type(self))
+        fields = fields_of(type(self))
         unknown = sorted(set(values) - set(fields))
         missing = [name for name in fields if name not in values and not hasattr(type(self), name)]
         if unknown or missing:
@@ -43,7 +43,7 @@ class Settings:
         raise AttributeError("the configuration of a call cannot be changed")
 
     def __getattr__(self, name: str) -> Any:
-        known = ", ".join(_fields(type(self))) or "none"
+        known = ", ".join(fields_of(type(self))) or "none"
         raise AttributeError(f"no property {name!r} in {type(self).__name__}; there is: {known}")
 
     def __repr__(self) -> str:
@@ -69,7 +69,8 @@ class Untyped(Settings):
         raise AttributeError(f"no property {name!r} in this configuration; there is: {known}")
 
 
-def _fields(cls: type) -> dict[str, Any]:
+def fields_of(cls: type) -> dict[str, Any]:
+    """The annotated fields of a class and its bases, private ones left out."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if base not in (object, Settings):
@@ -110,10 +111,8 @@ def build(cls: type | None, values: dict[str, Any]) -> Any:
         return Untyped(**{key: _untyped(item) for key, item in values.items()})
     if cls is dict or not isinstance(cls, type) or hasattr(cls, "__total__"):
         return dict(values)
-    known = _fields(cls)
-    given = {
-        name: _nested(cls, known[name], item) if name in known else item for name, item in values.items()
-    }
+    known = fields_of(cls)
+    given = {name: _nested(cls, known[name], item) if name in known else item for name, item in values.items()}
     try:
         return cls(**given)
     except TypeError as error:

@@ -71,9 +71,7 @@ class Slice:
         self._moves = 0
         self._saved = 0
         self.trail = Trail(state.get("pages") or {})
-        self.cursor = Cursor(
-            start if self._boundary is None else self._boundary, initial=self._boundary is None
-        )
+        self.cursor = Cursor(start if self._boundary is None else self._boundary, initial=self._boundary is None)
 
     @property
     def orderly(self) -> bool:

@@ -76,9 +76,7 @@ class Stream:
             raise ConnectorFailed(f"stream {name!r}: order={order!r} says nothing without cursor=")
         wrong = [mode for mode in modes if mode not in READ_MODES]
         if wrong:
-            raise ConnectorFailed(
-                f"stream {name!r}: no such mode {wrong[0]!r}; there is {', '.join(READ_MODES)}"
-            )
+            raise ConnectorFailed(f"stream {name!r}: no such mode {wrong[0]!r}; there is {', '.join(READ_MODES)}")
         self.name = name
         self.schema = schema
         self.title = title
@@ -186,9 +184,7 @@ def modes_of(stream: Stream, takes: tuple[str, ...]) -> list[str]:
     return ["full", "incremental"] if stream.cursor or "state" in takes else ["full"]
 
 
-def describe(
-    stream: Stream, schema: ArrowSchema | None, modes: list[str], write_modes: list[str]
-) -> dict[str, Any]:
+def describe(stream: Stream, schema: ArrowSchema | None, modes: list[str], write_modes: list[str]) -> dict[str, Any]:
     """The description that a List answers with."""
     partitions = stream.partitions() if callable(stream.partitions) else stream.partitions
     return {

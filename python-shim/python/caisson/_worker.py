@@ -122,9 +122,7 @@ def serve(
         channel.send("failed", {**fields, **totals})
 
 
-def _operate(
-    call: Call, start: dict[str, Any], bundle: str, connector: type | None, pace: Pace | None
-) -> None:
+def _operate(call: Call, start: dict[str, Any], bundle: str, connector: type | None, pace: Pace | None) -> None:
     import json
 
     from ._secret import Secret
@@ -137,7 +135,8 @@ def _operate(
         sys.path += [os.path.join(bundle, "src"), os.path.join(bundle, "deps")]
         connector = entrypoint(call.manifest.get("entrypoint") or "")
     _capture_logs(call)
-    made = connector(build(getattr(connector, "config_type", None), call.values), call)
+    call.config = build(getattr(connector, "config_type", None), call.values)
+    made = connector(call.config, call)
     operation = start.get("operation") or ""
     if operation == "test":
         from ._probe import probe
@@ -182,9 +181,7 @@ def entrypoint(name: str) -> type:
         raise ConnectorFailed(f"entrypoint {name!r} in connector.yaml: write `module:Class`")
     found = getattr(importlib.import_module(module), attribute, None)
     if not isinstance(found, type) or not issubclass(found, Connector):
-        raise ConnectorFailed(
-            f"entrypoint {name!r} in connector.yaml is no class derived from caisson.Connector"
-        )
+        raise ConnectorFailed(f"entrypoint {name!r} in connector.yaml is no class derived from caisson.Connector")
     return found
 
 

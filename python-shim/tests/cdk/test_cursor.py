@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -28,8 +28,8 @@ from caisson._state import decode, digests, encode
         (Decimal("1.10"), Decimal("1.2")),
         ("a9", "b1"),
         (date(2024, 1, 1), date(2024, 1, 2)),
-        (datetime(2024, 1, 1), datetime(2024, 1, 1, 1, tzinfo=timezone.utc)),
-        (datetime(2024, 1, 1, tzinfo=timezone.utc), "2024-01-02"),
+        (datetime(2024, 1, 1), datetime(2024, 1, 1, 1, tzinfo=UTC)),
+        (datetime(2024, 1, 1, tzinfo=UTC), "2024-01-02"),
     ],
 )
 def test_older_precedes_newer(older: Any, newer: Any) -> None:
@@ -62,7 +62,7 @@ def test_a_zone_is_seen() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "text", 17, 1.5, True, None, [1, {"a": 2}], datetime(2024, 1, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
+        "text", 17, 1.5, True, None, [1, {"a": 2}], datetime(2024, 1, 1, 2, 3, 4, 5, tzinfo=UTC),
         date(2024, 1, 1), Decimal("12.30"), b"\x00\xff", {"a": {"b": datetime(2024, 1, 1)}},
     ],
 )  # fmt: skip

@@ -107,7 +107,6 @@ class Shop(Connector[Any]):
                 held = []
         yield from held
 
-
     @stream(primary_key="id", cursor="updated_at")
     def late(self, since: Cursor) -> Iterator[Record]:
         held: list[Record] = []

@@ -90,7 +90,7 @@ def test_the_wire_of_the_tests_is_that_of_the_protocol() -> None:
 
     proto = re.sub(r"//.*", "", (ROOT / "proto/caisson/worker/v1/worker.proto").read_text())
     kinds = {"uint32": "uint", "uint64": "uint", "Operation": "operation", "Encoding": "encoding"}
-    for name, body in re.findall(r"message (\w+) \{(.*?)\}", proto, re.S):
+    for name, body in re.findall(r"message (\w+) \{(.*?)\}", proto, re.DOTALL):
         if name in ("ToWorker", "FromWorker"):
             continue
         snake = re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
@@ -99,6 +99,6 @@ def test_the_wire_of_the_tests_is_that_of_the_protocol() -> None:
             plain = kinds.get(kind, re.sub(r"(?<!^)([A-Z])", r"_\1", kind).lower())
             fields[int(number)] = (field, ("*" if repeated else "") + plain)
         assert MESSAGES[snake] == fields, name
-    for direction, body in re.findall(r"message (ToWorker|FromWorker) \{(.*?)\}", proto, re.S):
+    for direction, body in re.findall(r"message (ToWorker|FromWorker) \{(.*?)\}", proto, re.DOTALL):
         found = {int(number): field for field, number in re.findall(r"\w+ (\w+) = (\d+);", body)}
         assert found == (TO_WORKER if direction == "ToWorker" else FROM_WORKER)

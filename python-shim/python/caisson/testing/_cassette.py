@@ -99,14 +99,10 @@ class Cassette:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(text + "\n", "utf-8")
 
-    def _key(
-        self, method: str, url: str, body: bytes | None
-    ) -> tuple[str, str, tuple[tuple[str, str], ...], str]:
+    def _key(self, method: str, url: str, body: bytes | None) -> tuple[str, str, tuple[tuple[str, str], ...], str]:
         parts = urlsplit(url)
         query = tuple(
-            sorted(
-                pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in self.ignore
-            )
+            sorted(pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in self.ignore)
         )
         return method.upper(), parts.path or "/", query, _canonical(body)
 
@@ -189,9 +185,7 @@ def _entry(method: str, url: str, headers: Headers, body: bytes | None, answer: 
     import datetime
 
     status, answered, content = answer
-    kind = next(
-        (value for name, value in answered if name.lower() == "content-type"), "application/octet-stream"
-    )
+    kind = next((value for name, value in answered if name.lower() == "content-type"), "application/octet-stream")
     try:
         told: dict[str, Any] = {"text": content.decode("utf-8")}
     except UnicodeDecodeError:
@@ -202,9 +196,7 @@ def _entry(method: str, url: str, headers: Headers, body: bytes | None, answer: 
         "httpVersion": "HTTP/1.1",
         "cookies": [],
         "headers": [{"name": name, "value": value} for name, value in headers],
-        "queryString": [
-            {"name": n, "value": v} for n, v in parse_qsl(urlsplit(url).query, keep_blank_values=True)
-        ],
+        "queryString": [{"name": n, "value": v} for n, v in parse_qsl(urlsplit(url).query, keep_blank_values=True)],
         "headersSize": -1,
         "bodySize": len(body or b""),
     }

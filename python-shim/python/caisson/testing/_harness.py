@@ -129,9 +129,7 @@ class Harness:
             pace = Pace(checkpoint_every, 1e9, checkpoint_every, 1e9)
         if seconds is None and mode == "streaming":
             seconds = 60.0
-        return self._call(
-            "read", {"streams": wanted, "all_streams": not wanted, **start}, pace, until, seconds
-        )
+        return self._call("read", {"streams": wanted, "all_streams": not wanted, **start}, pace, until, seconds)
 
     def write(
         self,
@@ -190,8 +188,7 @@ class Harness:
             "manifest_json": json.dumps(self._project.manifest),
             "config_json": json.dumps(self._config),
             "secrets": [
-                {"reference": f"test:{number}", "value": value.encode()}
-                for number, value in enumerate(self._secrets)
+                {"reference": f"test:{number}", "value": value.encode()} for number, value in enumerate(self._secrets)
             ],
             "encoding": "arrow_ipc",
             **start,

@@ -56,14 +56,10 @@ def kill_after_each_checkpoint(
         lost = {name: count for name, count in expected.items() if got.get(name, 0) < count}
         again = {name: count for name, count in got.items() if count > expected.get(name, 0)}
         if lost or again:
-            raise AssertionError(
-                f"from {checkpoint!r}: lost {list(lost)[:5]}, delivered again {list(again)[:5]}"
-            )
+            raise AssertionError(f"from {checkpoint!r}: lost {list(lost)[:5]}, delivered again {list(again)[:5]}")
         bound = json.loads(checkpoint.state).get("cursor")
         if cursor is not None and bound is not None:
-            old = [
-                each for each in rest.records if each[cursor] is not None and precedes(each[cursor], bound)
-            ]
+            old = [each for each in rest.records if each[cursor] is not None and precedes(each[cursor], bound)]
             if old:
                 raise AssertionError(f"from {checkpoint!r}: {len(old)} records are older than the checkpoint")
     return whole.records

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from .._connector import Connector
-from .._settings import _fields
+from .._settings import fields_of
 from .._worker import entrypoint
 from ._yaml import load
 
@@ -47,7 +47,7 @@ class Project:
         filled = _filled(schema, values, secrets)
         hinted = getattr(self.connector, "config_type", None)
         if hinted is not None and not schema:
-            for name, hint in _fields(hinted).items():
+            for name, hint in fields_of(hinted).items():
                 if isinstance(filled.get(name), str) and "Secret" in str(hint):
                     secrets.append(filled[name])
                     filled[name] = {"$secret": len(secrets) - 1}

@@ -178,9 +178,7 @@ class _Reader:
             return self._scalar(text[:stop]), text[stop:]
         stop = 0
         while stop < len(text):
-            if text[stop] in ends and not (
-                text[stop] == ":" and text[stop + 1 : stop + 2] not in ("", " ", ",", "}")
-            ):
+            if text[stop] in ends and not (text[stop] == ":" and text[stop + 1 : stop + 2] not in ("", " ", ",", "}")):
                 break
             stop += 1
         return self._scalar(text[:stop].strip()), text[stop:]
