@@ -8,10 +8,15 @@ use crate::{LockError, ProfileName};
 /// Puts the final filter of a profile on every thread of this process. After it there is no exec, no listening
 /// socket and no further filter. Called by the worker itself before anything of the bundle can be imported.
 ///
+/// The process also becomes undumpable, for a core that goes to a pipe (apport, systemd-coredump) does not heed
+/// RLIMIT_CORE, and other processes of an ordinary user could trace it.
+///
 /// # Errors
 /// When the profile is unknown or the kernel refuses; the process must then end, for it is not locked.
 pub fn lock_profile(name: &str) -> Result<(), LockError> {
-    for filter in Profile::named(name)?.compile()?.lock {
+    let filters = Profile::named(name)?.compile()?;
+    nix::sys::prctl::set_dumpable(false).map_err(|e| LockError::Kernel(e.to_string()))?;
+    for filter in filters.lock {
         seccompiler::apply_filter_all_threads(&filter)
             .map_err(|e| LockError::Kernel(e.to_string()))?;
     }

@@ -2,17 +2,30 @@
 //!
 //! `sandbox-try launcher` is the launcher, as `caisson launcher` is. `sandbox-try DIR PYTHON SOURCE` runs one
 //! source in a worker (instance directory, interpreter, source) and says what became of it; exit code 0 when the
-//! worker's was.
+//! worker's was. `sandbox-try filters PROFILE` prints the lock of a profile as BPF instructions.
 
 use std::io::Read;
 use std::path::PathBuf;
 
+use caisson_sandbox::profile::Profile;
 use caisson_sandbox::{HostConfig, Interpreter, Launcher, Layer, Program, WorkerSpec};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
     if args.get(1).is_some_and(|word| word == "launcher") {
         return Ok(caisson_sandbox::launcher::main()?);
+    }
+    if let [_, word, profile] = &args[..]
+        && word == "filters"
+    {
+        let filters = Profile::named(profile)?.compile()?.lock;
+        let numbers = |i: &seccompiler::sock_filter| (i.code, i.jt, i.jf, i.k);
+        let all: Vec<Vec<_>> = filters
+            .iter()
+            .map(|filter| filter.iter().map(numbers).collect())
+            .collect();
+        println!("{}", serde_json::to_string(&all)?);
+        return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -26,7 +26,8 @@ pub struct NetworkSockets {
     /// Port 53 over TCP.
     pub dns_tcp: Vec<TcpListener>,
     /// A packet socket (SOCK_DGRAM: packets from the IP header on) that sees what no listener takes: TCP SYN to other
-    /// ports, UDP other than DNS, ICMP echo, other protocols. Each attempt once, cut to 256 bytes.
+    /// ports, UDP other than DNS, ICMP echo, other protocols. Each attempt once, cut to 256 bytes. `recv` works on it
+    /// as on a UDP socket, so `std::net::UdpSocket::from` makes it readable with tokio.
     pub watch: OwnedFd,
 }
 
