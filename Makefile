@@ -51,7 +51,7 @@ clean: ## removes what was built: target, .venv, caches
 .PHONY: build
 build: $(VENV)/.ready
 	$(CARGO) build --profile $(PROFILE) -p caisson -p caisson-native
-	@cmp -s $(BIN)/libcaisson_native.so $(NATIVE) || install -m 0755 $(BIN)/libcaisson_native.so $(NATIVE)
+	@cmp -s $(BIN)/lib_native.so $(NATIVE) || install -m 0755 $(BIN)/lib_native.so $(NATIVE)
 	@ln -sfn $(CURDIR)/python-shim/python $(BIN)/shim
 
 $(VENV)/.ready: tests/setup/requirements.txt tests/setup/venv.sh
