@@ -114,3 +114,34 @@ fn canonical(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     }
     unique
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_never_exists_is_an_error_with_its_name() {
+        let resolver = Resolver::new(HashMap::new(), Duration::from_secs(2));
+        let name = Name::parse("caisson.invalid").unwrap();
+        let error = resolver.resolve(&name).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("caisson.invalid cannot be resolved: "),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn hosts_are_answered_first_without_doubles_and_without_mapped_forms() {
+        let name = Name::parse("db.example").unwrap();
+        let addresses =
+            ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1"].map(|text| text.parse().unwrap());
+        let resolver = Resolver::new(
+            HashMap::from([(name.clone(), addresses.to_vec())]),
+            Duration::from_secs(2),
+        );
+        assert_eq!(
+            resolver.resolve(&name).await.unwrap(),
+            [addresses[0], addresses[2]]
+        );
+    }
+}

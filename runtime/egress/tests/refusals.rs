@@ -122,6 +122,10 @@ fn every_refusal_says_where_and_what_to_write_instead() {
         ("empty.yaml", ""),
         ("list.yaml", "- format: 1\n"),
         ("syntax.yaml", "format: 1\nconnector: [shop\n"),
+        (
+            "unquoted.yaml",
+            "format: 1\nconnector: a\nfiles: [{ dir: ${config.dir}, within: [/srv/lake], access: write }]\n",
+        ),
         ("twice.yaml", "format: 1\nconnector: a\nconnector: b\n"),
         ("format.yaml", "format: 2\nconnector: Shop!\n"),
     ] {

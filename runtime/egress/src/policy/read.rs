@@ -66,7 +66,7 @@ impl Policy {
     /// # Errors
     /// Every fault of the text at once, each with line, column and what to write instead.
     pub fn parse(file: &str, text: &str) -> Result<Self, Faults> {
-        Self::read(&Document::parse(file, text)?)
+        Self::read(&Document::parse(file, text).map_err(with_help)?)
     }
 
     /// Reads one policy out of a document.
@@ -96,6 +96,18 @@ impl Policy {
         };
         Faults::or(reader.faults, policy)
     }
+}
+
+/// Unquoted templates are the commonest slip of syntax, and YAML's own words do not lead there.
+pub(super) fn with_help(mut faults: Faults) -> Faults {
+    for fault in &mut faults.0 {
+        if fault.help.is_empty() && fault.message.contains("flow") {
+            fault.help =
+                "close what was opened; inside { } and [ ], text with ${…} stands in quotes"
+                    .to_owned();
+        }
+    }
+    faults
 }
 
 fn selector(reader: &mut Reader<'_>, wire: &WirePolicy) -> Selector {

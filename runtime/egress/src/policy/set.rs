@@ -41,7 +41,7 @@ impl PolicySet {
                     Ok(policy) => policies.push(Arc::new(policy)),
                     Err(found) => faults.extend(found.0),
                 },
-                Err(ReadError::Faults(found)) => faults.extend(found),
+                Err(ReadError::Faults(found)) => faults.extend(super::read::with_help(found)),
                 Err(error) => faults.push(of_dir(
                     &path,
                     &error.to_string(),

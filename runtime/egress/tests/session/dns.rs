@@ -69,6 +69,18 @@ async fn an_answer_comes_from_the_address_that_was_asked() {
 }
 
 #[tokio::test]
+async fn dns_over_ipv6_says_the_same() {
+    let harness = Setup::new(RULE).open();
+    let answer = harness
+        .ask_at(
+            std::net::Ipv6Addr::LOCALHOST,
+            &question("api.example.com", RecordType::A),
+        )
+        .await;
+    assert_eq!(answer.answers.len(), 1);
+}
+
+#[tokio::test]
 async fn other_records_of_an_allowed_name_are_no_data() {
     let harness = Setup::new(RULE).open();
     for kind in [
@@ -263,4 +275,34 @@ async fn what_is_no_question_gets_no_address() {
         code(&harness.ask_at(Ipv4Addr::LOCALHOST, &two).await),
         ResponseCode::FormErr
     );
+}
+
+#[tokio::test]
+async fn noise_on_the_socket_harms_nothing() {
+    let harness = Setup::new(RULE).open();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut state = 1u32;
+    for length in 0..300 {
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        });
+        let noise: Vec<u8> = noise.take(length).collect();
+        socket
+            .send_to(&noise, ("127.0.0.1", harness.dns_udp))
+            .unwrap();
+        if length % 50 == 49 {
+            // Lets the gateway work off what came, so that its bound on lookups under way drops no question of ours.
+            tokio::task::yield_now().await;
+        }
+    }
+    let mut last = None;
+    for _ in 0..20 {
+        let ask = harness.ask("api.example.com", RecordType::A);
+        if let Ok(answer) = tokio::time::timeout(PATIENCE / 20, ask).await {
+            last = Some(answer);
+            break;
+        }
+    }
+    assert_eq!(last.expect("an answer").answers.len(), 1);
 }

@@ -8,7 +8,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name as WireName, RData, RecordType};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +30,7 @@ pub(crate) struct Harness {
     pub(crate) policies: PathBuf,
     pub(crate) audit: PathBuf,
     pub(crate) dns_udp: u16,
+    pub(crate) dns_udp_v6: u16,
     pub(crate) dns_tcp: u16,
     pub(crate) watch: std::os::unix::net::UnixDatagram,
     _dir: tempfile::TempDir,
@@ -99,6 +100,14 @@ impl Setup {
         let dns_udp = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
         nix::sys::socket::setsockopt(&dns_udp, nix::sys::socket::sockopt::Ipv4PacketInfo, &true)
             .unwrap();
+        let dns_udp_v6 = std::net::UdpSocket::bind("[::]:0").unwrap();
+        nix::sys::socket::setsockopt(
+            &dns_udp_v6,
+            nix::sys::socket::sockopt::Ipv6RecvPacketInfo,
+            &true,
+        )
+        .unwrap();
+        let port_v6 = dns_udp_v6.local_addr().unwrap().port();
         let dns_tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let ports = (
             dns_udp.local_addr().unwrap().port(),
@@ -113,7 +122,7 @@ impl Setup {
         });
         let sockets = WorkerSockets {
             tcp: tcp.collect(),
-            dns_udp: vec![dns_udp],
+            dns_udp: vec![dns_udp, dns_udp_v6],
             dns_tcp: vec![dns_tcp],
             watch: Some(OwnedFd::from(watched)),
         };
@@ -137,6 +146,7 @@ impl Setup {
             policies,
             audit,
             dns_udp: ports.0,
+            dns_udp_v6: port_v6,
             dns_tcp: ports.1,
             watch,
             _dir: dir,
@@ -168,10 +178,14 @@ impl Harness {
     }
 
     /// Asks over UDP at `server` and requires the answer to come from there.
-    pub(crate) async fn ask_at(&self, server: Ipv4Addr, question: &[u8]) -> Message {
-        let socket = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+    pub(crate) async fn ask_at(&self, server: impl Into<IpAddr>, question: &[u8]) -> Message {
+        let (server, own, port) = match server.into() {
+            IpAddr::V4(v4) => (IpAddr::V4(v4), "0.0.0.0:0", self.dns_udp),
+            IpAddr::V6(v6) => (IpAddr::V6(v6), "[::]:0", self.dns_udp_v6),
+        };
+        let socket = UdpSocket::bind(own).await.unwrap();
         // A connected socket drops what comes from any other address.
-        socket.connect((server, self.dns_udp)).await.unwrap();
+        socket.connect((server, port)).await.unwrap();
         socket.send(question).await.unwrap();
         let mut buffer = [0; 2048];
         let length = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer))
