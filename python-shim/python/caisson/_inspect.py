@@ -192,9 +192,7 @@ def _argument(node: ast.expr) -> dict[str, Any]:
     import json
 
     try:
-        value = ast.literal_eval(node)
-        json.dumps(value, allow_nan=False)
-        return {"literal": value}
+        return {"literal": json.loads(json.dumps(ast.literal_eval(node), allow_nan=False))}
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return {"expression": ast.unparse(node)}
 

@@ -104,8 +104,10 @@ def _type(hint: Any, where: str) -> tuple[Any, bool]:
     import typing
 
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Required, typing.NotRequired):
+    if origin is typing.Required:
         return _type(arguments[0], where)
+    if origin is typing.NotRequired:
+        return _type(arguments[0], where)[0], True
     if origin is typing.Annotated:
         named = [note for note in arguments[1:] if isinstance(note, str)]
         kind, nullable = _type(arguments[0], where)
@@ -148,11 +150,11 @@ def _plain(hint: Any, where: str) -> tuple[Any, bool]:
         name = simple.get(module + hint.__name__)
         if name:
             return name, False
-        if hasattr(hint, "__annotations__"):
-            return {"struct": class_fields(hint)}, False
         for base in hint.__mro__[1:]:
-            if base in (str, int):
+            if base in (str, int, float, bytes):
                 return simple[base.__name__], False
+        if getattr(hint, "__annotations__", None):
+            return {"struct": class_fields(hint)}, False
     supertype = getattr(hint, "__supertype__", None)
     if supertype is not None:
         return _type(supertype, where)

@@ -10,10 +10,10 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
+from loopback import Server
 
 from caisson import Connector, Secret, Settings, pages, stream
 from caisson.testing import Api, Harness
-from conftest import Server
 
 Serve = Callable[[Callable[..., Any]], Server]
 Record = dict[str, Any]

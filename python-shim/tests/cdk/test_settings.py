@@ -46,7 +46,7 @@ def test_nested_objects_become_their_classes() -> None:
 
 
 def test_a_missing_and_an_unknown_property_are_both_named() -> None:
-    with pytest.raises(errors.ConfigInvalid, match="unknown property 'shopp'; missing property 'shop'; .*'api_key'"):
+    with pytest.raises(errors.ConfigInvalid, match=r"unknown property 'shopp'; missing property 'shop'; .*'api_key'"):
         build(Config, {"shopp": "acme"})
     with pytest.raises(errors.ConfigInvalid, match="does not fit Plain"):
         build(Plain, {"shopp": "acme"})
