@@ -19,7 +19,8 @@ INSERT INTO every VALUES (
     1, -2, 3, 1.5, 2.25, 12345.678, 'NaN', true, 'a "b" \\ ü', 'v', 'c', '\\x00ff', '2026-02-03',
     '2026-02-03 04:05:06.000007+00', '2026-02-03 04:05:06', '04:05:06', '1 day 2 hours',
     '6f9619ff-8b86-d011-b42d-00cf4fc964ff', '{"a": [1, null]}', '{1,2,NULL}', 'fine', 42, '10.0.0.1'
-), (2);
+);
+INSERT INTO every (id) VALUES (2);
 """
 ORDERS = """
 CREATE TABLE orders (id bigint PRIMARY KEY, note text, updated_at timestamptz);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -12,8 +13,11 @@ from typing import Any
 
 from .attacker import free_port
 
-# Nobody's number: initdb refuses root, and an account need not exist.
-RUNS_AS = 64_322
+
+def unprivileged() -> pwd.struct_passwd:
+    """An account to run it as: initdb refuses root, and wants its user to have a name."""
+    names = [account.pw_name for account in pwd.getpwall()]
+    return pwd.getpwnam("postgres" if "postgres" in names else "nobody")
 
 
 def binaries() -> Path:
@@ -39,11 +43,12 @@ class Postgres:
     def __init__(self) -> None:
         self.port = free_port()
         self.bin = binaries()
+        self.user = unprivileged()
         self.folder = Path(tempfile.mkdtemp(prefix="caisson-pg-"))
         self._numbers = itertools.count(1)
         (self.folder / "password").write_text(self.password)
         if os.geteuid() == 0:
-            subprocess.run(["chown", "-R", f"{RUNS_AS}:{RUNS_AS}", str(self.folder)], check=True)
+            subprocess.run(["chown", "-R", f"{self.user.pw_uid}:{self.user.pw_gid}", str(self.folder)], check=True)
         self._run(
             "initdb", "-D", "data", "-U", "postgres", "-A", "scram-sha-256", "--pwfile", "password",
             "-E", "UTF8", "--locale", "C", "--no-sync",
@@ -70,7 +75,7 @@ class Postgres:
     def _run(self, program: str, *arguments: str) -> str:
         as_user = []
         if os.geteuid() == 0:
-            as_user = ["setpriv", f"--reuid={RUNS_AS}", f"--regid={RUNS_AS}", "--clear-groups", "--"]
+            as_user = ["setpriv", f"--reuid={self.user.pw_uid}", f"--regid={self.user.pw_gid}", "--clear-groups", "--"]
         done = subprocess.run(
             [*as_user, str(self.bin / program), *arguments],
             cwd=self.folder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,10 @@ from .types import Fields, decode, fields_of
 
 # Rows only: counts, facets and suggestions cost the server a query each.
 PLAIN = {"_shape": "objects", "_size": "max", "_nocount": "1", "_nofacet": "1", "_nosuggest": "1"}
+
+# One row, however many columns: the server cuts answers at a number of rows.
+COLUMNS = """select json_group_array(json_object('name', name, 'type', type, 'notnull', "notnull", 'pk', pk)) as columns
+ from pragma_table_info('{table}')"""
 
 
 class Datasette(Connector[Config]):
@@ -78,12 +83,10 @@ class Datasette(Connector[Config]):
         name = table["name"].replace("'", "''")
         answer = self.http.get(
             f"/{tilde(database)}.json",
-            params={
-                "sql": f"select name, type, \"notnull\", pk from pragma_table_info('{name}')",
-                "_shape": "objects",
-            },
+            params={"sql": COLUMNS.format(table=name), "_shape": "objects"},
             ok=(400, 403),
         )
         if answer.status != 200:
             return None
-        return fields_of(answer.json()["rows"], rowid=not table["primary_keys"])
+        (row,) = answer.json()["rows"]
+        return fields_of(json.loads(row["columns"]), rowid=not table["primary_keys"])

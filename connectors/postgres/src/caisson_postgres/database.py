@@ -16,7 +16,10 @@ TRUSTED = "system"
 
 
 class Database:
-    """A connection with transactions of ours: none commits by itself.
+    """A connection. `begin` a transaction, or each statement is one of its own.
+
+    The driver's own transactions refuse every statement after one failed, also
+    ROLLBACK TO; ours are plain SQL, so savepoints work.
 
     Raises:
         CaissonError: Whatever stands for the driver's error (`failures`).
@@ -27,10 +30,10 @@ class Database:
         if given.get("sslmode") == "verify-full":
             given["sslrootcert"] = TRUSTED
         conninfo = " ".join(f"{name}={_escaped(value)}" for name, value in given.items() if value)
+        self._open = False
         try:
             self._database = adbc_driver_postgresql.connect(conninfo)
             self._connection = adbc.AdbcConnection(self._database)
-            self._connection.set_autocommit(False)
         except adbc.Error as cause:
             raise translated(cause) from None  # the cause holds the password's place
 
@@ -94,12 +97,17 @@ class Database:
             statement.bind_stream(na.ArrayStream(array))
             statement.execute_update()
 
+    def begin(self, how: str = "") -> None:
+        """Opens a transaction, unless one is open."""
+        if not self._open:
+            self.run(f"BEGIN {how}")
+            self._open = True
+
     def commit(self) -> None:
         """Makes the transaction durable."""
-        try:
-            self._connection.commit()
-        except adbc.Error as cause:
-            raise translated(cause) from cause
+        if self._open:
+            self._open = False
+            self.run("COMMIT")
 
 
 def quote(name: str) -> str:

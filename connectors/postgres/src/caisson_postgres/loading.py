@@ -49,6 +49,7 @@ class Load:
         key = list(stream.primary_key) if stream.mode == "upsert" else []
         table = Table(self.schema, stream.name, key)
         self.fields = stream.schema.fields()
+        self.base.begin()
         self.base.run(
             f"CREATE TABLE IF NOT EXISTS {self.checkpoints} (stream text, partition text,"
             " checkpoint text NOT NULL, state text NOT NULL, final boolean NOT NULL,"
@@ -65,8 +66,9 @@ class Load:
     def add(self, batch: Batch) -> list[Reject]:
         """Adds a batch; returns the records that the server refuses."""
         array = self._copyable(batch)
+        self.base.begin()
         if not self.staged:
-            self.base.ingest(STAGE, array[0:0], create=True)
+            self.base.ingest(STAGE, _part(array, 0, 0), create=True)
             self.staged = True
         self.pending = True
         rejects: list[Reject] = []
@@ -75,6 +77,7 @@ class Load:
 
     def commit(self, stream: Stream, checkpoint: Checkpoint | None) -> None:
         """Makes all so far durable, with the checkpoint."""
+        self.base.begin()
         if checkpoint is not None:
             values = ", ".join(
                 literal(text, "text")
@@ -91,7 +94,7 @@ class Load:
     def _add(self, array: Any, start: int, end: int, rejects: list[Reject]) -> None:
         self.base.run("SAVEPOINT batch")
         try:
-            self.base.ingest(STAGE, array[start:end], create=False)
+            self.base.ingest(STAGE, _part(array, start, end), create=False)
             self.base.try_run(self.fill)
             self.base.try_run(f"TRUNCATE {quote(STAGE)}")
         except adbc.Error as cause:
@@ -123,6 +126,13 @@ class Load:
             children[n] = na.c_array(texts, na.string())
             columns[self.fields[n]["name"]] = na.string()
         return na.c_array_from_buffers(na.struct(columns), len(rows), [None], children=children)
+
+
+def _part(array: Any, start: int, end: int) -> Any:
+    """A slice. The driver looks at the offsets of columns, not at that of the
+    struct which holds them, so each column is cut."""
+    children = [array.child(n)[start:end] for n in range(array.n_children)]
+    return na.c_array_from_buffers(array.schema, end - start, [None], children=children)
 
 
 def _text(value: Any) -> str:

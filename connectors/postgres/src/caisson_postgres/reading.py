@@ -35,7 +35,7 @@ class Scan:
 
     def read(self, state: State | None) -> Iterator[Any]:
         """Arrow arrays and checkpoints; one snapshot holds all of them."""
-        self.base.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        self.base.begin("ISOLATION LEVEL REPEATABLE READ READ ONLY")
         last = state
         for chunk in self.base.chunks(self.sql(state)):
             yield chunk
