@@ -30,8 +30,13 @@ impl ConnectionArgs {
     /// Reads the files that the arguments name.
     pub(crate) fn choose(&self) -> Result<Chosen> {
         if let Some(name) = &self.name {
-            let reference = v1::ConnectionRef { source: Some(Source::Name(name.clone())) };
-            return Ok(Chosen { reference, config: None });
+            let reference = v1::ConnectionRef {
+                source: Some(Source::Name(name.clone())),
+            };
+            return Ok(Chosen {
+                reference,
+                config: None,
+            });
         }
         let state_key = self.state_key.clone();
         if let Some(file) = &self.file {
@@ -45,16 +50,20 @@ impl ConnectionArgs {
         let config = self.config.as_deref().map(config_file).transpose()?;
         let connection = v1::Connection {
             connector: self.connector.clone().unwrap_or_default(),
-            config_json: config.as_ref().map_or_else(|| "{}".to_owned(), |d| d.value().to_string()),
+            config_json: config
+                .as_ref()
+                .map_or_else(|| "{}".to_owned(), |d| d.value().to_string()),
             streams: Default::default(),
         };
         let path = self.path.as_deref().map(folder).transpose()?;
         Ok(Chosen {
             reference: inline(connection, state_key, path),
-            config: config.map(|document| Place { document, pointer: "" }),
+            config: config.map(|document| Place {
+                document,
+                pointer: "",
+            }),
         })
     }
-
 }
 
 /// Reads a connection file.
@@ -63,14 +72,22 @@ pub(crate) fn from_file(file: &Path, state_key: Option<String>) -> Result<Chosen
     let (connection, own_key) = parse(&document)?;
     Ok(Chosen {
         reference: inline(connection, state_key.or(own_key), None),
-        config: Some(Place { document, pointer: "/config" }),
+        config: Some(Place {
+            document,
+            pointer: "/config",
+        }),
     })
 }
 
 /// A connection that the daemon stored.
 pub(crate) fn stored(name: &str) -> Chosen {
-    let reference = v1::ConnectionRef { source: Some(Source::Name(name.to_owned())) };
-    Chosen { reference, config: None }
+    let reference = v1::ConnectionRef {
+        source: Some(Source::Name(name.to_owned())),
+    };
+    Chosen {
+        reference,
+        config: None,
+    }
 }
 
 /// A folder as the daemon is told of it: absolute, without links.
@@ -79,7 +96,10 @@ pub(crate) fn folder(path: &Path) -> Result<String> {
         .canonicalize()
         .map_err(|error| anyhow::anyhow!("cannot open the folder {}: {error}", path.display()))?;
     if !full.join("connector.yaml").is_file() {
-        return Err(Stop::Other(anyhow::anyhow!("no connector.yaml in {}", path.display())));
+        return Err(Stop::Other(anyhow::anyhow!(
+            "no connector.yaml in {}",
+            path.display()
+        )));
     }
     full.into_os_string()
         .into_string()
@@ -89,7 +109,11 @@ pub(crate) fn folder(path: &Path) -> Result<String> {
 fn config_file(file: &Path) -> Result<Document> {
     let document = Document::read(file)?;
     if !document.value().is_object() {
-        let fault = document.fault("", "expected a mapping", "write the configuration's fields as `name: value`");
+        let fault = document.fault(
+            "",
+            "expected a mapping",
+            "write the configuration's fields as `name: value`",
+        );
         return Err(Stop::Faults(fault.into()));
     }
     Ok(document)
@@ -101,8 +125,14 @@ fn parse(document: &Document) -> Result<(v1::Connection, Option<String>)> {
         Err(faults) => ranged(document, faults)?,
         Ok(read) => read,
     };
-    let pin = document.pointer("/connector").and_then(Value::as_str).unwrap_or_default();
-    let targets = read.streams.iter().filter(|(_, choice)| choice.target.is_some());
+    let pin = document
+        .pointer("/connector")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let targets = read
+        .streams
+        .iter()
+        .filter(|(_, choice)| choice.target.is_some());
     let faults: Vec<_> = targets
         .map(|(name, _)| {
             let pointer = join(&join("/streams", name), "target");
@@ -113,23 +143,39 @@ fn parse(document: &Document) -> Result<(v1::Connection, Option<String>)> {
     let config = read.config.value();
     let connection = v1::Connection {
         connector: pin.to_owned(),
-        config_json: if config.is_null() { "{}".to_owned() } else { config.to_string() },
-        streams: read.streams.into_iter().map(|(name, choice)| (name, options(&choice))).collect(),
+        config_json: if config.is_null() {
+            "{}".to_owned()
+        } else {
+            config.to_string()
+        },
+        streams: read
+            .streams
+            .into_iter()
+            .map(|(name, choice)| (name, options(&choice)))
+            .collect(),
     };
     Ok((connection, read.state_key))
 }
 
 /// The connection of a document whose only fault is a range in place of a version.
 fn ranged(document: &Document, faults: Faults) -> Result<Connection> {
-    let pin = document.pointer("/connector").and_then(Value::as_str).map(str::parse::<Pin>);
-    let Some(Err(PinError::NotExact { name, .. })) = pin else { return Err(faults.into()) };
+    let pin = document
+        .pointer("/connector")
+        .and_then(Value::as_str)
+        .map(str::parse::<Pin>);
+    let Some(Err(PinError::NotExact { name, .. })) = pin else {
+        return Err(faults.into());
+    };
     if faults.0.iter().any(|fault| fault.path != "connector") {
         return Err(faults.into());
     }
     let mut value = document.value().clone();
     value["connector"] = Value::from(format!("{name}@0.0.0"));
     let exact = Connection::from_document(&Document::from_value(document.file(), value))?;
-    Ok(Connection { config: document.part("/config"), ..exact })
+    Ok(Connection {
+        config: document.part("/config"),
+        ..exact
+    })
 }
 
 fn options(choice: &StreamChoice) -> v1::StreamOptions {
@@ -144,10 +190,17 @@ fn options(choice: &StreamChoice) -> v1::StreamOptions {
         Some(WriteMode::Upsert) => v1::WriteMode::Upsert,
         None => v1::WriteMode::Unspecified,
     };
-    v1::StreamOptions { mode: mode.into(), write: write.into() }
+    v1::StreamOptions {
+        mode: mode.into(),
+        write: write.into(),
+    }
 }
 
-fn inline(connection: v1::Connection, state_key: Option<String>, path: Option<String>) -> v1::ConnectionRef {
+fn inline(
+    connection: v1::Connection,
+    state_key: Option<String>,
+    path: Option<String>,
+) -> v1::ConnectionRef {
     v1::ConnectionRef {
         source: Some(Source::Inline(v1::InlineConnection {
             connection: Some(connection),
@@ -180,13 +233,20 @@ impl Chosen {
     pub(crate) fn locate(&self, failure: &mut v1::Failure, prefix: &str) {
         let Some(place) = &self.config else { return };
         // The daemon saw the configuration as one line of JSON.
-        let theirs = |fault: &&mut v1::Fault| fault.line == 0 || fault.file.ends_with("config.json");
+        let theirs =
+            |fault: &&mut v1::Fault| fault.line == 0 || fault.file.ends_with("config.json");
         for fault in failure.faults.iter_mut().filter(theirs) {
             let path = fault.path.strip_prefix(prefix).unwrap_or(&fault.path);
             let path = path.strip_prefix("config").unwrap_or(path);
-            let inside = if path.starts_with('/') { path.to_owned() } else { pointer(path) };
+            let inside = if path.starts_with('/') {
+                path.to_owned()
+            } else {
+                pointer(path)
+            };
             let pointer = format!("{}{inside}", place.pointer);
-            let Some(mark) = place.document.mark(&pointer) else { continue };
+            let Some(mark) = place.document.mark(&pointer) else {
+                continue;
+            };
             fault.file = place.document.file().to_owned();
             fault.line = u32::try_from(mark.line).unwrap_or(0);
             fault.column = u32::try_from(mark.column).unwrap_or(0);
@@ -203,7 +263,10 @@ fn pointer(path: &str) -> String {
         let (key, after) = match rest.strip_prefix('[') {
             Some(inside) => {
                 let end = inside.find(']').unwrap_or(inside.len());
-                (inside[..end].trim_matches('"'), inside.get(end + 1..).unwrap_or(""))
+                (
+                    inside[..end].trim_matches('"'),
+                    inside.get(end + 1..).unwrap_or(""),
+                )
             }
             None => rest.split_at(rest.find(['.', '[']).unwrap_or(rest.len())),
         };
@@ -233,23 +296,41 @@ mod tests {
         let (connection, key) = parse(&document).expect("it is valid");
         assert_eq!(key, None);
         assert_eq!(connection.connector, "shop@1.4.2");
-        assert_eq!(connection.config_json, r#"{"shop":"acme","api_key":{"$secret":"env:CAISSON_SECRET_K"}}"#);
-        assert_eq!(connection.streams["orders"].mode(), v1::ReadMode::Incremental);
-        assert_eq!(connection.streams["items"].write(), v1::WriteMode::Unspecified);
+        assert_eq!(
+            connection.config_json,
+            r#"{"shop":"acme","api_key":{"$secret":"env:CAISSON_SECRET_K"}}"#
+        );
+        assert_eq!(
+            connection.streams["orders"].mode(),
+            v1::ReadMode::Incremental
+        );
+        assert_eq!(
+            connection.streams["items"].write(),
+            v1::WriteMode::Unspecified
+        );
     }
 
     #[test]
     fn a_range_is_left_to_the_daemon_which_knows_the_versions_that_match() {
-        let document = Document::parse("shop.yaml", "connector: shop@^1.4\nconfig: {a: 1}\n").expect("it parses");
+        let document = Document::parse("shop.yaml", "connector: shop@^1.4\nconfig: {a: 1}\n")
+            .expect("it parses");
         let (connection, _) = parse(&document).expect("the range is the daemon's to refuse");
-        assert_eq!((connection.connector.as_str(), connection.config_json.as_str()), ("shop@^1.4", r#"{"a":1}"#));
+        assert_eq!(
+            (
+                connection.connector.as_str(),
+                connection.config_json.as_str()
+            ),
+            ("shop@^1.4", r#"{"a":1}"#)
+        );
     }
 
     #[test]
     fn every_fault_of_a_connection_file_is_reported_at_once_with_its_line() {
         let text = "conector: shop@1.4.2\nconfig: []\nstreams: {orders: {mode: weekly}}\n";
         let document = Document::parse("shop.yaml", text).expect("it parses");
-        let Err(Stop::Faults(faults)) = parse(&document) else { panic!("it is not valid") };
+        let Err(Stop::Faults(faults)) = parse(&document) else {
+            panic!("it is not valid")
+        };
         insta::assert_snapshot!(faults);
     }
 
@@ -257,8 +338,17 @@ mod tests {
     fn a_fault_that_the_daemon_found_gets_the_line_of_the_file() {
         let text = "connector: shop@1.4.2\nconfig:\n  shop: acme\n  ports:\n    - 80\n    - x\n";
         let document = Document::parse("shop.yaml", text).expect("it parses");
-        let chosen = Chosen { reference: stored("x").reference, config: Some(Place { document, pointer: "/config" }) };
-        let fault = |path: &str| v1::Fault { path: path.into(), ..Default::default() };
+        let chosen = Chosen {
+            reference: stored("x").reference,
+            config: Some(Place {
+                document,
+                pointer: "/config",
+            }),
+        };
+        let fault = |path: &str| v1::Fault {
+            path: path.into(),
+            ..Default::default()
+        };
         let mut failure = v1::Failure {
             faults: vec![fault("ports[1]"), fault("config.shop"), fault("missing")],
             ..Default::default()

@@ -23,7 +23,9 @@ pub(crate) fn config(args: &EmbeddedArgs, workspace: &str) -> Result<Config> {
 
 /// Puts arguments over a configuration.
 pub(crate) fn apply(args: &EmbeddedArgs, config: &mut Config) -> Result<()> {
-    let path = |path: &PathBuf| std::path::absolute(path).with_context(|| format!("the path {}", path.display()));
+    let path = |path: &PathBuf| {
+        std::path::absolute(path).with_context(|| format!("the path {}", path.display()))
+    };
     let over = |arg: &Option<PathBuf>, to: &mut Option<PathBuf>| -> Result<()> {
         if let Some(arg) = arg {
             *to = Some(path(arg)?);
@@ -36,9 +38,13 @@ pub(crate) fn apply(args: &EmbeddedArgs, config: &mut Config) -> Result<()> {
     over(&args.python, &mut config.python)?;
     over(&args.shim, &mut config.shim)?;
     for name in &args.allow_missing {
-        let layer: Layer = name.parse().map_err(|error| Stop::usage(format!("--allow-missing={name}: {error}")))?;
+        let layer: Layer = name
+            .parse()
+            .map_err(|error| Stop::usage(format!("--allow-missing={name}: {error}")))?;
         if layer != Layer::Cgroup {
-            return Err(Stop::usage(format!("--allow-missing={name}: only cgroup may be missing")));
+            return Err(Stop::usage(format!(
+                "--allow-missing={name}: only cgroup may be missing"
+            )));
         }
         config.allow_missing.insert(layer);
     }
@@ -67,13 +73,26 @@ impl Host {
         match target {
             Target::Remote(remote) => {
                 let session = Session::connect(&remote, interrupt).await?;
-                Ok(Self { session, daemon: None })
+                Ok(Self {
+                    session,
+                    daemon: None,
+                })
             }
-            Target::Local { embedded, workspace } => {
+            Target::Local {
+                embedded,
+                workspace,
+            } => {
                 let daemon = start(config(&embedded, &workspace)?).await?;
-                let remote = Remote { address: daemon.endpoint().to_owned(), tls: None, key: None };
+                let remote = Remote {
+                    address: daemon.endpoint().to_owned(),
+                    tls: None,
+                    key: None,
+                };
                 let session = Session::connect(&remote, interrupt).await?;
-                Ok(Self { session, daemon: Some(daemon) })
+                Ok(Self {
+                    session,
+                    daemon: Some(daemon),
+                })
             }
         }
     }

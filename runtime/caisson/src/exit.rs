@@ -89,7 +89,11 @@ mod tests {
             let row = format!("| {} |", Exit::from(code) as u8);
             let line = GUIDE.lines().find(|line| line.starts_with(&row));
             let line = line.unwrap_or_else(|| panic!("no row {row}"));
-            assert!(line.contains(name(code)), "{} is not in: {line}", name(code));
+            assert!(
+                line.contains(name(code)),
+                "{} is not in: {line}",
+                name(code)
+            );
         }
     }
 

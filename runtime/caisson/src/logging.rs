@@ -1,5 +1,7 @@
 //! What the daemon logs here, on standard error.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Command, LogFormat, OutputArgs};
@@ -12,9 +14,15 @@ pub(crate) fn start(args: &OutputArgs, command: &Command) -> Result<()> {
         _ => "warn",
     };
     let filter = args.log.as_deref().unwrap_or(default);
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| Stop::usage(format!("--log {filter}: {error}; write for example `info` or `caisson_daemon=debug`")))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        Stop::usage(format!(
+            "--log {filter}: {error}; write for example `info` or `caisson_daemon=debug`"
+        ))
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let started = match args.log_format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

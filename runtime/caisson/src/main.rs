@@ -37,7 +37,10 @@ use crate::voice::Voice;
 
 fn main() -> ExitCode {
     // The launcher is this program again: single-threaded, before anything is set up.
-    if std::env::args_os().nth(1).is_some_and(|arg| arg == "launcher") {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|arg| arg == "launcher")
+    {
         return launcher();
     }
     let args = Args::parse();

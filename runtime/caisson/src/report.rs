@@ -24,36 +24,50 @@ pub(crate) fn text(stop: &Stop) -> String {
     }
 }
 
+/// Details first: the last lines on the screen are what happened and what to do.
 fn failed(failure: &v1::Failure) -> String {
     let mut text = String::new();
+    if !failure.traceback.is_empty() {
+        let _ = writeln!(text, "{}", failure.traceback.trim_end());
+    }
+    for refusal in &failure.refusals {
+        let _ = writeln!(text, "{}", refused(refusal));
+    }
     for fault in &failure.faults {
         let _ = writeln!(text, "{}", fault_line(fault));
     }
-    let _ = writeln!(text, "error: {}: {}", exit::name(failure.code()), failure.message);
+    let _ = writeln!(
+        text,
+        "error: {}: {}",
+        exit::name(failure.code()),
+        failure.message
+    );
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
             let _ = writeln!(text, "  {name}: {value}");
         }
     };
     line("stream", &place(&failure.stream, &failure.partition));
-    line("what to do", &failure.action);
-    if failure.retryable {
-        line("retry", &failure.retry_at.as_ref().map_or_else(|| "yes".to_owned(), time));
+    if failure.traceback.is_empty() {
+        line("exception", &failure.exception);
     }
     if let Some(checkpoint) = &failure.last_checkpoint {
         let at = place(&checkpoint.stream, &checkpoint.partition);
-        line("last checkpoint", &format!("{at}, after {} records", checkpoint.records));
+        line(
+            "last checkpoint",
+            &format!("{at}, after {} records", checkpoint.records),
+        );
     }
-    if !failure.exception.is_empty() && !failure.message.starts_with(&failure.exception) {
-        line("exception", &failure.exception);
+    if failure.retryable {
+        line(
+            "retry",
+            &failure
+                .retry_at
+                .as_ref()
+                .map_or_else(|| "yes".to_owned(), time),
+        );
     }
-    if !failure.traceback.is_empty() {
-        let _ = writeln!(text, "  traceback:\n{}", indent(failure.traceback.trim_end(), 4));
-    }
-    for refusal in &failure.refusals {
-        let _ = write!(text, "{}", indent(&refused(refusal), 2));
-        text.push('\n');
-    }
+    line("what to do", &failure.action);
     text
 }
 
@@ -64,7 +78,11 @@ pub(crate) fn refused(refusal: &v1::EgressRefusal) -> String {
         (host, "") => host.to_owned(),
         (host, address) => format!("{host} ({address})"),
     };
-    let port = if refusal.port == 0 { String::new() } else { format!(" port {}", refusal.port) };
+    let port = if refusal.port == 0 {
+        String::new()
+    } else {
+        format!(" port {}", refusal.port)
+    };
     let times = match refusal.count {
         0 | 1 => String::new(),
         n => format!(", {n} times"),
@@ -112,12 +130,16 @@ pub(crate) fn place(stream: &str, partition: &str) -> String {
 
 /// RFC 3339 in UTC, to the second.
 pub(crate) fn time(at: &prost_types::Timestamp) -> String {
-    chrono::DateTime::from_timestamp(at.seconds, 0)
-        .map_or_else(String::new, |at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+    chrono::DateTime::from_timestamp(at.seconds, 0).map_or_else(String::new, |at| {
+        at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+    })
 }
 
 fn indent(text: &str, by: usize) -> String {
-    let lines: Vec<_> = text.lines().map(|line| format!("{:by$}{line}", "")).collect();
+    let lines: Vec<_> = text
+        .lines()
+        .map(|line| format!("{:by$}{line}", ""))
+        .collect();
     lines.join("\n")
 }
 
@@ -132,7 +154,10 @@ mod tests {
             message: "connection to evil.example refused".into(),
             action: "add the rule that is shown".into(),
             retryable: true,
-            retry_at: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 0 }),
+            retry_at: Some(prost_types::Timestamp {
+                seconds: 1_800_000_000,
+                nanos: 0,
+            }),
             stream: "orders".into(),
             partition: "eu".into(),
             last_checkpoint: Some(v1::Checkpoint {

@@ -23,7 +23,10 @@ pub(crate) type Link = InterceptedService<Channel, Key>;
 pub(crate) struct Key(Option<MetadataValue<Ascii>>);
 
 impl Interceptor for Key {
-    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+    fn call(
+        &mut self,
+        mut request: tonic::Request<()>,
+    ) -> Result<tonic::Request<()>, tonic::Status> {
         if let Some(key) = &self.0 {
             request.metadata_mut().insert("authorization", key.clone());
         }
@@ -48,16 +51,26 @@ impl Session {
             .map_err(anyhow::Error::from)?;
         if let Some(tls) = &remote.tls {
             endpoint = endpoint.tls_config(client_tls(tls)).map_err(|error| {
-                anyhow::anyhow!("the certificates for {} cannot be used: {}", remote.address, chain(&error))
+                anyhow::anyhow!(
+                    "the certificates for {} cannot be used: {}",
+                    remote.address,
+                    chain(&error)
+                )
             })?;
         }
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|error| anyhow::anyhow!("no daemon at {}: {}", remote.address, chain(&error)))?;
-        let key = remote.key.as_ref().map(|key| format!("Bearer {key}").parse()).transpose();
+        let channel = endpoint.connect().await.map_err(|error| {
+            anyhow::anyhow!("no daemon at {}: {}", remote.address, chain(&error))
+        })?;
+        let key = remote
+            .key
+            .as_ref()
+            .map(|key| format!("Bearer {key}").parse())
+            .transpose();
         let key = Key(key.map_err(|_| Stop::usage("the key holds characters that no header may"))?);
-        Ok(Self { link: InterceptedService::new(channel, key), interrupt })
+        Ok(Self {
+            link: InterceptedService::new(channel, key),
+            interrupt,
+        })
     }
 
     pub(crate) fn runtime(&self) -> RuntimeClient<Link> {

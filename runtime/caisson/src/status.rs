@@ -20,16 +20,23 @@ pub(crate) fn stop(status: Status) -> Stop {
     };
     let action = info.metadata.get("action").cloned().unwrap_or_default();
     let message = status.message();
-    let message = message.strip_suffix(&format!(" ({action})")).unwrap_or(message);
+    let message = message
+        .strip_suffix(&format!(" ({action})"))
+        .unwrap_or(message);
     let wait = details.retry_info().and_then(|retry| retry.retry_delay);
-    let faults = details.bad_request().into_iter().flat_map(|bad| &bad.field_violations);
+    let faults = details
+        .bad_request()
+        .into_iter()
+        .flat_map(|bad| &bad.field_violations);
     Stop::Failed(Box::new(v1::Failure {
         code: named(&info.reason).into(),
         message: message.to_owned(),
         action,
         retryable: wait.is_some(),
         retry_at: wait.map(|wait| (SystemTime::now() + wait).into()),
-        faults: faults.map(|one| fault(&one.field, &one.description)).collect(),
+        faults: faults
+            .map(|one| fault(&one.field, &one.description))
+            .collect(),
         ..Default::default()
     }))
 }
@@ -38,16 +45,22 @@ pub(crate) fn stop(status: Status) -> Stop {
 fn plain(status: Status) -> Stop {
     match status.code() {
         Code::Cancelled => Stop::failed(ErrorCode::Cancelled, "the call was cancelled", ""),
-        Code::DeadlineExceeded => {
-            Stop::failed(ErrorCode::Timeout, "the call's deadline passed", "allow more time")
-        }
-        Code::Unimplemented => {
-            Stop::Other(anyhow::anyhow!("this daemon cannot do that: {}", status.message()))
-        }
+        Code::DeadlineExceeded => Stop::failed(
+            ErrorCode::Timeout,
+            "the call's deadline passed",
+            "allow more time",
+        ),
+        Code::Unimplemented => Stop::Other(anyhow::anyhow!(
+            "this daemon cannot do that: {}",
+            status.message()
+        )),
         Code::Unavailable => {
             Stop::Other(anyhow::anyhow!("the daemon went away: {}", causes(&status)))
         }
-        code => Stop::Other(anyhow::anyhow!("the daemon answered {code:?}: {}", status.message())),
+        code => Stop::Other(anyhow::anyhow!(
+            "the daemon answered {code:?}: {}",
+            status.message()
+        )),
     }
 }
 
@@ -82,7 +95,13 @@ fn fault(field: &str, description: &str) -> v1::Fault {
         Some((parts.next()?.to_owned(), line, column, path.to_owned()))
     });
     if let Some((file, line, column, path)) = placed {
-        fault = v1::Fault { file, line, column, path, ..fault };
+        fault = v1::Fault {
+            file,
+            line,
+            column,
+            path,
+            ..fault
+        };
     }
     fault
 }
@@ -104,13 +123,21 @@ mod tests {
         details.add_bad_request_violation("config.api_key", "expected a reference");
         let status =
             Status::with_error_details(Code::InvalidArgument, "two faults (mend it)", details);
-        let Stop::Failed(failure) = stop(status) else { panic!("not a failure") };
+        let Stop::Failed(failure) = stop(status) else {
+            panic!("not a failure")
+        };
         assert_eq!(failure.code(), ErrorCode::ConfigInvalid);
         assert_eq!(failure.message, "two faults");
         assert_eq!(failure.action, "mend it");
         let first = &failure.faults[0];
-        assert_eq!((first.file.as_str(), first.line, first.column), ("shop.yaml", 4, 7));
-        assert_eq!((first.path.as_str(), first.help.as_str()), ("config.shop", "add `shop`"));
+        assert_eq!(
+            (first.file.as_str(), first.line, first.column),
+            ("shop.yaml", 4, 7)
+        );
+        assert_eq!(
+            (first.path.as_str(), first.help.as_str()),
+            ("config.shop", "add `shop`")
+        );
         assert_eq!(failure.faults[1].path, "config.api_key");
         assert_eq!(failure.faults[1].line, 0);
     }

@@ -13,7 +13,10 @@ use crate::stop::{Result, Stop};
 pub(crate) enum Target {
     Remote(Remote),
     /// A daemon inside this process, which runs folders in this workspace.
-    Local { embedded: EmbeddedArgs, workspace: String },
+    Local {
+        embedded: EmbeddedArgs,
+        workspace: String,
+    },
 }
 
 /// A daemon that runs already.
@@ -37,7 +40,10 @@ impl ServerArgs {
     /// Checks the arguments and reads the files that they name.
     pub(crate) fn target(&self) -> Result<Target> {
         let Some(address) = self.server.as_deref().filter(|_| !self.local) else {
-            return Ok(Target::Local { embedded: self.embedded.clone(), workspace: self.workspace.clone() });
+            return Ok(Target::Local {
+                embedded: self.embedded.clone(),
+                workspace: self.workspace.clone(),
+            });
         };
         if self.embedded != EmbeddedArgs::default() {
             return Err(Stop::usage(format!(
@@ -50,27 +56,48 @@ impl ServerArgs {
         match scheme {
             "unix" if rest.starts_with('/') => {
                 let path = rest.trim_start_matches('/');
-                Ok(Target::Remote(Remote { address: format!("unix:/{path}"), tls: None, key }))
+                Ok(Target::Remote(Remote {
+                    address: format!("unix:/{path}"),
+                    tls: None,
+                    key,
+                }))
             }
             "http" => {
                 if key.is_none() {
-                    return Err(Stop::usage(format!("{address} needs --key-file: this daemon knows its callers by keys")));
+                    return Err(Stop::usage(format!(
+                        "{address} needs --key-file: this daemon knows its callers by keys"
+                    )));
                 }
                 if !is_loopback(rest) {
-                    return Err(Stop::usage(format!("{address} is not on this machine: a key is only sent there over https")));
+                    return Err(Stop::usage(format!(
+                        "{address} is not on this machine: a key is only sent there over https"
+                    )));
                 }
-                Ok(Target::Remote(Remote { address: address.to_owned(), tls: None, key }))
+                Ok(Target::Remote(Remote {
+                    address: address.to_owned(),
+                    tls: None,
+                    key,
+                }))
             }
             "https" => {
                 let Some(authority) = &self.tls_ca else {
-                    return Err(Stop::usage(format!("{address} needs --tls-ca: the authority that signed its certificate")));
+                    return Err(Stop::usage(format!(
+                        "{address} needs --tls-ca: the authority that signed its certificate"
+                    )));
                 };
                 let identity = match (&self.tls_cert, &self.tls_key) {
                     (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
                     _ => None,
                 };
-                let tls = Tls { authority: read(authority)?, identity };
-                Ok(Target::Remote(Remote { address: address.to_owned(), tls: Some(tls), key }))
+                let tls = Tls {
+                    authority: read(authority)?,
+                    identity,
+                };
+                Ok(Target::Remote(Remote {
+                    address: address.to_owned(),
+                    tls: Some(tls),
+                    key,
+                }))
             }
             _ => Err(Stop::usage(format!(
                 "`{address}` is no address of a daemon: write unix:/path, http://127.0.0.1:port or https://host:port"
@@ -84,10 +111,14 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn key(path: &Path) -> Result<String> {
-    let text = String::from_utf8(read(path)?).with_context(|| format!("{} is not text", path.display()))?;
+    let text = String::from_utf8(read(path)?)
+        .with_context(|| format!("{} is not text", path.display()))?;
     let key = text.trim();
     if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(Stop::usage(format!("{} holds no key: one line of printable characters", path.display())));
+        return Err(Stop::usage(format!(
+            "{} holds no key: one line of printable characters",
+            path.display()
+        )));
     }
     Ok(key.to_owned())
 }
@@ -100,7 +131,10 @@ fn is_loopback(rest: &str) -> bool {
         Some(v6) => &v6[..v6.find(']').unwrap_or(v6.len())],
         None => &authority[..authority.find(':').unwrap_or(authority.len())],
     };
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// The data directory of a daemon in this process: `name` keeps a served one
@@ -109,11 +143,18 @@ pub(crate) fn data_dir(args: &EmbeddedArgs, name: &str) -> Result<PathBuf> {
     if let Some(dir) = &args.data_dir {
         return Ok(std::path::absolute(dir).context("--data-dir")?);
     }
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base = absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
     match base {
         Some(base) => Ok(base.join("caisson").join(name)),
-        None => Err(Stop::usage("name a data directory with --data-dir: neither XDG_STATE_HOME nor HOME is set")),
+        None => Err(Stop::usage(
+            "name a data directory with --data-dir: neither XDG_STATE_HOME nor HOME is set",
+        )),
     }
 }
 
@@ -131,7 +172,10 @@ mod tests {
 
     fn target(args: &[&str]) -> Result<Target> {
         let args = std::iter::once("caisson").chain(args.iter().copied());
-        Only::try_parse_from(args).expect("the arguments parse").server.target()
+        Only::try_parse_from(args)
+            .expect("the arguments parse")
+            .server
+            .target()
     }
 
     fn refusal(args: &[&str]) -> String {
@@ -144,13 +188,18 @@ mod tests {
     #[test]
     fn without_a_server_the_daemon_is_in_this_process() {
         assert!(matches!(target(&[]), Ok(Target::Local { .. })));
-        assert!(matches!(target(&["--server", "unix:/run/x", "--local"]), Ok(Target::Local { .. })));
+        assert!(matches!(
+            target(&["--server", "unix:/run/x", "--local"]),
+            Ok(Target::Local { .. })
+        ));
     }
 
     #[test]
     fn a_unix_address_is_taken_with_one_or_three_slashes() {
         for address in ["unix:/run/c.sock", "unix:///run/c.sock"] {
-            let Ok(Target::Remote(remote)) = target(&["--server", address]) else { panic!("not remote") };
+            let Ok(Target::Remote(remote)) = target(&["--server", address]) else {
+                panic!("not remote")
+            };
             assert_eq!(remote.address, "unix:/run/c.sock");
         }
     }
@@ -163,8 +212,18 @@ mod tests {
         let with_key = |address| target(&["--server", address, "--key-file", path]);
         assert!(with_key("http://127.0.0.1:9000").is_ok());
         assert!(with_key("http://[::1]:9000").is_ok());
-        assert!(refusal(&["--server", "http://10.0.0.5:9000", "--key-file", path]).contains("https"));
-        assert!(refusal(&["--server", "http://127.0.0.1.evil.example:9000", "--key-file", path]).contains("https"));
+        assert!(
+            refusal(&["--server", "http://10.0.0.5:9000", "--key-file", path]).contains("https")
+        );
+        assert!(
+            refusal(&[
+                "--server",
+                "http://127.0.0.1.evil.example:9000",
+                "--key-file",
+                path
+            ])
+            .contains("https")
+        );
         assert!(refusal(&["--server", "http://127.0.0.1:9000"]).contains("--key-file"));
     }
 

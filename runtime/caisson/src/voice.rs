@@ -19,6 +19,9 @@ use crate::stop::Result;
 /// Plain lines repeat a stream's progress no more often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// What the daemon says of a stream by itself; bars and lines show it already.
+const STATUSES: [&str; 3] = ["started", "running", "complete"];
+
 /// More refused records than this are only counted.
 const REJECTS_SHOWN: u64 = 10;
 
@@ -57,7 +60,13 @@ impl Voice {
             ProgressArg::Auto | ProgressArg::Bars if terminal => Manner::Bars,
             _ => Manner::Lines,
         };
-        Self { manner, bars: MultiProgress::new(), streams: BTreeMap::new(), rejects: 0, kept: None }
+        Self {
+            manner,
+            bars: MultiProgress::new(),
+            streams: BTreeMap::new(),
+            rejects: 0,
+            kept: None,
+        }
     }
 
     /// A line for people.
@@ -75,6 +84,16 @@ impl Voice {
         self.show(stream, text, records, total);
     }
 
+    /// Records that a destination took, of those that were sent.
+    pub(crate) fn written(&mut self, stream: &str, taken: u64, sent: u64) {
+        let text = format!(
+            "{} of {} records taken",
+            HumanCount(taken),
+            HumanCount(sent)
+        );
+        self.show(stream, text, taken, sent);
+    }
+
     /// Records of a stream that were read and that the destination took.
     pub(crate) fn synced(&mut self, stream: &str, progress: &v1::SyncProgress) {
         let text = format!(
@@ -83,7 +102,12 @@ impl Voice {
             HumanCount(progress.records_written),
             HumanBytes(progress.bytes)
         );
-        self.show(stream, text, progress.records_written, progress.records_read);
+        self.show(
+            stream,
+            text,
+            progress.records_written,
+            progress.records_read,
+        );
     }
 
     fn show(&mut self, name: &str, text: String, position: u64, length: u64) {
@@ -91,13 +115,16 @@ impl Voice {
             return;
         }
         let (manner, bars) = (self.manner, &self.bars);
-        let stream = self.streams.entry(name.to_owned()).or_insert_with(|| Stream {
-            bar: (manner == Manner::Bars).then(|| bar(bars, name)),
-            text: String::new(),
-            started: Instant::now(),
-            said: None,
-            unsaid: false,
-        });
+        let stream = self
+            .streams
+            .entry(name.to_owned())
+            .or_insert_with(|| Stream {
+                bar: (manner == Manner::Bars).then(|| bar(bars, name)),
+                text: String::new(),
+                started: Instant::now(),
+                said: None,
+                unsaid: false,
+            });
         stream.text = text;
         if let Some(bar) = &stream.bar {
             if length > 0 && bar.length().is_none() {
@@ -132,13 +159,17 @@ impl Voice {
             let _ = kept.flush();
         }
         if self.rejects > REJECTS_SHOWN {
-            self.line(&format!("{} records refused in all", HumanCount(self.rejects)));
+            self.line(&format!(
+                "{} records refused in all",
+                HumanCount(self.rejects)
+            ));
         }
     }
 
     /// Keeps every refused record's place and reason in a file.
     pub(crate) fn keep_rejects(&mut self, path: &Path) -> Result<()> {
-        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let file =
+            File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         self.kept = Some(BufWriter::new(file));
         Ok(())
     }
@@ -157,12 +188,25 @@ impl Voice {
         };
         let place = [prefix(side), header.stream.as_str(), log.logger.as_str()];
         let place: Vec<_> = place.into_iter().filter(|part| !part.is_empty()).collect();
-        self.line(&format!("{} {level}: {}", place.join(" "), printable(&log.message)));
+        self.line(&format!(
+            "{} {level}: {}",
+            place.join(" "),
+            printable(&log.message)
+        ));
     }
 
     pub(crate) fn throttled(&mut self, side: Side, throttled: &v1::Throttled) {
-        let until = throttled.until.as_ref().map(report::time).unwrap_or_default();
-        self.line(&format!("{} waits until {until} for {}: {}", named(side), throttled.host, throttled.cause));
+        let until = throttled
+            .until
+            .as_ref()
+            .map(report::time)
+            .unwrap_or_default();
+        self.line(&format!(
+            "{} waits until {until} for {}: {}",
+            named(side),
+            throttled.host,
+            throttled.cause
+        ));
     }
 
     pub(crate) fn refused(&mut self, side: Side, refused: &v1::EgressRefusal) {
@@ -195,16 +239,26 @@ impl Voice {
             key => format!("record {key}"),
         };
         let place = report::place(&header.stream, &header.partition);
-        self.line(&format!("{place}: {key} refused: {}", printable(&rejected.reason)));
+        self.line(&format!(
+            "{place}: {key} refused: {}",
+            printable(&rejected.reason)
+        ));
     }
 
     /// What the connector itself said of its progress.
     pub(crate) fn said(&mut self, header: &v1::EventHeader, progress: &v1::Progress) {
-        if !progress.message.is_empty() {
-            self.line(&format!("{}: {}", header.stream, printable(&progress.message)));
+        if !progress.message.is_empty() && !STATUSES.contains(&progress.message.as_str()) {
+            self.line(&format!(
+                "{}: {}",
+                header.stream,
+                printable(&progress.message)
+            ));
         }
         if progress.total > 0
-            && let Some(bar) = self.streams.get(&header.stream).and_then(|stream| stream.bar.as_ref())
+            && let Some(bar) = self
+                .streams
+                .get(&header.stream)
+                .and_then(|stream| stream.bar.as_ref())
         {
             bar.set_style(known());
             bar.set_length(progress.total);
@@ -231,7 +285,9 @@ fn named(side: Side) -> &'static str {
 /// user's terminal.
 fn printable(text: &str) -> String {
     let keep = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    text.chars().map(|c| if keep(c) { c } else { '\u{fffd}' }).collect()
+    text.chars()
+        .map(|c| if keep(c) { c } else { '\u{fffd}' })
+        .collect()
 }
 
 fn bar(bars: &MultiProgress, name: &str) -> ProgressBar {

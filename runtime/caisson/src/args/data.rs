@@ -184,7 +184,9 @@ pub(crate) struct SyncArgs {
 
 /// A number and a unit: `500ms`, `90s`, `10m`, `2h`; a bare number is seconds.
 fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale = match unit {
         "ms" => 1,
@@ -193,7 +195,11 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
         "h" => 3_600_000,
         _ => return Err("write a number with ms, s, m or h".to_owned()),
     };
-    match number.parse::<u64>().ok().and_then(|n| n.checked_mul(scale)) {
+    match number
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(scale))
+    {
         Some(0) | None => Err("write a number above zero with ms, s, m or h".to_owned()),
         Some(ms) => Ok(std::time::Duration::from_millis(ms)),
     }

@@ -10,11 +10,17 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use calls::{CallsArgs, CallsCommand, CommitArgs, ExplainArgs, PolicyArgs, PolicyCommand};
+pub(crate) use calls::{
+    CallsArgs, CallsCommand, CommitArgs, ExplainArgs, PolicyArgs, PolicyCommand,
+};
 pub(crate) use connection::ConnectionArgs;
-pub(crate) use data::{CallArgs, FromArg, ListArgs, ListFormat, ModeArg, ReadArgs, RecordFormat, SelectArgs, SyncArgs, TestArgs, WriteArgs, WriteModeArg};
+pub(crate) use data::{
+    CallArgs, FromArg, ListArgs, ListFormat, ModeArg, ReadArgs, RecordFormat, SelectArgs, SyncArgs,
+    TestArgs, WriteArgs, WriteModeArg,
+};
 pub(crate) use registry::{
-    ConnectorsArgs, DoctorArgs, FindingsFormat, InstallArgs, NewArgs, PublishArgs, ServeArgs, SpecArgs, Template, ValidateArgs,
+    ConnectorsArgs, DoctorArgs, FindingsFormat, InstallArgs, NewArgs, PublishArgs, ServeArgs,
+    SpecArgs, Template, ValidateArgs,
 };
 pub(crate) use server::{EmbeddedArgs, ServerArgs};
 
@@ -22,9 +28,16 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 /// Runs connector code in isolated workers and moves its records.
 #[derive(Debug, Parser)]
-#[command(name = "caisson", version, propagate_version = true, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 done, 1 findings, 2 could not run, 3 configuration, 4 credentials, \
-5 network, 6 quota, 7 try again, 8 data, 9 limits, 10 connector, 11 conflict, 12 internal, 130 cancelled.")]
+#[command(
+    name = "caisson",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 findings, 2 could not run, 3 configuration, 4 credentials, \
+5 network, 6 quota, 7 try again, 8 data, 9 limits, 10 connector, 11 conflict, 12 internal, 130 cancelled."
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -110,7 +110,11 @@ pub(crate) struct ConnectorsArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SpecArgs {
     /// NAME@VERSION or NAME@sha256:DIGEST.
-    #[arg(value_name = "NAME@VERSION", required_unless_present = "path", conflicts_with = "path")]
+    #[arg(
+        value_name = "NAME@VERSION",
+        required_unless_present = "path",
+        conflicts_with = "path"
+    )]
     pub(crate) connector: Option<String>,
     /// A connector's source folder.
     #[arg(long, value_name = "DIR")]

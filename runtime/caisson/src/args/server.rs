@@ -17,16 +17,31 @@ pub(crate) struct ServerArgs {
     #[arg(long, env = "CAISSON_TLS_CA", value_name = "FILE")]
     pub(crate) tls_ca: Option<PathBuf>,
     /// This client's certificate, PEM.
-    #[arg(long, env = "CAISSON_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    #[arg(
+        long,
+        env = "CAISSON_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
     pub(crate) tls_cert: Option<PathBuf>,
     /// This client's private key, PEM.
-    #[arg(long, env = "CAISSON_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    #[arg(
+        long,
+        env = "CAISSON_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
     pub(crate) tls_key: Option<PathBuf>,
     /// A file that holds this client's key for the daemon.
     #[arg(long, env = "CAISSON_KEY_FILE", value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
     /// Workspace that the call belongs to.
-    #[arg(long, env = "CAISSON_WORKSPACE", value_name = "NAME", default_value = "default")]
+    #[arg(
+        long,
+        env = "CAISSON_WORKSPACE",
+        value_name = "NAME",
+        default_value = "default"
+    )]
     pub(crate) workspace: String,
     #[command(flatten)]
     pub(crate) embedded: EmbeddedArgs,

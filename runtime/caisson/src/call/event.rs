@@ -125,6 +125,9 @@ impl From<v1::SyncSummary> for Done {
     fn from(summary: v1::SyncSummary) -> Self {
         let source = summary.source.unwrap_or_default();
         let destination = summary.destination.unwrap_or_default();
-        Self { stats: source.clone(), sides: Some((source, destination)) }
+        Self {
+            stats: source.clone(),
+            sides: Some((source, destination)),
+        }
     }
 }

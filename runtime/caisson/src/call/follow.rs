@@ -16,8 +16,8 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Hands the call's own events to `own`, in order, until the call ends.
 ///
-/// An error of `own`, or `abort`, drops the stream, which ends the call. A
-/// signal cancels it first and waits for the last word.
+/// An error of `own`, or `abort`, cancels the call and is what is returned. A
+/// signal cancels it as well and waits for the last word.
 pub(crate) async fn follow<E: CallEvent>(
     session: &Session,
     voice: &mut Voice,
@@ -30,7 +30,7 @@ pub(crate) async fn follow<E: CallEvent>(
     loop {
         let message = tokio::select! {
             biased;
-            stop = &mut abort => return Err(stop),
+            stop = &mut abort => return Err(call.abandon(session, events, stop).await),
             exit = session.interrupt.raised(), if call.cancelled.is_none() => {
                 voice.line("cancelling");
                 call.cancel(session, exit);
@@ -39,7 +39,9 @@ pub(crate) async fn follow<E: CallEvent>(
             () = call.patience() => return Err(Stop::Said(call.exit())),
             message = events.message() => message.map_err(|status| call.lost(status))?,
         };
-        let Some(event) = message else { return Err(call.cut_short()) };
+        let Some(event) = message else {
+            return Err(call.cut_short());
+        };
         let (header, event) = event.split();
         match event {
             Event::Started(started) => call.started(session, voice, started),
@@ -48,7 +50,11 @@ pub(crate) async fn follow<E: CallEvent>(
             Event::Refused(side, refused) => voice.refused(side, &refused),
             Event::Rejected(rejected) => voice.rejected(&header, &rejected),
             Event::Progress(progress) => voice.said(&header, &progress),
-            Event::Own(event) => own(voice, &header, event).await?,
+            Event::Own(event) => {
+                if let Err(stop) = own(voice, &header, event).await {
+                    return Err(call.abandon(session, events, stop).await);
+                }
+            }
             Event::Nothing => {}
             Event::Summary(done) => {
                 voice.finish();
@@ -86,8 +92,27 @@ impl Running {
         self.send_cancel(session);
     }
 
+    /// Cancels a call that this side cannot go on with, and waits for its end
+    /// so that it is recorded as what it was.
+    async fn abandon<E>(
+        &mut self,
+        session: &Session,
+        mut events: Streaming<E>,
+        stop: Stop,
+    ) -> Stop {
+        self.cancel(session, Exit::Cancelled);
+        let rest = async { while let Ok(Some(_)) = events.message().await {} };
+        tokio::select! {
+            () = rest => {}
+            () = self.patience() => {}
+        }
+        stop
+    }
+
     fn send_cancel(&self, session: &Session) {
-        let Some(call_id) = self.id.clone() else { return };
+        let Some(call_id) = self.id.clone() else {
+            return;
+        };
         let mut operations = session.operations();
         tokio::spawn(async move {
             // If it cannot be said, patience runs out and the stream is dropped.
@@ -116,7 +141,8 @@ impl Running {
     }
 
     fn lost(&self, status: tonic::Status) -> Stop {
-        let gone = status.code() == tonic::Code::Unavailable || status.code() == tonic::Code::Unknown;
+        let gone =
+            status.code() == tonic::Code::Unavailable || status.code() == tonic::Code::Unknown;
         match Stop::from(status) {
             Stop::Failed(failure) => self.failed(failure),
             Stop::Other(error) if gone && self.id.is_some() => Stop::failed(

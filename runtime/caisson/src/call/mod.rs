@@ -24,15 +24,29 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(args: &CallArgs, workspace: &str) -> Self {
-        let deadline = args.deadline.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
-        let request_id = args.request_id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-        let options = v1::CallOptions { workspace: workspace.to_owned(), request_id, deadline_ms: deadline };
-        Self { options, stats: args.stats.clone() }
+        let deadline = args
+            .deadline
+            .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
+        let request_id = args
+            .request_id
+            .clone()
+            .unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+        let options = v1::CallOptions {
+            workspace: workspace.to_owned(),
+            request_id,
+            deadline_ms: deadline,
+        };
+        Self {
+            options,
+            stats: args.stats.clone(),
+        }
     }
 
     /// Writes the figures of a call that ended, also of one that failed.
     pub(crate) fn ended(&self, ended: Result<Done>) -> Result<Done> {
-        let Some(path) = &self.stats else { return ended };
+        let Some(path) = &self.stats else {
+            return ended;
+        };
         let done = match &ended {
             Ok(done) => Some(done.clone()),
             Err(Stop::Failed(failure)) => failure.stats.clone().map(Done::of),

@@ -17,7 +17,9 @@ pub(crate) fn write(path: &Path, done: &Done) -> Result<()> {
 }
 
 fn object(done: &Done) -> Value {
-    let Some((source, destination)) = &done.sides else { return figures(&done.stats) };
+    let Some((source, destination)) = &done.sides else {
+        return figures(&done.stats);
+    };
     // Both workers of a Sync at once: what only one side does is that side's,
     // what both do is added up, and the two in full stand below.
     let mut all = figures(&v1::Stats {
@@ -65,7 +67,12 @@ mod tests {
 
     #[test]
     fn the_figures_of_a_sync_hold_both_sides_and_their_sum() {
-        let side = |records, requests| v1::Stats { records, requests, worker_cpu_seconds: 0.5, ..Default::default() };
+        let side = |records, requests| v1::Stats {
+            records,
+            requests,
+            worker_cpu_seconds: 0.5,
+            ..Default::default()
+        };
         let done = Done::from(v1::SyncSummary {
             source: Some(side(10, 7)),
             destination: Some(side(9, 0)),

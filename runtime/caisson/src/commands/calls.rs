@@ -13,25 +13,37 @@ use crate::voice::Voice;
 
 pub(crate) fn build(args: CallsArgs) -> Result<Job> {
     match args.command {
-        CallsCommand::List { state, limit, json, server } => {
+        CallsCommand::List {
+            state,
+            limit,
+            json,
+            server,
+        } => {
             let request = v1::ListCallsRequest {
                 workspace: server.workspace.clone(),
                 state: state.unwrap_or_default(),
                 page_size: 0,
                 page_token: String::new(),
             };
-            Job::ask(&server, move |session, _| Box::pin(list(session, request, limit, json)))
+            Job::ask(&server, move |session, _| {
+                Box::pin(list(session, request, limit, json))
+            })
         }
         CallsCommand::Get { id, json, server } => {
             Job::ask(&server, move |session, _| Box::pin(get(session, id, json)))
         }
-        CallsCommand::Cancel { id, server } => {
-            Job::ask(&server, |session, voice| Box::pin(cancel(session, voice, id)))
-        }
+        CallsCommand::Cancel { id, server } => Job::ask(&server, |session, voice| {
+            Box::pin(cancel(session, voice, id))
+        }),
     }
 }
 
-async fn list(session: &Session, mut request: v1::ListCallsRequest, limit: u32, json: bool) -> Result<Exit> {
+async fn list(
+    session: &Session,
+    mut request: v1::ListCallsRequest,
+    limit: u32,
+    json: bool,
+) -> Result<Exit> {
     let mut operations = session.operations();
     let mut calls = Vec::new();
     loop {
@@ -48,28 +60,46 @@ async fn list(session: &Session, mut request: v1::ListCallsRequest, limit: u32, 
         request.page_token = page.next_page_token;
     }
     if json {
-        calls.iter().try_for_each(|call| table::out(&format!("{}\n", value(call))))?;
+        calls
+            .iter()
+            .try_for_each(|call| table::out(&format!("{}\n", value(call))))?;
         return Ok(Exit::Done);
     }
     let row = |call: &v1::Call| {
-        let code = call.failure.as_ref().map(|failure| format!(" {}", exit::name(failure.code()))).unwrap_or_default();
+        let code = call
+            .failure
+            .as_ref()
+            .map(|failure| format!(" {}", exit::name(failure.code())))
+            .unwrap_or_default();
         [
             call.call_id.clone(),
             call.kind.clone(),
-            if call.connection.is_empty() { call.connector.clone() } else { call.connection.clone() },
+            if call.connection.is_empty() {
+                call.connector.clone()
+            } else {
+                call.connection.clone()
+            },
             format!("{}{code}", call.state),
             call.started.as_ref().map(report::time).unwrap_or_default(),
-            call.stats.as_ref().map(|stats| stats.records.to_string()).unwrap_or_default(),
+            call.stats
+                .as_ref()
+                .map(|stats| stats.records.to_string())
+                .unwrap_or_default(),
         ]
     };
     let rows: Vec<_> = calls.iter().map(row).collect();
-    table::print(["CALL", "KIND", "CONNECTION", "STATE", "STARTED", "RECORDS"], &rows)?;
+    table::print(
+        ["CALL", "KIND", "CONNECTION", "STATE", "STARTED", "RECORDS"],
+        &rows,
+    )?;
     Ok(Exit::Done)
 }
 
 async fn get(session: &Session, call_id: String, json: bool) -> Result<Exit> {
     let mut operations = session.operations();
-    let call = session.wait(operations.get_call(v1::GetCallRequest { call_id })).await?;
+    let call = session
+        .wait(operations.get_call(v1::GetCallRequest { call_id }))
+        .await?;
     let value = value(&call);
     if json {
         table::out(&format!("{value}\n"))?;
@@ -83,7 +113,10 @@ async fn get(session: &Session, call_id: String, json: bool) -> Result<Exit> {
             Value::String(word) => text.push_str(&format!("{name}: {word}\n")),
             Value::Object(inner) if name == "failure" => {
                 for key in ["code", "message", "action"] {
-                    text.push_str(&format!("{key}: {}\n", inner[key].as_str().unwrap_or_default()));
+                    text.push_str(&format!(
+                        "{key}: {}\n",
+                        inner[key].as_str().unwrap_or_default()
+                    ));
                 }
             }
             other => text.push_str(&format!("{name}: {other}\n")),
@@ -95,7 +128,9 @@ async fn get(session: &Session, call_id: String, json: bool) -> Result<Exit> {
 
 async fn cancel(session: &Session, voice: &mut Voice, call_id: String) -> Result<Exit> {
     let mut operations = session.operations();
-    let request = v1::CancelRequest { call_id: call_id.clone() };
+    let request = v1::CancelRequest {
+        call_id: call_id.clone(),
+    };
     let response = session.wait(operations.cancel(request)).await?;
     if !response.cancelled {
         return Err(Stop::Other(anyhow::anyhow!("{call_id} had ended already")));

@@ -6,20 +6,30 @@ use super::Job;
 use crate::args::CommitArgs;
 use crate::data::StateFile;
 use crate::exit::Exit;
+use crate::report;
 use crate::session::Session;
 use crate::stop::{Result, Stop};
 use crate::voice::Voice;
-use crate::report;
 
 pub(crate) fn build(args: CommitArgs) -> Result<Job> {
     let state = StateFile::open(&args.state)?;
-    let wanted = |stream: &str| args.streams.is_empty() || args.streams.iter().any(|name| name == stream);
-    let checkpoints: Vec<_> = state.checkpoints().filter(|c| wanted(&c.stream)).cloned().collect();
+    let wanted =
+        |stream: &str| args.streams.is_empty() || args.streams.iter().any(|name| name == stream);
+    let checkpoints: Vec<_> = state
+        .checkpoints()
+        .filter(|c| wanted(&c.stream))
+        .cloned()
+        .collect();
     if checkpoints.is_empty() {
-        return Err(Stop::usage(format!("{} holds no such checkpoint", args.state.display())));
+        return Err(Stop::usage(format!(
+            "{} holds no such checkpoint",
+            args.state.display()
+        )));
     }
     let server = args.server.clone();
-    Job::ask(&server, |session, voice| Box::pin(run(session, voice, args, checkpoints)))
+    Job::ask(&server, |session, voice| {
+        Box::pin(run(session, voice, args, checkpoints))
+    })
 }
 
 async fn run(
@@ -36,13 +46,18 @@ async fn run(
     for checkpoint in checkpoints {
         let place = report::place(&checkpoint.stream, &checkpoint.partition);
         let known = stored.iter().find(|one| {
-            one.checkpoint.as_ref().is_some_and(|c| c.stream == checkpoint.stream && c.partition == checkpoint.partition)
+            one.checkpoint.as_ref().is_some_and(|c| {
+                c.stream == checkpoint.stream && c.partition == checkpoint.partition
+            })
         });
         let request = v1::CommitRequest {
             workspace: args.server.workspace.clone(),
             state_key: args.key.clone(),
             checkpoint: Some(checkpoint),
-            expected_revision: args.expected_revision.or(known.map(|one| one.revision)).unwrap_or(0),
+            expected_revision: args
+                .expected_revision
+                .or(known.map(|one| one.revision))
+                .unwrap_or(0),
             force: args.force,
         };
         let revision = session.wait(runtime.commit(request)).await?.revision;
@@ -53,7 +68,14 @@ async fn run(
 
 /// What the daemon has for a stored connection; nothing for a bare state key.
 async fn stored(session: &Session, args: &CommitArgs) -> Vec<v1::StoredCheckpoint> {
-    let request = v1::GetConnectionRequest { workspace: args.server.workspace.clone(), name: args.key.clone() };
+    let request = v1::GetConnectionRequest {
+        workspace: args.server.workspace.clone(),
+        name: args.key.clone(),
+    };
     let mut connections = session.connections();
-    session.wait(connections.get(request)).await.map(|found| found.checkpoints).unwrap_or_default()
+    session
+        .wait(connections.get(request))
+        .await
+        .map(|found| found.checkpoints)
+        .unwrap_or_default()
 }

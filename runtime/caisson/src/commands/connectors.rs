@@ -15,12 +15,17 @@ pub(crate) fn build(args: ConnectorsArgs) -> Result<Job> {
         workspace: args.server.workspace.clone(),
         name: args.name.unwrap_or_default(),
     };
-    Job::ask(&args.server, move |session, _| Box::pin(run(session, request, args.json)))
+    Job::ask(&args.server, move |session, _| {
+        Box::pin(run(session, request, args.json))
+    })
 }
 
 async fn run(session: &Session, request: v1::ListConnectorsRequest, json: bool) -> Result<Exit> {
     let mut registry = session.registry();
-    let versions = session.wait(registry.list_connectors(request)).await?.versions;
+    let versions = session
+        .wait(registry.list_connectors(request))
+        .await?
+        .versions;
     if json {
         for version in &versions {
             table::out(&format!("{}\n", value(version)))?;
@@ -31,13 +36,20 @@ async fn run(session: &Session, request: v1::ListConnectorsRequest, json: bool) 
         [
             format!("{}@{}", version.name, version.version),
             version.title.clone(),
-            version.published.as_ref().map(report::time).unwrap_or_default(),
+            version
+                .published
+                .as_ref()
+                .map(report::time)
+                .unwrap_or_default(),
             if version.installed { "yes" } else { "no" }.to_owned(),
             version.digest.clone(),
         ]
     };
     let rows: Vec<_> = versions.iter().map(row).collect();
-    table::print(["CONNECTOR", "TITLE", "PUBLISHED", "INSTALLED", "DIGEST"], &rows)?;
+    table::print(
+        ["CONNECTOR", "TITLE", "PUBLISHED", "INSTALLED", "DIGEST"],
+        &rows,
+    )?;
     Ok(Exit::Done)
 }
 

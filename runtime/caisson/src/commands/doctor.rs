@@ -22,13 +22,20 @@ pub(crate) fn build(args: DoctorArgs) -> Result<Job> {
     })?;
     // Layers can be tried without the package; workers cannot run without it.
     let shim = config.shim.or_else(find_shim);
-    let has_shim = shim.as_ref().is_some_and(|dir| dir.join("caisson/__init__.py").is_file());
+    let has_shim = shim
+        .as_ref()
+        .is_some_and(|dir| dir.join("caisson/__init__.py").is_file());
     let interpreter = Interpreter::discover(&python).map_err(anyhow::Error::from)?;
-    let mut host = HostConfig::new(config.data_dir.join("instance"), interpreter, shim.unwrap_or_default());
+    let mut host = HostConfig::new(
+        config.data_dir.join("instance"),
+        interpreter,
+        shim.unwrap_or_default(),
+    );
     host.allow_missing = config.allow_missing;
     if args.plan {
         return Ok(Job::Here(Box::new(move |_| {
-            let plan = serde_json::to_string_pretty(&example(&host)?).map_err(anyhow::Error::from)?;
+            let plan =
+                serde_json::to_string_pretty(&example(&host)?).map_err(anyhow::Error::from)?;
             table::out(&format!("{plan}\n"))?;
             Ok(Exit::Done)
         })));
@@ -48,7 +55,11 @@ pub(crate) fn build(args: DoctorArgs) -> Result<Job> {
             } else {
                 table::out(&text(&reports, has_shim))?;
             }
-            Ok(if missing == 0 && has_shim { Exit::Done } else { Exit::Findings })
+            Ok(if missing == 0 && has_shim {
+                Exit::Done
+            } else {
+                Exit::Findings
+            })
         })
     })))
 }
@@ -57,11 +68,21 @@ pub(crate) fn build(args: DoctorArgs) -> Result<Job> {
 fn example(host: &HostConfig) -> Result<Plan> {
     let mut spec = WorkerSpec::new(1, "/path/to/the/bundle".into());
     spec.limits = Limits::default();
-    let cgroup = Hierarchy::find().ok().map(|found| found.plan("caisson-worker-1", &spec.limits));
+    let cgroup = Hierarchy::find()
+        .ok()
+        .map(|found| found.plan("caisson-worker-1", &spec.limits));
     let own = std::fs::metadata("/proc/self").map_err(anyhow::Error::from)?;
     let outer = match own.uid() {
-        0 => OuterIds { uid: host.uid_range.start, gid: host.uid_range.start, privileged: true },
-        uid => OuterIds { uid, gid: own.gid(), privileged: false },
+        0 => OuterIds {
+            uid: host.uid_range.start,
+            gid: host.uid_range.start,
+            privileged: true,
+        },
+        uid => OuterIds {
+            uid,
+            gid: own.gid(),
+            privileged: false,
+        },
     };
     let plan = plan(host, &spec, &Program::Shim, outer, cgroup).map_err(anyhow::Error::from)?;
     Ok(plan)
@@ -72,7 +93,11 @@ fn text(reports: &[LayerReport], has_shim: bool) -> String {
     let mut missing = 0;
     for report in reports {
         let mark = if report.present { "present" } else { "MISSING" };
-        text.push_str(&format!("{mark}  {:<12} {}\n", report.layer.name(), report.detail));
+        text.push_str(&format!(
+            "{mark}  {:<12} {}\n",
+            report.layer.name(),
+            report.detail
+        ));
         if let Some(mend) = &report.mend {
             text.push_str(&format!("         mend it: {mend}\n"));
         }
@@ -84,7 +109,10 @@ fn text(reports: &[LayerReport], has_shim: bool) -> String {
     }
     match missing {
         0 => text.push_str("every isolation layer is here\n"),
-        n => text.push_str(&format!("{n} of {} layers missing: no worker runs until they are mended\n", reports.len())),
+        n => text.push_str(&format!(
+            "{n} of {} layers missing: no worker runs until they are mended\n",
+            reports.len()
+        )),
     }
     text
 }

@@ -16,23 +16,40 @@ pub(crate) fn build(args: ListArgs) -> Result<Job> {
     let connection = args.connection.choose()?;
     let call = Call::new(&args.call, &args.server.workspace);
     let format = args.format;
-    Job::ask(&args.server, move |session, voice| Box::pin(run(session, voice, connection, call, format)))
+    Job::ask(&args.server, move |session, voice| {
+        Box::pin(run(session, voice, connection, call, format))
+    })
 }
 
-async fn run(session: &Session, voice: &mut Voice, chosen: Chosen, call: Call, format: ListFormat) -> Result<Exit> {
+async fn run(
+    session: &Session,
+    voice: &mut Voice,
+    chosen: Chosen,
+    call: Call,
+    format: ListFormat,
+) -> Result<Exit> {
     let request = v1::ListRequest {
         options: Some(call.options.clone()),
         connection: Some(chosen.reference.clone()),
     };
     let mut runtime = session.runtime();
-    let events = session.wait(runtime.list(request)).await.map_err(|stop| chosen.explain(stop))?;
-    let ended = follow(session, voice, events, std::future::pending(), async |_, _, event| match event {
-        Event::Object(object) => match format {
-            ListFormat::Text => out(&text(&object)),
-            ListFormat::Jsonl => out(&format!("{}\n", value(&object))),
+    let events = session
+        .wait(runtime.list(request))
+        .await
+        .map_err(|stop| chosen.explain(stop))?;
+    let ended = follow(
+        session,
+        voice,
+        events,
+        std::future::pending(),
+        async |_, _, event| match event {
+            Event::Object(object) => match format {
+                ListFormat::Text => out(&text(&object)),
+                ListFormat::Jsonl => out(&format!("{}\n", value(&object))),
+            },
+            _ => Ok(()),
         },
-        _ => Ok(()),
-    });
+    );
     let ended = ended.await.map_err(|stop| chosen.explain(stop));
     call.ended(ended)?;
     Ok(Exit::Done)
@@ -52,8 +69,19 @@ fn text(object: &v1::Object) -> String {
     line("read", modes(object).join(", "));
     line("write", write_modes(object).join(", "));
     line("primary key", object.primary_key.join(", "));
-    let order = if object.order.is_empty() { "" } else { " ascending" };
-    line("cursor", if object.cursor.is_empty() { String::new() } else { format!("{}{order}", object.cursor) });
+    let order = if object.order.is_empty() {
+        ""
+    } else {
+        " ascending"
+    };
+    line(
+        "cursor",
+        if object.cursor.is_empty() {
+            String::new()
+        } else {
+            format!("{}{order}", object.cursor)
+        },
+    );
     line("partitions", object.partitions.join(", "));
     line("fields", fields(object).join(", "));
     text
@@ -66,7 +94,10 @@ fn fields(object: &v1::Object) -> Vec<String> {
         Value::Null => String::new(),
         other => other.to_string(),
     };
-    fields.iter().map(|field| format!("{} {}", word(field, "name"), word(field, "type"))).collect()
+    fields
+        .iter()
+        .map(|field| format!("{} {}", word(field, "name"), word(field, "type")))
+        .collect()
 }
 
 fn value(object: &v1::Object) -> Value {

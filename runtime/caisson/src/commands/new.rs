@@ -20,7 +20,8 @@ pub(crate) fn build(args: NewArgs) -> Result<Job> {
             Template::Source => caisson_bundle::Kind::Source,
             Template::Destination => caisson_bundle::Kind::Destination,
         };
-        let files = caisson_bundle::scaffold(&args.name, kind, &dir).map_err(|error| Stop::Other(error.into()))?;
+        let files = caisson_bundle::scaffold(&args.name, kind, &dir)
+            .map_err(|error| Stop::Other(error.into()))?;
         for file in files {
             out(&format!("{}\n", dir.join(file).display()))?;
         }

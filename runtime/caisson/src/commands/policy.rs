@@ -12,7 +12,9 @@ use crate::voice::Voice;
 
 pub(crate) fn build(args: PolicyArgs) -> Result<Job> {
     match args.command {
-        PolicyCommand::Check { path } => Ok(Job::Here(Box::new(move |_| crate::offline::check_policies(&path)))),
+        PolicyCommand::Check { path } => Ok(Job::Here(Box::new(move |_| {
+            crate::offline::check_policies(&path)
+        }))),
         PolicyCommand::Explain(args) => explain(args),
         PolicyCommand::Reload { server } => {
             Job::ask(&server, |session, voice| Box::pin(reload(session, voice)))
@@ -24,10 +26,18 @@ pub(crate) fn build(args: PolicyArgs) -> Result<Job> {
 }
 
 fn explain(args: ExplainArgs) -> Result<Job> {
-    let usage = || Stop::usage(format!("--to {}: write HOST:PORT, for example api.example.com:443", args.to));
+    let usage = || {
+        Stop::usage(format!(
+            "--to {}: write HOST:PORT, for example api.example.com:443",
+            args.to
+        ))
+    };
     let (host, port) = args.to.rsplit_once(':').ok_or_else(usage)?;
     let port: u16 = port.parse().map_err(|_| usage())?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
     if host.is_empty() || port == 0 {
         return Err(usage());
     }
@@ -38,14 +48,26 @@ fn explain(args: ExplainArgs) -> Result<Job> {
         host: host.to_owned(),
         port: u32::from(port),
     };
-    Job::ask(&args.server, |session, _| Box::pin(ask(session, connection, request)))
+    Job::ask(&args.server, |session, _| {
+        Box::pin(ask(session, connection, request))
+    })
 }
 
-async fn ask(session: &Session, connection: Chosen, request: v1::ExplainEgressRequest) -> Result<Exit> {
+async fn ask(
+    session: &Session,
+    connection: Chosen,
+    request: v1::ExplainEgressRequest,
+) -> Result<Exit> {
     let target = format!("{} port {}", request.host, request.port);
     let mut operations = session.operations();
-    let answer = session.wait(operations.explain_egress(request)).await.map_err(|stop| connection.explain(stop))?;
-    let mut text = format!("{}: {target}\n", if answer.allowed { "allowed" } else { "refused" });
+    let answer = session
+        .wait(operations.explain_egress(request))
+        .await
+        .map_err(|stop| connection.explain(stop))?;
+    let mut text = format!(
+        "{}: {target}\n",
+        if answer.allowed { "allowed" } else { "refused" }
+    );
     if !answer.reason.is_empty() {
         text.push_str(&format!("reason: {}\n", answer.reason));
     }
@@ -58,12 +80,18 @@ async fn ask(session: &Session, connection: Chosen, request: v1::ExplainEgressRe
         text.push('\n');
     }
     out(&text)?;
-    Ok(if answer.allowed { Exit::Done } else { Exit::Findings })
+    Ok(if answer.allowed {
+        Exit::Done
+    } else {
+        Exit::Findings
+    })
 }
 
 async fn reload(session: &Session, voice: &mut Voice) -> Result<Exit> {
     let mut operations = session.operations();
-    let response = session.wait(operations.reload_policies(v1::ReloadPoliciesRequest {})).await?;
+    let response = session
+        .wait(operations.reload_policies(v1::ReloadPoliciesRequest {}))
+        .await?;
     voice.line(&format!("{} policies are in force", response.policies));
     Ok(Exit::Done)
 }

@@ -6,7 +6,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use caisson_bundle::{Bundle, BundleError, FetchError, ProjectDir, ProjectError, Target, Wheel, fetch_wheels, pack, wheels_in};
+use caisson_bundle::{
+    Bundle, BundleError, FetchError, ProjectDir, ProjectError, Target, Wheel, fetch_wheels, pack,
+    wheels_in,
+};
 use caisson_proto::v1;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -43,9 +46,8 @@ pub(crate) fn build(args: PublishArgs) -> Result<Job> {
     };
     let dependencies_toml = match &args.server.embedded.dependencies {
         None => String::new(),
-        Some(path) => {
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
-        }
+        Some(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?,
     };
     let publish = Publish {
         source,
@@ -55,7 +57,9 @@ pub(crate) fn build(args: PublishArgs) -> Result<Job> {
         workspace: args.server.workspace.clone(),
         dependencies_toml,
     };
-    Job::ask(&args.server, |session, voice| Box::pin(run(session, voice, publish)))
+    Job::ask(&args.server, |session, voice| {
+        Box::pin(run(session, voice, publish))
+    })
 }
 
 async fn run(session: &Session, voice: &mut Voice, publish: Publish) -> Result<Exit> {
@@ -64,16 +68,29 @@ async fn run(session: &Session, voice: &mut Voice, publish: Publish) -> Result<E
         Source::Bundle(path) => (path.clone(), caisson_bundle::read(path).map_err(refused)?),
         Source::Folder(project) => {
             let wheels = wheels(project, &publish, voice)?;
-            let archive = publish.output.clone().unwrap_or_else(|| scratch.path().join("bundle.tar.gz"));
+            let archive = publish
+                .output
+                .clone()
+                .unwrap_or_else(|| scratch.path().join("bundle.tar.gz"));
             let bundle = pack(project, &wheels, &archive).map_err(refused)?;
             (archive, bundle)
         }
     };
     let response = send(session, &archive, &bundle, &publish).await?;
     let version = response.version.unwrap_or_default();
-    let again = if response.existed { " (was there already)" } else { "" };
-    voice.line(&format!("published {}@{}{again}", version.name, version.version));
-    out(&format!("{}@{} {}\n", version.name, version.version, version.digest))?;
+    let again = if response.existed {
+        " (was there already)"
+    } else {
+        ""
+    };
+    voice.line(&format!(
+        "published {}@{}{again}",
+        version.name, version.version
+    ));
+    out(&format!(
+        "{}@{} {}\n",
+        version.name, version.version, version.digest
+    ))?;
     Ok(Exit::Done)
 }
 
@@ -89,18 +106,27 @@ fn wheels(project: &ProjectDir, publish: &Publish, voice: &mut Voice) -> Result<
     if let Some(given) = &publish.wheels {
         for wheel in wheels_in(given).map_err(anyhow::Error::from)? {
             let to = cache.join(&wheel.file_name);
-            std::fs::copy(&wheel.path, &to).with_context(|| format!("cannot write {}", to.display()))?;
+            std::fs::copy(&wheel.path, &to)
+                .with_context(|| format!("cannot write {}", to.display()))?;
         }
     }
     let python = publish.python.clone().or_else(caisson_daemon::find_python);
-    let python = python.ok_or_else(|| anyhow::anyhow!("no Python 3.11 with pip was found: name one with --python"))?;
+    let python = python.ok_or_else(|| {
+        anyhow::anyhow!("no Python 3.11 with pip was found: name one with --python")
+    })?;
     voice.line(&format!("{} locked dependencies", lock.entries.len()));
     let lock_file = project.root().join(caisson_bundle::LOCK_FILE);
     fetch_wheels(&python, &Target::default(), &lock, &lock_file, &cache).map_err(fetched)
 }
 
-async fn send(session: &Session, archive: &Path, bundle: &Bundle, publish: &Publish) -> Result<v1::PublishResponse> {
-    let mut file = File::open(archive).with_context(|| format!("cannot read {}", archive.display()))?;
+async fn send(
+    session: &Session,
+    archive: &Path,
+    bundle: &Bundle,
+    publish: &Publish,
+) -> Result<v1::PublishResponse> {
+    let mut file =
+        File::open(archive).with_context(|| format!("cannot read {}", archive.display()))?;
     let mut next = v1::PublishRequest {
         workspace: publish.workspace.clone(),
         sha256: bundle.digest.hex(),
@@ -121,7 +147,9 @@ async fn send(session: &Session, archive: &Path, bundle: &Bundle, publish: &Publ
         }
     });
     let mut registry = session.registry();
-    session.wait(registry.publish(ReceiverStream::new(receiver))).await
+    session
+        .wait(registry.publish(ReceiverStream::new(receiver)))
+        .await
 }
 
 fn project(error: ProjectError) -> Stop {
@@ -136,7 +164,11 @@ fn refused(error: BundleError) -> Stop {
         BundleError::Faults(faults) => Stop::Faults(faults),
         BundleError::Project(error) => project(error),
         error @ BundleError::Io { .. } => Stop::Other(error.into()),
-        error => Stop::failed(v1::ErrorCode::ConfigInvalid, error.to_string(), "mend the bundle and publish again"),
+        error => Stop::failed(
+            v1::ErrorCode::ConfigInvalid,
+            error.to_string(),
+            "mend the bundle and publish again",
+        ),
     }
 }
 

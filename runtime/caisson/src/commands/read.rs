@@ -35,7 +35,9 @@ pub(crate) fn build(args: ReadArgs) -> Result<Job> {
         None => v1::read_request::From::Beginning,
     };
     if args.from == Some(FromArg::Stored) && !connection.has_stored_state() {
-        return Err(Stop::usage("--from stored needs a state_key in the file, --state-key or --connection: what the checkpoints are stored under"));
+        return Err(Stop::usage(
+            "--from stored needs a state_key in the file, --state-key or --connection: what the checkpoints are stored under",
+        ));
     }
     let format = format_of(&args.output, args.format);
     let encoding = match format {
@@ -48,12 +50,25 @@ pub(crate) fn build(args: ReadArgs) -> Result<Job> {
         accept: vec![encoding.into()],
         streams: selections(&args.select)?,
         from: from.into(),
-        checkpoints: state.iter().flat_map(StateFile::checkpoints).cloned().collect(),
+        checkpoints: state
+            .iter()
+            .flat_map(StateFile::checkpoints)
+            .cloned()
+            .collect(),
         max_records: args.max_records.unwrap_or(0),
     };
     let target = Target::of(&args.output);
-    let read = Read { connection, call, request, target, format, state };
-    Job::ask(&args.server, |session, voice| Box::pin(run(session, voice, read)))
+    let read = Read {
+        connection,
+        call,
+        request,
+        target,
+        format,
+        state,
+    };
+    Job::ask(&args.server, |session, voice| {
+        Box::pin(run(session, voice, read))
+    })
 }
 
 /// The streams that the arguments name.
@@ -76,7 +91,14 @@ pub(crate) fn selections(args: &SelectArgs) -> Result<Vec<v1::StreamSelection>> 
 }
 
 async fn run(session: &Session, voice: &mut Voice, read: Read) -> Result<Exit> {
-    let Read { connection, call, request, target, format, mut state } = read;
+    let Read {
+        connection,
+        call,
+        request,
+        target,
+        format,
+        mut state,
+    } = read;
     let unfinished = state.as_ref().and_then(StateFile::unfinished);
     let mut landing = Landing {
         output: Output::new(target, format, unfinished)?,
@@ -87,10 +109,17 @@ async fn run(session: &Session, voice: &mut Voice, read: Read) -> Result<Exit> {
         voice.line("continuing the output of a run that was cut short");
     }
     let mut runtime = session.runtime();
-    let events = session.wait(runtime.read(request)).await.map_err(|stop| connection.explain(stop))?;
-    let ended = follow(session, voice, events, std::future::pending(), async |voice, header, event| {
-        landing.take(voice, header, event)
-    });
+    let events = session
+        .wait(runtime.read(request))
+        .await
+        .map_err(|stop| connection.explain(stop))?;
+    let ended = follow(
+        session,
+        voice,
+        events,
+        std::future::pending(),
+        async |voice, header, event| landing.take(voice, header, event),
+    );
     let ended = ended.await.map_err(|stop| connection.explain(stop));
     call.ended(landing.end(ended))?;
     Ok(Exit::Done)
@@ -119,7 +148,9 @@ impl Landing {
             }
             Event::Checkpoint(checkpoint) => self.checkpoint(stream, checkpoint),
             Event::Restarted(_) => {
-                voice.line(&format!("{stream}: the worker was replaced; records may come again"));
+                voice.line(&format!(
+                    "{stream}: the worker was replaced; records may come again"
+                ));
                 Ok(())
             }
             _ => Ok(()),
@@ -127,7 +158,9 @@ impl Landing {
     }
 
     fn checkpoint(&mut self, stream: &str, mut checkpoint: v1::Checkpoint) -> Result<()> {
-        let Some(state) = &mut self.state else { return Ok(()) };
+        let Some(state) = &mut self.state else {
+            return Ok(());
+        };
         if checkpoint.stream.is_empty() {
             checkpoint.stream = stream.to_owned();
         }

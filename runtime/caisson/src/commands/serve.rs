@@ -23,7 +23,10 @@ pub(crate) fn build(args: ServeArgs) -> Result<Job> {
     let mut config = match &args.config {
         None => Config::embedded(default?),
         // A file may name a data directory where the environment gives none.
-        Some(file) => Config::load(file, default.unwrap_or_else(|_| PathBuf::from("/var/lib/caisson")))?,
+        Some(file) => Config::load(
+            file,
+            default.unwrap_or_else(|_| PathBuf::from("/var/lib/caisson")),
+        )?,
     };
     if let Some(dir) = &args.embedded.data_dir {
         config.data_dir = std::path::absolute(dir).map_err(anyhow::Error::from)?;
@@ -35,7 +38,11 @@ pub(crate) fn build(args: ServeArgs) -> Result<Job> {
         let path = std::path::absolute(path).map_err(anyhow::Error::from)?;
         match &mut config.listen {
             Listen::Unix { path: listen, .. } => *listen = path,
-            Listen::Tcp { .. } => return Err(Stop::usage("--socket does not go with a configuration that listens on TCP")),
+            Listen::Tcp { .. } => {
+                return Err(Stop::usage(
+                    "--socket does not go with a configuration that listens on TCP",
+                ));
+            }
         }
     }
     config.development.extend(args.development);

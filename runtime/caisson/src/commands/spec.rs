@@ -12,13 +12,18 @@ use crate::stop::Result;
 
 pub(crate) fn build(args: SpecArgs) -> Result<Job> {
     let path = args.path.as_deref().map(connection::folder).transpose()?;
-    let options = v1::CallOptions { workspace: args.server.workspace.clone(), ..Default::default() };
+    let options = v1::CallOptions {
+        workspace: args.server.workspace.clone(),
+        ..Default::default()
+    };
     let request = v1::SpecRequest {
         options: Some(options),
         connector: args.connector.unwrap_or_default(),
         path: path.unwrap_or_default(),
     };
-    Job::ask(&args.server, move |session, _| Box::pin(run(session, request, args.json)))
+    Job::ask(&args.server, move |session, _| {
+        Box::pin(run(session, request, args.json))
+    })
 }
 
 async fn run(session: &Session, request: v1::SpecRequest, as_json: bool) -> Result<Exit> {
@@ -44,7 +49,10 @@ async fn run(session: &Session, request: v1::SpecRequest, as_json: bool) -> Resu
     if !spec.title.is_empty() {
         text.push_str(&format!(" ({})", spec.title));
     }
-    text.push_str(&format!("\ncapabilities: {}\n", spec.capabilities.join(", ")));
+    text.push_str(&format!(
+        "\ncapabilities: {}\n",
+        spec.capabilities.join(", ")
+    ));
     text.push_str(&fields(&schema));
     text.push_str(&egress(&parsed(&spec.egress_json)));
     out(&text)?;
@@ -53,10 +61,18 @@ async fn run(session: &Session, request: v1::SpecRequest, as_json: bool) -> Resu
 
 /// The fields of a configuration, one a line.
 fn fields(schema: &Value) -> String {
-    let Some(properties) = schema["properties"].as_object().filter(|fields| !fields.is_empty()) else {
+    let Some(properties) = schema["properties"]
+        .as_object()
+        .filter(|fields| !fields.is_empty())
+    else {
         return "config: none\n".to_owned();
     };
-    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let mut text = "config:\n".to_owned();
     for (name, field) in properties {
         let mut notes = Vec::new();
@@ -71,7 +87,10 @@ fn fields(schema: &Value) -> String {
             Value::Null => notes.push("optional".to_owned()),
             default => notes.push(format!("default {default}")),
         }
-        let title = field["title"].as_str().map(|title| format!("  {title}")).unwrap_or_default();
+        let title = field["title"]
+            .as_str()
+            .map(|title| format!("  {title}"))
+            .unwrap_or_default();
         text.push_str(&format!("  {name} ({}){title}\n", notes.join(", ")));
     }
     text
@@ -85,10 +104,18 @@ fn egress(rules: &Value) -> String {
     }
     let mut text = "asks for:\n".to_owned();
     for rule in rules {
-        let ports: Vec<_> = rule["ports"].as_array().into_iter().flatten().map(ToString::to_string).collect();
+        let ports: Vec<_> = rule["ports"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(ToString::to_string)
+            .collect();
         let host = rule["host"].as_str().unwrap_or("?");
         let protocol = rule["protocol"].as_str().unwrap_or("tcp");
-        text.push_str(&format!("  {host} port {} ({protocol})\n", ports.join(", ")));
+        text.push_str(&format!(
+            "  {host} port {} ({protocol})\n",
+            ports.join(", ")
+        ));
     }
     text
 }

@@ -25,7 +25,11 @@ pub(crate) fn build(args: SyncArgs) -> Result<Job> {
     let state_key = match &args.state_key {
         Some(key) => key.clone(),
         None if args.stored => String::new(),
-        None => format!("{}->{}", connection::key_of(&args.source)?, connection::key_of(&args.destination)?),
+        None => format!(
+            "{}->{}",
+            connection::key_of(&args.source)?,
+            connection::key_of(&args.destination)?
+        ),
     };
     let call = Call::new(&args.call, &args.server.workspace);
     let from = match args.from {
@@ -41,17 +45,30 @@ pub(crate) fn build(args: SyncArgs) -> Result<Job> {
         state_key,
     };
     if args.detach && matches!(args.server.target()?, Target::Local { .. }) {
-        return Err(Stop::usage("--detach needs --server: an embedded daemon ends with this command"));
+        return Err(Stop::usage(
+            "--detach needs --server: an embedded daemon ends with this command",
+        ));
     }
-    let sync = Sync { source, destination, call, request, detach: args.detach };
-    Job::ask(&args.server, |session, voice| Box::pin(run(session, voice, sync)))
+    let sync = Sync {
+        source,
+        destination,
+        call,
+        request,
+        detach: args.detach,
+    };
+    Job::ask(&args.server, |session, voice| {
+        Box::pin(run(session, voice, sync))
+    })
 }
 
 /// Both connections; the faults of both files at once.
 fn connections(args: &SyncArgs) -> Result<(Chosen, Chosen)> {
     if args.stored {
         let name = |path: &std::path::Path| path.display().to_string();
-        return Ok((connection::stored(&name(&args.source)), connection::stored(&name(&args.destination))));
+        return Ok((
+            connection::stored(&name(&args.source)),
+            connection::stored(&name(&args.destination)),
+        ));
     }
     let source = connection::from_file(&args.source, None);
     let destination = connection::from_file(&args.destination, None);
@@ -65,24 +82,40 @@ fn connections(args: &SyncArgs) -> Result<(Chosen, Chosen)> {
 }
 
 async fn run(session: &Session, voice: &mut Voice, sync: Sync) -> Result<Exit> {
-    let Sync { source, destination, call, request, detach } = sync;
+    let Sync {
+        source,
+        destination,
+        call,
+        request,
+        detach,
+    } = sync;
     let explain = |stop: Stop| explain(stop, &source, &destination);
     let mut runtime = session.runtime();
     let mut events = session.wait(runtime.sync(request)).await.map_err(explain)?;
     if detach {
-        let first = events.message().await.map_err(Stop::from).map_err(explain)?;
+        let first = events
+            .message()
+            .await
+            .map_err(Stop::from)
+            .map_err(explain)?;
         if let Some(v1::sync_event::Event::Started(started)) = first.and_then(|first| first.event) {
             super::table::out(&format!("{}\n", started.call_id))?;
             return Ok(Exit::Done);
         }
         return Err(Stop::Other(anyhow::anyhow!("the call did not start")));
     }
-    let ended = follow(session, voice, events, std::future::pending(), async |voice, header, event| {
-        if let Event::Progress(progress) = event {
-            voice.synced(&header.stream, &progress);
-        }
-        Ok(())
-    });
+    let ended = follow(
+        session,
+        voice,
+        events,
+        std::future::pending(),
+        async |voice, header, event| {
+            if let Event::Progress(progress) = event {
+                voice.synced(&header.stream, &progress);
+            }
+            Ok(())
+        },
+    );
     let done = call.ended(ended.await.map_err(explain))?;
     let refused = done.stats.rejected.max(voice.rejects());
     if let Some((source, destination)) = &done.sides {
@@ -94,14 +127,21 @@ async fn run(session: &Session, voice: &mut Voice, sync: Sync) -> Result<Exit> {
             source.seconds.max(destination.seconds)
         ));
     }
-    Ok(if refused > 0 { Exit::Findings } else { Exit::Done })
+    Ok(if refused > 0 {
+        Exit::Findings
+    } else {
+        Exit::Done
+    })
 }
 
 /// Faults of a configuration say whose it is, where the daemon says so.
 fn explain(mut stop: Stop, source: &Chosen, destination: &Chosen) -> Stop {
-    let Stop::Failed(failure) = &mut stop else { return stop };
-    let of_destination =
-        |fault: &v1::Fault| fault.file.starts_with("destination") || fault.path.starts_with("destination.");
+    let Stop::Failed(failure) = &mut stop else {
+        return stop;
+    };
+    let of_destination = |fault: &v1::Fault| {
+        fault.file.starts_with("destination") || fault.path.starts_with("destination.")
+    };
     let (mut theirs, ours): (Vec<_>, Vec<_>) = failure.faults.drain(..).partition(of_destination);
     failure.faults = ours;
     source.locate(failure, "source.");

@@ -15,7 +15,10 @@ pub(crate) fn print<const N: usize>(heading: [&str; N], rows: &[[String; N]]) ->
     let mut text = String::new();
     let heading = heading.map(str::to_owned);
     for row in std::iter::once(&heading).chain(rows) {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }
@@ -25,9 +28,14 @@ pub(crate) fn print<const N: usize>(heading: [&str; N], rows: &[[String; N]]) ->
 /// Writes to standard output; a reader that went away ends the command quietly.
 pub(crate) fn out(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Stop::BrokenPipe),
-        Err(error) => Err(Stop::Other(anyhow::Error::new(error).context("cannot write to standard output"))),
+        Err(error) => Err(Stop::Other(
+            anyhow::Error::new(error).context("cannot write to standard output"),
+        )),
     }
 }

@@ -14,7 +14,9 @@ use crate::voice::Voice;
 pub(crate) fn build(args: TestArgs) -> Result<Job> {
     let connection = args.connection.choose()?;
     let call = Call::new(&args.call, &args.server.workspace);
-    Job::ask(&args.server, |session, voice| Box::pin(run(session, voice, connection, call)))
+    Job::ask(&args.server, |session, voice| {
+        Box::pin(run(session, voice, connection, call))
+    })
 }
 
 async fn run(session: &Session, voice: &mut Voice, chosen: Chosen, call: Call) -> Result<Exit> {
@@ -23,11 +25,20 @@ async fn run(session: &Session, voice: &mut Voice, chosen: Chosen, call: Call) -
         connection: Some(chosen.reference.clone()),
     };
     let mut runtime = session.runtime();
-    let events = session.wait(runtime.test(request)).await.map_err(|stop| chosen.explain(stop))?;
-    let ended = follow(session, voice, events, std::future::pending(), async |_, _, event| match event {
-        Event::Step(step) => print(&step),
-        _ => Ok(()),
-    });
+    let events = session
+        .wait(runtime.test(request))
+        .await
+        .map_err(|stop| chosen.explain(stop))?;
+    let ended = follow(
+        session,
+        voice,
+        events,
+        std::future::pending(),
+        async |_, _, event| match event {
+            Event::Step(step) => print(&step),
+            _ => Ok(()),
+        },
+    );
     let ended = ended.await.map_err(|stop: Stop| chosen.explain(stop));
     call.ended(ended)?;
     Ok(Exit::Done)
@@ -40,6 +51,10 @@ fn print(step: &v1::TestStep) -> Result<()> {
         Status::Skipped => "skipped",
         Status::Unspecified => "?      ",
     };
-    let message = if step.message.is_empty() { String::new() } else { format!(": {}", step.message) };
+    let message = if step.message.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", step.message)
+    };
     out(&format!("{status} {}{message}\n", step.name))
 }

@@ -20,8 +20,14 @@ pub(crate) fn build(args: ValidateArgs) -> Result<Job> {
     Ok(Job::Alone(Box::new(move |_, interrupt| {
         Box::pin(async move {
             let scratch = tempfile::tempdir().map_err(anyhow::Error::from)?;
-            let data_dir = embedded.data_dir.clone().unwrap_or_else(|| scratch.path().to_owned());
-            let embedded = EmbeddedArgs { data_dir: Some(data_dir), ..embedded };
+            let data_dir = embedded
+                .data_dir
+                .clone()
+                .unwrap_or_else(|| scratch.path().to_owned());
+            let embedded = EmbeddedArgs {
+                data_dir: Some(data_dir),
+                ..embedded
+            };
             let daemon = embedded::start(embedded::config(&embedded, "default")?).await?;
             let report = tokio::select! {
                 report = daemon.validate(&path, allowed) => {
@@ -37,7 +43,11 @@ pub(crate) fn build(args: ValidateArgs) -> Result<Job> {
 
 /// The operator's dependencies.toml; none is the daemon's own default.
 fn allowed(args: &EmbeddedArgs) -> Result<Option<AllowedDependencies>> {
-    Ok(args.dependencies.as_deref().map(AllowedDependencies::read).transpose()?)
+    Ok(args
+        .dependencies
+        .as_deref()
+        .map(AllowedDependencies::read)
+        .transpose()?)
 }
 
 /// Prints findings; the exit code says whether one is an error.
@@ -46,5 +56,9 @@ fn print(report: &Report, format: FindingsFormat) -> Result<Exit> {
         FindingsFormat::Json => out(&format!("{}\n", report.to_json()))?,
         FindingsFormat::Text => out(&format!("{report}\n"))?,
     }
-    Ok(if report.publishable() { Exit::Done } else { Exit::Findings })
+    Ok(if report.publishable() {
+        Exit::Done
+    } else {
+        Exit::Findings
+    })
 }

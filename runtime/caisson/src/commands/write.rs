@@ -1,6 +1,8 @@
 //! `caisson write`: records out of a file or pipe, into a destination.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use caisson_proto::v1::{self, write_event::Event, write_request::Message};
 use tokio::sync::{mpsc, oneshot};
@@ -46,26 +48,46 @@ pub(crate) fn build(args: WriteArgs) -> Result<Job> {
         mode: mode.into(),
     };
     let input = Input::new(&args.input, format_of(&args.input, args.format));
-    let write = Write { connection, call, input, schema, rejects: args.rejects };
-    Job::ask(&args.server, |session, voice| Box::pin(run(session, voice, write)))
+    let write = Write {
+        connection,
+        call,
+        input,
+        schema,
+        rejects: args.rejects,
+    };
+    Job::ask(&args.server, |session, voice| {
+        Box::pin(run(session, voice, write))
+    })
 }
 
 fn stream_name(args: &WriteArgs) -> Result<String> {
     if let Some(stream) = &args.stream {
         return Ok(stream.clone());
     }
-    let stem = Path::new(&args.input).file_stem().and_then(|stem| stem.to_str());
+    let stem = Path::new(&args.input)
+        .file_stem()
+        .and_then(|stem| stem.to_str());
     match stem {
         Some(stem) if args.input.as_os_str() != "-" => Ok(stem.to_owned()),
-        _ => Err(Stop::usage("--stream NAME: which stream do the records belong to?")),
+        _ => Err(Stop::usage(
+            "--stream NAME: which stream do the records belong to?",
+        )),
     }
 }
 
 async fn run(session: &Session, voice: &mut Voice, write: Write) -> Result<Exit> {
-    let Write { connection, call, input, mut schema, rejects } = write;
+    let Write {
+        connection,
+        call,
+        input,
+        mut schema,
+        rejects,
+    } = write;
     // Opened before the call: input that cannot be read at all makes no worker.
     let opened = input.clone();
-    let records = tokio::task::spawn_blocking(move || opened.open()).await.map_err(anyhow::Error::from)??;
+    let records = tokio::task::spawn_blocking(move || opened.open())
+        .await
+        .map_err(anyhow::Error::from)??;
     schema.ipc = records.schema().to_vec();
     if let Some(path) = &rejects {
         voice.keep_rejects(path)?;
@@ -82,7 +104,12 @@ async fn run(session: &Session, voice: &mut Voice, write: Write) -> Result<Exit>
     };
     let (broke, broken) = oneshot::channel();
     let stream = schema.stream.clone();
-    let feed = Feed { sender, stream: stream.clone() };
+    let sent = Arc::new(AtomicU64::new(0));
+    let feed = Feed {
+        sender,
+        stream: stream.clone(),
+        sent: sent.clone(),
+    };
     let handle = tokio::runtime::Handle::current();
     std::thread::spawn(move || {
         if let Err(stop) = feed.all(start, schema, records) {
@@ -112,10 +139,15 @@ async fn run(session: &Session, voice: &mut Voice, write: Write) -> Result<Exit>
         match event {
             Event::Acknowledged(acknowledged) => {
                 taken = taken.max(acknowledged.records);
-                voice.moved(&stream, taken, 0, 0);
+                voice.written(&stream, taken, sent.load(Ordering::Relaxed));
             }
-            Event::Committed(v1::Committed { checkpoint: Some(checkpoint), .. }) => {
+            Event::Committed(v1::Committed {
+                checkpoint: Some(checkpoint),
+                ..
+            }) => {
                 committed = committed.max(checkpoint.records);
+                taken = taken.max(committed);
+                voice.written(&stream, taken, sent.load(Ordering::Relaxed));
             }
             _ => {}
         }
@@ -123,28 +155,45 @@ async fn run(session: &Session, voice: &mut Voice, write: Write) -> Result<Exit>
     });
     let ended = ended.await.map_err(|stop| connection.explain(stop));
     if ended.is_err() && committed > 0 {
-        voice.line(&format!("{stream}: the first {committed} records are durable"));
+        voice.line(&format!(
+            "{stream}: the first {committed} records are durable"
+        ));
     }
     let done = call.ended(ended)?;
     let refused = done.stats.rejected.max(voice.rejects());
-    voice.line(&format!("{stream}: {} records written, {refused} refused", done.stats.records));
-    Ok(if refused > 0 { Exit::Findings } else { Exit::Done })
+    voice.line(&format!(
+        "{stream}: {} records written, {refused} refused",
+        done.stats.records
+    ));
+    Ok(if refused > 0 {
+        Exit::Findings
+    } else {
+        Exit::Done
+    })
 }
 
 /// Sends an input, from a thread of its own since reading blocks.
 struct Feed {
     sender: mpsc::Sender<v1::WriteRequest>,
     stream: String,
+    /// Records until now.
+    sent: Arc<AtomicU64>,
 }
 
 impl Feed {
-    fn all(&self, start: v1::WriteStart, schema: v1::WriteSchema, mut records: Records) -> Result<()> {
+    fn all(
+        &self,
+        start: v1::WriteStart,
+        schema: v1::WriteSchema,
+        mut records: Records,
+    ) -> Result<()> {
         let schema_id = schema.schema_id.clone();
         let mut open = self.send(Message::Start(start)) && self.send(Message::Schema(schema));
         let (mut sequence, mut total, mut since) = (0, 0, 0);
         while open && let Some(piece) = records.piece()? {
             sequence += 1;
             total += piece.records;
+            self.sent.store(total, Ordering::Relaxed);
             since += piece.data.len() as u64;
             open = self.send(Message::Batch(v1::WriteBatch {
                 stream: self.stream.clone(),
@@ -179,6 +228,10 @@ impl Feed {
 
     /// False when the call has ended; then there is nobody to send to.
     fn send(&self, message: Message) -> bool {
-        self.sender.blocking_send(v1::WriteRequest { message: Some(message) }).is_ok()
+        self.sender
+            .blocking_send(v1::WriteRequest {
+                message: Some(message),
+            })
+            .is_ok()
     }
 }

@@ -35,7 +35,13 @@ impl Batches {
         let reader = careful(name, || StreamReader::try_new(BufReader::new(reader), None))?;
         let mut writer = careful(name, || StreamWriter::try_new(Vec::new(), &reader.schema()))?;
         let schema = Bytes::from(std::mem::take(writer.get_mut()));
-        Ok(Self { name: name.to_owned(), reader, writer, schema, waiting: Vec::new() })
+        Ok(Self {
+            name: name.to_owned(),
+            reader,
+            writer,
+            schema,
+            waiting: Vec::new(),
+        })
     }
 
     /// The encapsulated schema message.
@@ -76,15 +82,23 @@ impl Batches {
                     "make the record smaller, for example by leaving a field out",
                 ));
             }
-            return Ok(Some(Piece { data, records: rows as u64 }));
+            return Ok(Some(Piece {
+                data,
+                records: rows as u64,
+            }));
         }
     }
 }
 
 /// Bytes that the rows of `batch` need, without what its slices leave out.
 fn size(batch: &RecordBatch, name: &str) -> Result<usize> {
-    let sizes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
-    sizes.sum::<Result<usize, ArrowError>>().map_err(|error| malformed(name, &error.to_string()))
+    let sizes = batch
+        .columns()
+        .iter()
+        .map(|column| column.to_data().get_slice_memory_size());
+    sizes
+        .sum::<Result<usize, ArrowError>>()
+        .map_err(|error| malformed(name, &error.to_string()))
 }
 
 /// Runs a step of the decoder. It returns errors for nearly everything that a
@@ -120,7 +134,8 @@ mod tests {
         ]);
         let ids = Int64Array::from_iter_values(0..rows as i64);
         let texts = StringArray::from_iter_values((0..rows).map(|_| "x".repeat(width)));
-        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(ids), Arc::new(texts)]).expect("columns fit")
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(ids), Arc::new(texts)])
+            .expect("columns fit")
     }
 
     fn stream(batches: &[RecordBatch]) -> Vec<u8> {
@@ -144,7 +159,11 @@ mod tests {
         let mut records = 0;
         let mut pieces = 0;
         while let Some(piece) = batches.piece().expect("valid") {
-            assert!(piece.data.len() < BATCH_TARGET + (BATCH_TARGET >> 4), "{}", piece.data.len());
+            assert!(
+                piece.data.len() < BATCH_TARGET + (BATCH_TARGET >> 4),
+                "{}",
+                piece.data.len()
+            );
             out.extend_from_slice(&piece.data);
             records += piece.records;
             pieces += 1;
@@ -155,7 +174,12 @@ mod tests {
             .expect("a stream")
             .flat_map(|batch| {
                 let batch = batch.expect("a batch");
-                let ids = batch.column(0).as_any().downcast_ref::<Int64Array>().expect("ids").clone();
+                let ids = batch
+                    .column(0)
+                    .as_any()
+                    .downcast_ref::<Int64Array>()
+                    .expect("ids")
+                    .clone();
                 ids.values().to_vec()
             })
             .collect();
@@ -165,7 +189,9 @@ mod tests {
     #[test]
     fn a_record_that_no_message_can_hold_is_refused() {
         let mut batches = open(stream(&[batch(1, 4 << 20)])).expect("a stream");
-        let Err(Stop::Failed(failure)) = batches.piece() else { panic!("no failure") };
+        let Err(Stop::Failed(failure)) = batches.piece() else {
+            panic!("no failure")
+        };
         assert_eq!(failure.code(), v1::ErrorCode::RecordTooLarge);
     }
 
@@ -181,8 +207,15 @@ mod tests {
             Ok(records)
         };
         assert_eq!(drain(whole.clone()).expect("valid"), 20);
-        for garbage in [b"".to_vec(), b"ARROW1\0\0".to_vec(), b"{\"a\": 1}\n".to_vec(), vec![0xff; 64]] {
-            let Err(Stop::Failed(failure)) = drain(garbage) else { panic!("garbage was taken") };
+        for garbage in [
+            b"".to_vec(),
+            b"ARROW1\0\0".to_vec(),
+            b"{\"a\": 1}\n".to_vec(),
+            vec![0xff; 64],
+        ] {
+            let Err(Stop::Failed(failure)) = drain(garbage) else {
+                panic!("garbage was taken")
+            };
             assert_eq!(failure.code(), v1::ErrorCode::ConfigInvalid);
         }
         // Cut inside the batch; a stream may end without its end marker, at a message's end.
@@ -190,7 +223,9 @@ mod tests {
         for cut in (16..end).step_by(7) {
             match drain(whole[..cut].to_vec()) {
                 Ok(records) => assert_eq!(records, 0, "cut at {cut}"),
-                Err(Stop::Failed(failure)) => assert_eq!(failure.code(), v1::ErrorCode::ConfigInvalid),
+                Err(Stop::Failed(failure)) => {
+                    assert_eq!(failure.code(), v1::ErrorCode::ConfigInvalid)
+                }
                 Err(other) => panic!("{other:?}"),
             }
         }

@@ -34,7 +34,10 @@ pub(crate) enum Records {
 
 impl Input {
     pub(crate) fn new(path: &Path, format: RecordFormat) -> Self {
-        Self { path: path.to_owned(), format }
+        Self {
+            path: path.to_owned(),
+            format,
+        }
     }
 
     /// Opens the file and reads what stands before the records.
@@ -49,9 +52,10 @@ impl Input {
         };
         Ok(match self.format {
             RecordFormat::Arrow => Records::Arrow(Box::new(Batches::new(&name, reader)?)),
-            RecordFormat::Jsonl => {
-                Records::Jsonl(Box::new(Lines::new(&name, BufReader::with_capacity(1 << 16, reader))))
-            }
+            RecordFormat::Jsonl => Records::Jsonl(Box::new(Lines::new(
+                &name,
+                BufReader::with_capacity(1 << 16, reader),
+            ))),
         })
     }
 }

@@ -25,7 +25,14 @@ pub(crate) struct Lines<R> {
 
 impl<R: BufRead> Lines<R> {
     pub(crate) fn new(name: &str, reader: R) -> Self {
-        Self { name: name.to_owned(), reader, line: 0, batch: Vec::new(), records: 0, next: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            reader,
+            line: 0,
+            batch: Vec::new(),
+            records: 0,
+            next: Vec::new(),
+        }
     }
 
     /// The next batch; none at the end.
@@ -53,12 +60,18 @@ impl<R: BufRead> Lines<R> {
         loop {
             self.line += 1;
             let limit = BATCH_MAX as u64 + 2;
-            let read = std::io::Read::take(&mut self.reader, limit).read_until(b'\n', &mut self.next);
-            let read = read.map_err(|error| anyhow::anyhow!("cannot read {}: {error}", self.name))?;
+            let read =
+                std::io::Read::take(&mut self.reader, limit).read_until(b'\n', &mut self.next);
+            let read =
+                read.map_err(|error| anyhow::anyhow!("cannot read {}: {error}", self.name))?;
             if read == 0 {
                 return Ok(false);
             }
-            while self.next.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+            while self
+                .next
+                .last()
+                .is_some_and(|byte| matches!(byte, b'\n' | b'\r'))
+            {
                 self.next.pop();
             }
             if self.next.iter().all(u8::is_ascii_whitespace) {
@@ -68,7 +81,10 @@ impl<R: BufRead> Lines<R> {
             if self.next.len() >= BATCH_MAX {
                 return Err(Stop::failed(
                     v1::ErrorCode::RecordTooLarge,
-                    format!("{}:{}: the record is larger than 3.5 MiB", self.name, self.line),
+                    format!(
+                        "{}:{}: the record is larger than 3.5 MiB",
+                        self.name, self.line
+                    ),
                     "make the record smaller, for example by leaving a field out",
                 ));
             }
@@ -89,9 +105,14 @@ impl<R: BufRead> Lines<R> {
                 (error.column().max(1), format!("not JSON: {text}"))
             }
         };
-        let mark = caisson_document::Mark { line: self.line, column };
+        let mark = caisson_document::Mark {
+            line: self.line,
+            column,
+        };
         let help = "write one JSON object a line; nothing after the last whole batch was written";
-        Err(Stop::Faults(Fault::of_file(&self.name, Some(mark), message, help).into()))
+        Err(Stop::Faults(
+            Fault::of_file(&self.name, Some(mark), message, help).into(),
+        ))
     }
 }
 
@@ -108,8 +129,16 @@ mod tests {
     fn lines_are_kept_whole_and_blank_ones_left_out() {
         let pieces = pieces(b"{\"a\":1}\r\n\n  \n{\"a\":2}").expect("valid");
         assert_eq!(pieces.len(), 1);
-        assert_eq!((&pieces[0].data[..], pieces[0].records), (b"{\"a\":1}\n{\"a\":2}\n".as_slice(), 2));
-        assert!(super::Lines::new("x", &b""[..]).piece().expect("valid").is_none());
+        assert_eq!(
+            (&pieces[0].data[..], pieces[0].records),
+            (b"{\"a\":1}\n{\"a\":2}\n".as_slice(), 2)
+        );
+        assert!(
+            super::Lines::new("x", &b""[..])
+                .piece()
+                .expect("valid")
+                .is_none()
+        );
     }
 
     #[test]
@@ -119,25 +148,46 @@ mod tests {
         let text = [small.repeat(3000), large.clone(), small.clone()].concat();
         let pieces = pieces(text.as_bytes()).expect("valid");
         assert_eq!(pieces.iter().map(|piece| piece.records).sum::<u64>(), 3002);
-        assert_eq!(pieces.iter().map(|piece| piece.data.len()).sum::<usize>(), text.len());
-        let over: Vec<_> = pieces.iter().filter(|piece| piece.data.len() > BATCH_TARGET).collect();
+        assert_eq!(
+            pieces.iter().map(|piece| piece.data.len()).sum::<usize>(),
+            text.len()
+        );
+        let over: Vec<_> = pieces
+            .iter()
+            .filter(|piece| piece.data.len() > BATCH_TARGET)
+            .collect();
         assert_eq!(over.len(), 1);
         assert_eq!((over[0].records, over[0].data.len()), (1, large.len()));
     }
 
     #[test]
     fn a_fault_names_its_line_and_column() {
-        let Err(Stop::Faults(faults)) = pieces(b"{\"a\":1}\n\n{\"a\":nope}\n") else { panic!("no fault") };
+        let Err(Stop::Faults(faults)) = pieces(b"{\"a\":1}\n\n{\"a\":nope}\n") else {
+            panic!("no fault")
+        };
         assert_eq!((faults.0[0].line, faults.0[0].column), (3, 7), "{faults}");
-        let Err(Stop::Faults(faults)) = pieces(b"[1]\n") else { panic!("no fault") };
-        assert!(faults.to_string().starts_with("in.jsonl:1:1: not a JSON object"), "{faults}");
+        let Err(Stop::Faults(faults)) = pieces(b"[1]\n") else {
+            panic!("no fault")
+        };
+        assert!(
+            faults
+                .to_string()
+                .starts_with("in.jsonl:1:1: not a JSON object"),
+            "{faults}"
+        );
     }
 
     #[test]
     fn a_record_that_no_batch_can_hold_is_named_without_reading_on() {
         let text = format!("{{\"a\":1}}\n{{\"a\":\"{}\"}}\n", "x".repeat(BATCH_MAX));
-        let Err(Stop::Failed(failure)) = pieces(text.as_bytes()) else { panic!("no failure") };
+        let Err(Stop::Failed(failure)) = pieces(text.as_bytes()) else {
+            panic!("no failure")
+        };
         assert_eq!(failure.code(), v1::ErrorCode::RecordTooLarge);
-        assert!(failure.message.starts_with("in.jsonl:2:"), "{}", failure.message);
+        assert!(
+            failure.message.starts_with("in.jsonl:2:"),
+            "{}",
+            failure.message
+        );
     }
 }

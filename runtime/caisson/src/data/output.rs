@@ -97,11 +97,19 @@ impl Output {
         unfinished: Option<&BTreeMap<String, u64>>,
     ) -> Result<Self> {
         if let Target::Folder(folder) = &target {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make {}", folder.display()))?;
         }
         let mut unfinished = unfinished.cloned().unwrap_or_default();
-        unfinished.retain(|path, kept| target.holds(Path::new(path)) && cut_back(Path::new(path), *kept));
-        let mut output = Self { target, format, files: Vec::new(), schemas: HashMap::new(), unfinished };
+        unfinished
+            .retain(|path, kept| target.holds(Path::new(path)) && cut_back(Path::new(path), *kept));
+        let mut output = Self {
+            target,
+            format,
+            files: Vec::new(),
+            schemas: HashMap::new(),
+            unfinished,
+        };
         // A file that is asked for by name is there afterwards, also when no record came.
         if let (Target::File(path), RecordFormat::Jsonl) = (&output.target, format) {
             let path = path.clone();
@@ -137,7 +145,11 @@ impl Output {
     /// Marks what was written of `stream` as covered by a checkpoint, and
     /// tells how long the files are that can be continued.
     pub(crate) fn covered(&mut self, stream: &str) -> BTreeMap<String, u64> {
-        for file in self.files.iter_mut().filter(|file| file.stream == stream || file.stream.is_empty()) {
+        for file in self
+            .files
+            .iter_mut()
+            .filter(|file| file.stream == stream || file.stream.is_empty())
+        {
             file.covered = file.length;
         }
         let name = |file: &Open| Some((name_of(file.path.as_ref()?), file.covered));
@@ -150,7 +162,10 @@ impl Output {
     pub(crate) fn make_durable(&mut self) -> Result<()> {
         for file in &mut self.files {
             file.flush()?;
-            file.writer.get_mut().make_durable().map_err(|error| file_error(&file.path, error))?;
+            file.writer
+                .get_mut()
+                .make_durable()
+                .map_err(|error| file_error(&file.path, error))?;
         }
         Ok(())
     }
@@ -159,8 +174,17 @@ impl Output {
     pub(crate) fn finish(mut self) -> Result<()> {
         if self.format == RecordFormat::Arrow {
             // Also the files of the earlier run that this one had nothing for.
-            for path in self.unfinished.keys().map(PathBuf::from).collect::<Vec<_>>() {
-                if self.files.iter().all(|file| file.path.as_ref() != Some(&path)) {
+            for path in self
+                .unfinished
+                .keys()
+                .map(PathBuf::from)
+                .collect::<Vec<_>>()
+            {
+                if self
+                    .files
+                    .iter()
+                    .all(|file| file.path.as_ref() != Some(&path))
+                {
                     let file = OpenOptions::new().append(true).open(&path);
                     file.and_then(|mut file| file.write_all(&arrow::END))
                         .map_err(|error| file_error(&Some(path), error))?;
@@ -180,16 +204,25 @@ impl Output {
             RecordFormat::Arrow => {
                 let key = (stream.to_owned(), schema_id.to_owned());
                 self.schemas.get(&key).cloned().ok_or_else(|| {
-                    Stop::failed(v1::ErrorCode::Internal, format!("a batch of {stream} came before its schema"), "")
+                    Stop::failed(
+                        v1::ErrorCode::Internal,
+                        format!("a batch of {stream} came before its schema"),
+                        "",
+                    )
                 })?
             }
         };
-        let shared = self.format == RecordFormat::Jsonl && !matches!(self.target, Target::Folder(_));
+        let shared =
+            self.format == RecordFormat::Jsonl && !matches!(self.target, Target::Folder(_));
         let same = |file: &Open| shared || (file.stream == stream && file.schema == schema);
         if let Some(index) = self.files.iter().position(same) {
             return Ok(index);
         }
-        let generation = 1 + self.files.iter().filter(|file| file.stream == stream).count();
+        let generation = 1 + self
+            .files
+            .iter()
+            .filter(|file| file.stream == stream)
+            .count();
         let one_place = !shared && !matches!(self.target, Target::Folder(_));
         if one_place && generation == 1 && !self.files.is_empty() {
             return Err(Stop::usage(
@@ -201,14 +234,20 @@ impl Output {
             Target::Stdout => return self.stdout(stream, schema, generation),
             Target::File(path) => path.clone(),
             Target::Folder(folder) => {
-                let extension = if self.format == RecordFormat::Arrow { "arrow" } else { "jsonl" };
+                let extension = if self.format == RecordFormat::Arrow {
+                    "arrow"
+                } else {
+                    "jsonl"
+                };
                 folder.join(format!("{}.{extension}", file_name(stream)))
             }
         };
         // A file of an earlier run that holds another schema is not ours to cut.
         let path = (generation..)
             .map(|generation| numbered(&first, generation))
-            .find(|path| !self.unfinished.contains_key(&name_of(path)) || begins_with(path, &schema))
+            .find(|path| {
+                !self.unfinished.contains_key(&name_of(path)) || begins_with(path, &schema)
+            })
             .unwrap_or(first);
         self.open(if shared { "" } else { stream }, path, schema)
     }
@@ -221,7 +260,11 @@ impl Output {
                 "read into a file or a folder, where the next file begins, or as jsonl",
             ));
         }
-        let stream = if self.format == RecordFormat::Jsonl { "" } else { stream };
+        let stream = if self.format == RecordFormat::Jsonl {
+            ""
+        } else {
+            stream
+        };
         let mut open = Open {
             stream: stream.to_owned(),
             path: None,
@@ -237,7 +280,8 @@ impl Output {
 
     fn open(&mut self, stream: &str, path: PathBuf, schema: Bytes) -> Result<usize> {
         let kept = self.unfinished.get(&name_of(&path)).copied().unwrap_or(0);
-        let (file, length) = at(&path, kept).map_err(|error| file_error(&Some(path.clone()), error))?;
+        let (file, length) =
+            at(&path, kept).map_err(|error| file_error(&Some(path.clone()), error))?;
         let mut open = Open {
             stream: stream.to_owned(),
             path: Some(path),
@@ -256,14 +300,22 @@ impl Output {
 
 impl Open {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.writer.write_all(bytes).map_err(|error| file_error(&self.path, error))?;
+        self.writer
+            .write_all(bytes)
+            .map_err(|error| file_error(&self.path, error))?;
         self.length += bytes.len() as u64;
         // A reader of a pipe gets each batch when it comes.
-        if self.path.is_none() { self.flush() } else { Ok(()) }
+        if self.path.is_none() {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.writer.flush().map_err(|error| file_error(&self.path, error))
+        self.writer
+            .flush()
+            .map_err(|error| file_error(&self.path, error))
     }
 }
 
@@ -272,7 +324,9 @@ impl Open {
 fn cut_back(path: &Path, kept: u64) -> bool {
     let open = OpenOptions::new().write(true).open(path);
     let Ok(file) = open else { return false };
-    file.metadata().is_ok_and(|meta| meta.is_file() && meta.len() >= kept) && file.set_len(kept).is_ok()
+    file.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.len() >= kept)
+        && file.set_len(kept).is_ok()
 }
 
 fn begins_with(path: &Path, schema: &[u8]) -> bool {
@@ -283,7 +337,11 @@ fn begins_with(path: &Path, schema: &[u8]) -> bool {
 
 /// Opens `path` to go on after `kept` bytes; what was there after them is gone.
 fn at(path: &Path, kept: u64) -> io::Result<(File, u64)> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
     if !file.metadata()?.is_file() {
         return Ok((file, 0));
     }
@@ -301,7 +359,10 @@ fn file_error(path: &Option<PathBuf>, error: io::Error) -> Stop {
     match path {
         None if error.kind() == io::ErrorKind::BrokenPipe => Stop::BrokenPipe,
         None => Stop::Other(anyhow::Error::new(error).context("cannot write to standard output")),
-        Some(path) => Stop::Other(anyhow::Error::msg(format!("cannot write {}: {error}", path.display()))),
+        Some(path) => Stop::Other(anyhow::Error::msg(format!(
+            "cannot write {}: {error}",
+            path.display()
+        ))),
     }
 }
 
@@ -338,11 +399,19 @@ mod tests {
     use super::*;
 
     fn schema(id: &str, ipc: &'static [u8]) -> v1::Schema {
-        v1::Schema { schema_id: id.into(), ipc: ipc.into(), ..Default::default() }
+        v1::Schema {
+            schema_id: id.into(),
+            ipc: ipc.into(),
+            ..Default::default()
+        }
     }
 
     fn batch(id: &str, data: &'static [u8]) -> v1::Batch {
-        v1::Batch { schema_id: id.into(), data: data.into(), records: 1 }
+        v1::Batch {
+            schema_id: id.into(),
+            data: data.into(),
+            records: 1,
+        }
     }
 
     #[test]
@@ -356,7 +425,8 @@ mod tests {
     fn a_new_schema_begins_the_next_arrow_file_and_an_old_one_goes_on_in_its_own() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("o.arrow");
-        let mut output = Output::new(Target::File(path.clone()), RecordFormat::Arrow, None).expect("open");
+        let mut output =
+            Output::new(Target::File(path.clone()), RecordFormat::Arrow, None).expect("open");
         output.schema("o", &schema("1", b"<s1>")).expect("schema");
         output.batch("o", &batch("1", b"a")).expect("batch");
         output.schema("o", &schema("2", b"<s2>")).expect("schema");
@@ -364,7 +434,10 @@ mod tests {
         output.batch("o", &batch("1", b"c")).expect("batch");
         output.finish().expect("finish");
         let end = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
-        assert_eq!(std::fs::read(&path).expect("read"), [b"<s1>ac".as_slice(), &end].concat());
+        assert_eq!(
+            std::fs::read(&path).expect("read"),
+            [b"<s1>ac".as_slice(), &end].concat()
+        );
         assert_eq!(
             std::fs::read(folder.path().join("o.2.arrow")).expect("read"),
             [b"<s2>b".as_slice(), &end].concat()
@@ -374,8 +447,12 @@ mod tests {
     #[test]
     fn a_second_stream_in_one_arrow_file_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut output =
-            Output::new(Target::File(folder.path().join("o.arrow")), RecordFormat::Arrow, None).expect("open");
+        let mut output = Output::new(
+            Target::File(folder.path().join("o.arrow")),
+            RecordFormat::Arrow,
+            None,
+        )
+        .expect("open");
         output.schema("a", &schema("1", b"<s1>")).expect("schema");
         let refused = output.schema("b", &schema("2", b"<s2>"));
         assert!(matches!(refused, Err(Stop::Usage(message)) if message.contains("--stream")));
@@ -386,16 +463,26 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let target = || Target::Folder(folder.path().to_owned());
         let mut output = Output::new(target(), RecordFormat::Jsonl, None).expect("open");
-        output.batch("a", &batch("1", b"{\"n\":1}\n")).expect("batch");
+        output
+            .batch("a", &batch("1", b"{\"n\":1}\n"))
+            .expect("batch");
         let outputs = output.covered("a");
-        output.batch("a", &batch("1", b"{\"n\":2}\n")).expect("batch");
-        output.batch("b", &batch("1", b"{\"n\":3}\n")).expect("batch");
+        output
+            .batch("a", &batch("1", b"{\"n\":2}\n"))
+            .expect("batch");
+        output
+            .batch("b", &batch("1", b"{\"n\":3}\n"))
+            .expect("batch");
         output.make_durable().expect("durable");
         drop(output);
 
         let mut output = Output::new(target(), RecordFormat::Jsonl, Some(&outputs)).expect("open");
-        output.batch("a", &batch("1", b"{\"n\":4}\n")).expect("batch");
-        output.batch("b", &batch("1", b"{\"n\":5}\n")).expect("batch");
+        output
+            .batch("a", &batch("1", b"{\"n\":4}\n"))
+            .expect("batch");
+        output
+            .batch("b", &batch("1", b"{\"n\":5}\n"))
+            .expect("batch");
         output.finish().expect("finish");
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("read");
         assert_eq!(read("a.jsonl"), "{\"n\":1}\n{\"n\":4}\n");
@@ -408,20 +495,31 @@ mod tests {
         let path = folder.path().join("o.arrow");
         std::fs::write(&path, b"<s1>ab").expect("written");
         let unfinished = [(path.display().to_string(), 5)].into();
-        let mut output =
-            Output::new(Target::File(path.clone()), RecordFormat::Arrow, Some(&unfinished)).expect("open");
+        let mut output = Output::new(
+            Target::File(path.clone()),
+            RecordFormat::Arrow,
+            Some(&unfinished),
+        )
+        .expect("open");
         output.schema("o", &schema("9", b"<s1>")).expect("schema");
         output.batch("o", &batch("9", b"c")).expect("batch");
         output.make_durable().expect("durable");
         assert_eq!(std::fs::read(&path).expect("read"), b"<s1>ac");
 
         let unfinished = [(path.display().to_string(), 5)].into();
-        let mut output =
-            Output::new(Target::File(path.clone()), RecordFormat::Arrow, Some(&unfinished)).expect("open");
+        let mut output = Output::new(
+            Target::File(path.clone()),
+            RecordFormat::Arrow,
+            Some(&unfinished),
+        )
+        .expect("open");
         output.schema("o", &schema("9", b"<s2>")).expect("schema");
         output.batch("o", &batch("9", b"c")).expect("batch");
         output.make_durable().expect("durable");
         assert_eq!(std::fs::read(&path).expect("read"), b"<s1>a");
-        assert_eq!(std::fs::read(folder.path().join("o.2.arrow")).expect("read"), b"<s2>c");
+        assert_eq!(
+            std::fs::read(folder.path().join("o.2.arrow")).expect("read"),
+            b"<s2>c"
+        );
     }
 }

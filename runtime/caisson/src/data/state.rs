@@ -100,7 +100,10 @@ impl StateFile {
             written: None,
             dirty: false,
         };
-        if !path.try_exists().with_context(|| format!("cannot read {}", path.display()))? {
+        if !path
+            .try_exists()
+            .with_context(|| format!("cannot read {}", path.display()))?
+        {
             return Ok(file);
         }
         let document = Document::read(path)?;
@@ -129,7 +132,11 @@ impl StateFile {
 
     /// Takes a checkpoint whose records are in the output, which is `outputs`
     /// long. True when it is time to make the output durable and [`Self::write`].
-    pub(crate) fn take(&mut self, checkpoint: v1::Checkpoint, outputs: BTreeMap<String, u64>) -> bool {
+    pub(crate) fn take(
+        &mut self,
+        checkpoint: v1::Checkpoint,
+        outputs: BTreeMap<String, u64>,
+    ) -> bool {
         let key = (checkpoint.stream.clone(), checkpoint.partition.clone());
         self.checkpoints.insert(key, checkpoint);
         self.outputs = outputs;
@@ -147,12 +154,17 @@ impl StateFile {
         let text = Text {
             format: 1,
             complete,
-            outputs: if complete { BTreeMap::new() } else { self.outputs.clone() },
+            outputs: if complete {
+                BTreeMap::new()
+            } else {
+                self.outputs.clone()
+            },
             checkpoints: self.checkpoints.values().map(Entry::of).collect(),
         };
         let mut json = serde_json::to_string_pretty(&text).map_err(anyhow::Error::from)?;
         json.push('\n');
-        replace(&self.path, json.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))?;
+        replace(&self.path, json.as_bytes())
+            .with_context(|| format!("cannot write {}", self.path.display()))?;
         self.written = Some(Instant::now());
         self.dirty = false;
         Ok(())
@@ -161,7 +173,10 @@ impl StateFile {
 
 /// Writes beside the file, makes it durable, and puts it in the file's place.
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -176,7 +191,10 @@ impl Entry {
             stream: checkpoint.stream.clone(),
             partition: checkpoint.partition.clone(),
             id: checkpoint.id.clone(),
-            state_base64: text.as_ref().err().map(|error| BASE64.encode(error.as_bytes())),
+            state_base64: text
+                .as_ref()
+                .err()
+                .map(|error| BASE64.encode(error.as_bytes())),
             state: text.ok(),
             records: checkpoint.records,
             r#final: checkpoint.r#final,
@@ -186,7 +204,9 @@ impl Entry {
     fn checkpoint(self) -> Result<v1::Checkpoint, &'static str> {
         let state = match (self.state, self.state_base64) {
             (Some(text), None) => text.into_bytes(),
-            (None, Some(text)) => BASE64.decode(text).map_err(|_| "state_base64 is not base64")?,
+            (None, Some(text)) => BASE64
+                .decode(text)
+                .map_err(|_| "state_base64 is not base64")?,
             _ => return Err("expected either `state` or `state_base64`"),
         };
         Ok(v1::Checkpoint {
@@ -205,7 +225,13 @@ mod tests {
     use super::*;
 
     fn checkpoint(stream: &str, state: &[u8]) -> v1::Checkpoint {
-        v1::Checkpoint { stream: stream.into(), id: "c1".into(), state: state.to_vec(), records: 3, ..Default::default() }
+        v1::Checkpoint {
+            stream: stream.into(),
+            id: "c1".into(),
+            state: state.to_vec(),
+            records: 3,
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -214,13 +240,22 @@ mod tests {
         let path = folder.path().join("state.json");
         let mut file = StateFile::open(&path).expect("a first run has no file");
         let json = br#"{"n": 12345678901234567890123, "z": 1.10}"#;
-        file.take(checkpoint("orders", json), [("out.jsonl".to_owned(), 99)].into());
-        file.take(checkpoint("raw", &[0, 255, 1]), [("out.jsonl".to_owned(), 120)].into());
+        file.take(
+            checkpoint("orders", json),
+            [("out.jsonl".to_owned(), 99)].into(),
+        );
+        file.take(
+            checkpoint("raw", &[0, 255, 1]),
+            [("out.jsonl".to_owned(), 120)].into(),
+        );
         file.write(false).expect("written");
         let again = StateFile::open(&path).expect("read");
         let states: Vec<_> = again.checkpoints().map(|c| c.state.clone()).collect();
         assert_eq!(states, [json.to_vec(), vec![0, 255, 1]]);
-        assert_eq!(again.unfinished(), Some(&[("out.jsonl".to_owned(), 120)].into()));
+        assert_eq!(
+            again.unfinished(),
+            Some(&[("out.jsonl".to_owned(), 120)].into())
+        );
     }
 
     #[test]
@@ -228,9 +263,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state.json");
         let mut file = StateFile::open(&path).expect("a first run has no file");
-        assert!(file.take(checkpoint("orders", b"{}"), BTreeMap::new()), "the first is written at once");
+        assert!(
+            file.take(checkpoint("orders", b"{}"), BTreeMap::new()),
+            "the first is written at once"
+        );
         file.write(true).expect("written");
-        assert!(!file.take(checkpoint("orders", b"{}"), BTreeMap::new()), "the next one can wait");
+        assert!(
+            !file.take(checkpoint("orders", b"{}"), BTreeMap::new()),
+            "the next one can wait"
+        );
         assert_eq!(StateFile::open(&path).expect("read").unfinished(), None);
     }
 
@@ -238,8 +279,14 @@ mod tests {
     fn every_fault_of_a_state_file_is_reported_at_once() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state.json");
-        std::fs::write(&path, "{\"format\": 2,\n \"checkpoints\": [{\"stream\": 4, \"sate\": \"\"}]}").expect("written");
-        let Err(Stop::Faults(faults)) = StateFile::open(&path) else { panic!("it is not valid") };
+        std::fs::write(
+            &path,
+            "{\"format\": 2,\n \"checkpoints\": [{\"stream\": 4, \"sate\": \"\"}]}",
+        )
+        .expect("written");
+        let Err(Stop::Faults(faults)) = StateFile::open(&path) else {
+            panic!("it is not valid")
+        };
         let lines: Vec<_> = faults.0.iter().map(|fault| fault.line).collect();
         assert_eq!(lines, [1, 2, 2], "{faults}");
     }
@@ -254,7 +301,10 @@ mod tests {
         file.take(checkpoint("orders", b"{}"), BTreeMap::new());
         file.write(true).expect("written");
         let old = std::io::read_to_string(held).expect("readable");
-        assert!(!old.contains("orders"), "a reader never sees a half-written file");
+        assert!(
+            !old.contains("orders"),
+            "a reader never sees a half-written file"
+        );
         assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1);
     }
 }
