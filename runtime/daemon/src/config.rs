@@ -97,7 +97,10 @@ impl Config {
     /// The defaults in one data directory.
     pub fn embedded(data_dir: PathBuf) -> Self {
         Self {
-            listen: Listen::Unix { path: data_dir.join("caisson.sock"), users: BTreeSet::new() },
+            listen: Listen::Unix {
+                path: data_dir.join("caisson.sock"),
+                users: BTreeSet::new(),
+            },
             data_dir,
             policies: None,
             secret_files: None,
@@ -108,7 +111,10 @@ impl Config {
             allow_missing: BTreeSet::new(),
             development: BTreeSet::new(),
             worker_ids: None,
-            slots: Slots { total: 64, tenant: 64 },
+            slots: Slots {
+                total: 64,
+                tenant: 64,
+            },
             limits: Limits::default(),
             duration: Duration::from_secs(6 * 3600),
             stall: Duration::from_secs(300),
@@ -121,13 +127,24 @@ impl Config {
     pub fn load(path: &Path, default_data_dir: PathBuf) -> Result<Self, Faults> {
         let document = Document::read(path).map_err(|error| match error {
             ReadError::Faults(faults) => faults,
-            error => Fault::of_file(&path.to_string_lossy(), None, error.to_string(), "name a readable file").into(),
+            error => Fault::of_file(
+                &path.to_string_lossy(),
+                None,
+                error.to_string(),
+                "name a readable file",
+            )
+            .into(),
         })?;
-        Self::parse(&document, path.parent().unwrap_or(Path::new(".")), default_data_dir)
+        Self::parse(
+            &document,
+            path.parent().unwrap_or(Path::new(".")),
+            default_data_dir,
+        )
     }
 
     fn parse(document: &Document, base: &Path, default_data_dir: PathBuf) -> Result<Self, Faults> {
-        let schema = Schema::parse(include_str!("config.schema.json")).expect("the schema in this crate is valid");
+        let schema = Schema::parse(include_str!("config.schema.json"))
+            .expect("the schema in this crate is valid");
         let wire: Wire = document.checked(&schema)?;
         let mut faults = Vec::new();
         let at = |path: &String| base.join(path);
@@ -139,7 +156,11 @@ impl Config {
         config.python = wire.python.as_ref().map(at);
         config.shim = wire.shim.as_ref().map(at);
         config.audit = wire.egress.audit.as_ref().map(at);
-        config.allow_missing = wire.allow_missing.iter().filter_map(|layer| layer.parse().ok()).collect();
+        config.allow_missing = wire
+            .allow_missing
+            .iter()
+            .filter_map(|layer| layer.parse().ok())
+            .collect();
         config.development = wire.development.into_iter().collect();
         config.worker_ids = wire.worker_ids.map(|ids| (ids.first, ids.count));
         config.slots.total = wire.slots.total.unwrap_or(config.slots.total);
@@ -150,53 +171,94 @@ impl Config {
         }
         config.limits.pids = limits.pids.unwrap_or(config.limits.pids);
         config.limits.open_files = limits.open_files.unwrap_or(config.limits.open_files);
-        let mut size = |key: &str, text: Option<String>, to: &mut u64| match text.map(|text| text.parse::<Size>()) {
+        let mut size = |key: &str, text: Option<String>, to: &mut u64| match text
+            .map(|text| text.parse::<Size>())
+        {
             Some(Ok(Size(bytes))) => *to = bytes,
-            Some(Err(error)) => faults.push(document.fault(&format!("/limits/{key}"), error.to_string(), "write a size such as 512MiB")),
+            Some(Err(error)) => faults.push(document.fault(
+                &format!("/limits/{key}"),
+                error.to_string(),
+                "write a size such as 512MiB",
+            )),
             None => {}
         };
         size("memory", limits.memory, &mut config.limits.memory_bytes);
         size("tmp", limits.tmp, &mut config.limits.tmp_bytes);
-        let mut duration = |key: &str, text: Option<String>, to: &mut Duration| match text.map(|text| text.parse::<Span>()) {
+        let mut duration = |key: &str, text: Option<String>, to: &mut Duration| match text
+            .map(|text| text.parse::<Span>())
+        {
             Some(Ok(Span(duration))) => *to = duration,
-            Some(Err(error)) => faults.push(document.fault(&format!("/limits/{key}"), error.to_string(), "write a duration such as 5m")),
+            Some(Err(error)) => faults.push(document.fault(
+                &format!("/limits/{key}"),
+                error.to_string(),
+                "write a duration such as 5m",
+            )),
             None => {}
         };
         duration("duration", limits.duration, &mut config.duration);
         duration("stall", limits.stall, &mut config.stall);
         for (name, addresses) in wire.egress.hosts {
             let pointer = caisson_document::join("/egress/hosts", &name);
-            let parsed: Result<Vec<IpAddr>, _> = addresses.iter().map(|text| text.parse()).collect();
+            let parsed: Result<Vec<IpAddr>, _> =
+                addresses.iter().map(|text| text.parse()).collect();
             match parsed {
                 Ok(addresses) => drop(config.hosts.insert(name, addresses)),
-                Err(_) => faults.push(document.fault(&pointer, "not every entry is an IP address", "write addresses such as 10.0.0.7")),
+                Err(_) => faults.push(document.fault(
+                    &pointer,
+                    "not every entry is an IP address",
+                    "write addresses such as 10.0.0.7",
+                )),
             }
         }
         Faults::or(faults, config)
     }
 }
 
-fn listen(document: &Document, wire: WireListen, base: &Path, data_dir: &Path, faults: &mut Vec<Fault>) -> Listen {
+fn listen(
+    document: &Document,
+    wire: WireListen,
+    base: &Path,
+    data_dir: &Path,
+    faults: &mut Vec<Fault>,
+) -> Listen {
     let users = wire.users.into_iter().collect();
     let Some(tcp) = wire.tcp else {
         for (key, given) in [("tls", wire.tls.is_some()), ("keys", wire.keys.is_some())] {
             if given {
-                faults.push(document.fault(&format!("/listen/{key}"), "is only used with `tcp`", "add `tcp: ADDRESS:PORT` or remove it"));
+                faults.push(document.fault(
+                    &format!("/listen/{key}"),
+                    "is only used with `tcp`",
+                    "add `tcp: ADDRESS:PORT` or remove it",
+                ));
             }
         }
-        let path = wire.unix.map_or_else(|| data_dir.join("caisson.sock"), |path| base.join(path));
+        let path = wire
+            .unix
+            .map_or_else(|| data_dir.join("caisson.sock"), |path| base.join(path));
         return Listen::Unix { path, users };
     };
     if wire.unix.is_some() {
-        faults.push(document.fault("/listen/unix", "stands beside `tcp`", "listen on one of the two"));
+        faults.push(document.fault(
+            "/listen/unix",
+            "stands beside `tcp`",
+            "listen on one of the two",
+        ));
     }
     let address = tcp.parse().unwrap_or_else(|_| {
-        faults.push(document.fault("/listen/tcp", "is no address with a port", "write for example 127.0.0.1:7443"));
+        faults.push(document.fault(
+            "/listen/tcp",
+            "is no address with a port",
+            "write for example 127.0.0.1:7443",
+        ));
         SocketAddr::from(([127, 0, 0, 1], 0))
     });
     let mut read = |pointer: &str, path: &String| {
         std::fs::read_to_string(base.join(path)).unwrap_or_else(|error| {
-            faults.push(document.fault(pointer, format!("cannot be read: {error}"), "name a readable file"));
+            faults.push(document.fault(
+                pointer,
+                format!("cannot be read: {error}"),
+                "name a readable file",
+            ));
             String::new()
         })
     };
@@ -204,7 +266,10 @@ fn listen(document: &Document, wire: WireListen, base: &Path, data_dir: &Path, f
     let tls = wire.tls.map(|tls| Tls {
         certificate: read("/listen/tls/certificate", &tls.certificate),
         key: read("/listen/tls/key", &tls.key),
-        client_ca: tls.client_ca.as_ref().map(|path| read("/listen/tls/client_ca", path)),
+        client_ca: tls
+            .client_ca
+            .as_ref()
+            .map(|path| read("/listen/tls/client_ca", path)),
     });
     let keys = keys_text.map_or_else(Vec::new, |text| keys(document, &text, faults));
     let listen = Listen::Tcp { address, tls, keys };
@@ -218,20 +283,32 @@ impl Listen {
     /// TCP does not start without mutual TLS or keys, and off loopback not
     /// without TLS: what is wrong and what to write instead.
     pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        let Self::Tcp { address, tls, keys } = self else { return Ok(()) };
+        let Self::Tcp { address, tls, keys } = self else {
+            return Ok(());
+        };
         let mutual = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         if !mutual && keys.is_empty() {
-            return Err(("nobody would be asked who they are", "add `keys: FILE` or `tls.client_ca: FILE`, or listen on a Unix socket"));
+            return Err((
+                "nobody would be asked who they are",
+                "add `keys: FILE` or `tls.client_ca: FILE`, or listen on a Unix socket",
+            ));
         }
         if tls.is_none() && !address.ip().is_loopback() {
-            return Err(("keys would cross the network in the clear", "add `tls`, or listen on loopback"));
+            return Err((
+                "keys would cross the network in the clear",
+                "add `tls`, or listen on loopback",
+            ));
         }
         Ok(())
     }
 }
 
 fn keys(document: &Document, text: &str, faults: &mut Vec<Fault>) -> Vec<Key> {
-    let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let mut keys = Vec::new();
     for (index, line) in lines {
         match key(line) {
@@ -256,7 +333,10 @@ fn key(line: &str) -> Option<Key> {
     for (byte, pair) in sha256.iter_mut().zip(hex.as_bytes().chunks(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
-    Some(Key { name: name.to_owned(), sha256 })
+    Some(Key {
+        name: name.to_owned(),
+        sha256,
+    })
 }
 
 #[derive(Deserialize, Default)]
@@ -337,19 +417,30 @@ mod tests {
 
     fn parse(text: &str) -> Result<Config, Faults> {
         let document = Document::parse("caisson.yaml", text)?;
-        Config::parse(&document, Path::new("/etc/caisson"), "/var/lib/caisson".into())
+        Config::parse(
+            &document,
+            Path::new("/etc/caisson"),
+            "/var/lib/caisson".into(),
+        )
     }
 
     #[test]
     fn an_empty_file_gives_the_defaults() {
         let config = parse("{}").unwrap();
-        assert!(matches!(config.listen, Listen::Unix { path, .. } if path == Path::new("/var/lib/caisson/caisson.sock")));
+        assert!(
+            matches!(config.listen, Listen::Unix { path, .. } if path == Path::new("/var/lib/caisson/caisson.sock"))
+        );
     }
 
     #[test]
     fn tcp_without_keys_or_client_certificates_does_not_start() {
         let faults = parse("listen: { tcp: 127.0.0.1:7443 }").unwrap_err();
-        assert!(faults.to_string().contains("nobody would be asked who they are"), "{faults}");
+        assert!(
+            faults
+                .to_string()
+                .contains("nobody would be asked who they are"),
+            "{faults}"
+        );
     }
 
     #[test]
@@ -357,14 +448,19 @@ mod tests {
         let listen = Listen::Tcp {
             address: "192.0.2.1:7443".parse().unwrap(),
             tls: None,
-            keys: vec![Key { name: "a".into(), sha256: [0; 32] }],
+            keys: vec![Key {
+                name: "a".into(),
+                sha256: [0; 32],
+            }],
         };
         assert!(listen.check().is_err());
     }
 
     #[test]
     fn every_fault_is_reported_at_once_with_its_line() {
-        let faults = parse("limits:\n  memory: lots\n  stall: soon\negress:\n  hosts:\n    a: [nowhere]\n").unwrap_err();
+        let faults =
+            parse("limits:\n  memory: lots\n  stall: soon\negress:\n  hosts:\n    a: [nowhere]\n")
+                .unwrap_err();
         let lines: Vec<_> = faults.0.iter().map(|fault| fault.line).collect();
         assert_eq!(lines, [2, 3, 6], "{faults}");
     }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use caisson_bundle::{AllowedDependencies, BundleError, Facts, Manifest, ProjectDir, ProjectError, Report};
+use caisson_bundle::{
+    AllowedDependencies, BundleError, Facts, Manifest, ProjectDir, ProjectError, Report,
+};
 use caisson_document::Document;
 use caisson_egress::ConnectorId;
 use caisson_proto::v1::{self, ErrorCode};
@@ -53,11 +55,21 @@ impl Core {
 
     /// The layers that this daemon was told to go without, as words.
     pub(crate) fn missing_layers(&self) -> Vec<String> {
-        self.host.launcher.missing().iter().map(|layer| layer.name().to_owned()).collect()
+        self.host
+            .launcher
+            .missing()
+            .iter()
+            .map(|layer| layer.name().to_owned())
+            .collect()
     }
 
     /// A published version, installed if it is not yet, or a folder.
-    pub(crate) async fn connector(&self, workspace: &str, pin: &str, path: Option<&Path>) -> Result<Connector, CallError> {
+    pub(crate) async fn connector(
+        &self,
+        workspace: &str,
+        pin: &str,
+        path: Option<&Path>,
+    ) -> Result<Connector, CallError> {
         match path {
             Some(path) => self.from_folder(workspace, path).await,
             None => self.from_registry(workspace, pin).await,
@@ -65,13 +77,29 @@ impl Core {
     }
 
     async fn from_registry(&self, workspace: &str, pin: &str) -> Result<Connector, CallError> {
-        let entry = self.registry.resolve(workspace, pin).map_err(registry_error)?;
-        let unpack = |archive: &Path, into: &Path| caisson_bundle::unpack(archive, into, None).map(drop);
-        let bundle = self.registry.install(&entry, unpack).await.map_err(registry_error)?;
+        let entry = self
+            .registry
+            .resolve(workspace, pin)
+            .map_err(registry_error)?;
+        let unpack =
+            |archive: &Path, into: &Path| caisson_bundle::unpack(archive, into, None).map(drop);
+        let bundle = self
+            .registry
+            .install(&entry, unpack)
+            .await
+            .map_err(registry_error)?;
         let manifest = Document::read(&bundle.join("connector.yaml"))
             .map_err(|error| CallError::internal("an installed bundle", error))
-            .and_then(|document| Manifest::from_document(&document).map_err(|error| CallError::internal("an installed bundle", error)))?;
-        Ok(Connector { manifest, digest: Some(entry.digest.to_string()), bundle, _prepared: None })
+            .and_then(|document| {
+                Manifest::from_document(&document)
+                    .map_err(|error| CallError::internal("an installed bundle", error))
+            })?;
+        Ok(Connector {
+            manifest,
+            digest: Some(entry.digest.to_string()),
+            bundle,
+            _prepared: None,
+        })
     }
 
     async fn from_folder(&self, workspace: &str, path: &Path) -> Result<Connector, CallError> {
@@ -82,32 +110,77 @@ impl Core {
         }
         let (path, scratch) = (path.to_owned(), self.scratch.clone());
         blocking(move || {
-            let prepared = tempfile::tempdir_in(&scratch).map_err(|error| CallError::internal("a scratch directory", error))?;
-            crate::open_to_all(prepared.path()).map_err(|error| CallError::internal("a scratch directory", error))?;
+            let prepared = tempfile::tempdir_in(&scratch)
+                .map_err(|error| CallError::internal("a scratch directory", error))?;
+            crate::open_to_all(prepared.path())
+                .map_err(|error| CallError::internal("a scratch directory", error))?;
             let project = ProjectDir::open(&path).map_err(project_error)?;
             let bundle = prepared.path().join("bundle");
             let manifest = caisson_bundle::prepare(&project, &bundle).map_err(bundle_error)?;
-            Ok(Connector { manifest, digest: None, bundle, _prepared: Some(prepared) })
+            Ok(Connector {
+                manifest,
+                digest: None,
+                bundle,
+                _prepared: Some(prepared),
+            })
         })
         .await
     }
 
     /// The states that are stored under a key.
-    pub(crate) async fn stored_states(&self, workspace: &str, state_key: &str) -> Result<States, CallError> {
-        let stored = self.checkpoints.list(workspace, state_key).await.map_err(state_error)?;
-        Ok(stored.into_iter().map(|stored| ((stored.key.stream, stored.key.partition), stored.checkpoint.state)).collect())
+    pub(crate) async fn stored_states(
+        &self,
+        workspace: &str,
+        state_key: &str,
+    ) -> Result<States, CallError> {
+        let stored = self
+            .checkpoints
+            .list(workspace, state_key)
+            .await
+            .map_err(state_error)?;
+        Ok(stored
+            .into_iter()
+            .map(|stored| {
+                (
+                    (stored.key.stream, stored.key.partition),
+                    stored.checkpoint.state,
+                )
+            })
+            .collect())
     }
 
     /// Whether a connection could be used: its connector exists and its
     /// config fits.
-    pub(crate) async fn check_connection(&self, workspace: &str, source: &Source) -> Result<(), CallError> {
-        let connector = self.connector(workspace, &source.connection.connector, source.path.as_deref()).await?;
+    pub(crate) async fn check_connection(
+        &self,
+        workspace: &str,
+        source: &Source,
+    ) -> Result<(), CallError> {
+        let connector = self
+            .connector(
+                workspace,
+                &source.connection.connector,
+                source.path.as_deref(),
+            )
+            .await?;
         check_config(&connector.manifest, &source.connection.config_json).map(drop)
     }
 
     /// Whether a connection may reach `host:port`, and why.
-    pub(crate) async fn explain(&self, workspace: &str, source: &Source, host: &str, port: u32) -> Result<v1::ExplainEgressResponse, CallError> {
-        let connector = self.connector(workspace, &source.connection.connector, source.path.as_deref()).await?;
+    pub(crate) async fn explain(
+        &self,
+        workspace: &str,
+        source: &Source,
+        host: &str,
+        port: u32,
+    ) -> Result<v1::ExplainEgressResponse, CallError> {
+        let connector = self
+            .connector(
+                workspace,
+                &source.connection.connector,
+                source.path.as_deref(),
+            )
+            .await?;
         let config: Value = check_config(&connector.manifest, &source.connection.config_json)?;
         let id = ConnectorId {
             name: connector.manifest.name.clone(),
@@ -115,18 +188,31 @@ impl Core {
             digest: connector.digest.clone(),
             workspace: workspace.to_owned(),
         };
-        let ambiguous = |error: caisson_egress::Ambiguous| CallError::new(ErrorCode::EgressDenied, error.to_string());
+        let ambiguous = |error: caisson_egress::Ambiguous| {
+            CallError::new(ErrorCode::EgressDenied, error.to_string())
+        };
         let policies = self.host.gateway.policies();
         let policy = policies.find(&id).map_err(ambiguous)?;
         let guard = self.host.gateway.guard();
-        let explained = caisson_egress::explain(policy.as_ref(), &config, &guard, &format!("{host}:{port}"), None)
-            .map_err(|error| CallError::new(ErrorCode::ConfigInvalid, error.to_string()))?;
+        let explained = caisson_egress::explain(
+            policy.as_ref(),
+            &config,
+            &guard,
+            &format!("{host}:{port}"),
+            None,
+        )
+        .map_err(|error| CallError::new(ErrorCode::ConfigInvalid, error.to_string()))?;
         let refusal = explained.refusal;
         Ok(v1::ExplainEgressResponse {
             allowed: explained.allowed,
-            reason: refusal.as_ref().map(|refusal| refusal.reason.as_str().to_owned()).unwrap_or_default(),
+            reason: refusal
+                .as_ref()
+                .map(|refusal| refusal.reason.as_str().to_owned())
+                .unwrap_or_default(),
             rule_at: explained.rule.map(|at| at.to_string()).unwrap_or_default(),
-            rule: refusal.and_then(|refusal| refusal.rule_to_add).unwrap_or_default(),
+            rule: refusal
+                .and_then(|refusal| refusal.rule_to_add)
+                .unwrap_or_default(),
         })
     }
 
@@ -146,7 +232,12 @@ impl Core {
             egress: caisson_egress::CallContext {
                 call_id: name.clone(),
                 worker,
-                connector: ConnectorId { name, version: semver::Version::new(0, 0, 0), digest: None, workspace: String::new() },
+                connector: ConnectorId {
+                    name,
+                    version: semver::Version::new(0, 0, 0),
+                    digest: None,
+                    workspace: String::new(),
+                },
                 config: Value::Null,
             },
             redactor: Arc::new(Redactor::new(std::iter::empty())),
@@ -154,7 +245,10 @@ impl Core {
             unbounded: false,
             missing_layers: Vec::new(),
         };
-        let control = Control { cancel: CancellationToken::new(), deadline: Some(tokio::time::Instant::now() + INSPECT) };
+        let control = Control {
+            cancel: CancellationToken::new(),
+            deadline: Some(tokio::time::Instant::now() + INSPECT),
+        };
         let (sender, mut events) = mpsc::channel(16);
         let outlet = Outlet::new(sender, Sequencer::new("inspect", 0), true);
         let collect = async {
@@ -166,15 +260,24 @@ impl Core {
             }
             facts
         };
-        let (outcome, facts) = tokio::join!(run(&self.host, job, None, outlet, &control, |_| {}), collect);
+        let (outcome, facts) = tokio::join!(
+            run(&self.host, job, None, outlet, &control, |_| {}),
+            collect
+        );
         outcome.result?;
-        let facts = facts.ok_or_else(|| CallError::internal("the inspection", "it reported nothing"))?;
-        serde_json::from_slice(&facts).map_err(|error| CallError::internal("the inspection's report", error))
+        let facts =
+            facts.ok_or_else(|| CallError::internal("the inspection", "it reported nothing"))?;
+        serde_json::from_slice(&facts)
+            .map_err(|error| CallError::internal("the inspection's report", error))
     }
 
     /// Every finding of the validation suite about a project or an unpacked
     /// bundle.
-    pub(crate) async fn validate(&self, dir: &Path, allowed: Option<AllowedDependencies>) -> Result<Report, CallError> {
+    pub(crate) async fn validate(
+        &self,
+        dir: &Path,
+        allowed: Option<AllowedDependencies>,
+    ) -> Result<Report, CallError> {
         let allowed = match allowed {
             Some(allowed) => allowed,
             None => self.allowed_dependencies()?,
@@ -182,8 +285,10 @@ impl Core {
         let (source, scratch) = (dir.to_owned(), self.scratch.clone());
         // The worker sees src/ alone, copied to where every user id can read it.
         let prepared = blocking(move || {
-            let prepared = tempfile::tempdir_in(&scratch).map_err(|error| CallError::internal("a scratch directory", error))?;
-            crate::open_to_all(prepared.path()).map_err(|error| CallError::internal("a scratch directory", error))?;
+            let prepared = tempfile::tempdir_in(&scratch)
+                .map_err(|error| CallError::internal("a scratch directory", error))?;
+            crate::open_to_all(prepared.path())
+                .map_err(|error| CallError::internal("a scratch directory", error))?;
             let bundle = prepared.path().join("bundle");
             let project = ProjectDir::open(&source).map_err(project_error)?;
             lay_out_source(&project, &bundle)?;
@@ -202,7 +307,8 @@ impl Core {
     fn allowed_dependencies(&self) -> Result<AllowedDependencies, CallError> {
         match &self.config.dependencies {
             None => Ok(AllowedDependencies::default()),
-            Some(path) => AllowedDependencies::read(path).map_err(|faults| CallError::invalid("dependencies.toml", faults.0)),
+            Some(path) => AllowedDependencies::read(path)
+                .map_err(|faults| CallError::invalid("dependencies.toml", faults.0)),
         }
     }
 }
@@ -224,17 +330,24 @@ fn lay_out_source(project: &ProjectDir, bundle: &Path) -> Result<(), CallError> 
 }
 
 /// Runs file work where it holds no task up.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, CallError> + Send + 'static) -> Result<T, CallError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(CallError::internal("a task", error)))
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CallError> + Send + 'static,
+) -> Result<T, CallError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(CallError::internal("a task", error)))
 }
 
 /// What the registry could not do.
 pub(crate) fn registry_error(error: RegistryError) -> CallError {
     let code = match &error {
-        RegistryError::UnknownName { .. } | RegistryError::UnknownVersion { .. } | RegistryError::Range { .. } => {
-            ErrorCode::VersionUnknown
-        }
-        RegistryError::Pin(_) | RegistryError::Name { .. } | RegistryError::Version(_) | RegistryError::NotADigest(_) => ErrorCode::ConfigInvalid,
+        RegistryError::UnknownName { .. }
+        | RegistryError::UnknownVersion { .. }
+        | RegistryError::Range { .. } => ErrorCode::VersionUnknown,
+        RegistryError::Pin(_)
+        | RegistryError::Name { .. }
+        | RegistryError::Version(_)
+        | RegistryError::NotADigest(_) => ErrorCode::ConfigInvalid,
         RegistryError::Published { .. } => ErrorCode::StateConflict,
         _ => return CallError::internal("the registry", error),
     };
@@ -256,4 +369,3 @@ pub(crate) fn bundle_error(error: BundleError) -> CallError {
         error => CallError::new(ErrorCode::ConfigInvalid, error.to_string()),
     }
 }
-

@@ -5,10 +5,17 @@ use caisson_proto::v1;
 use caisson_sandbox::NetworkSockets;
 use caisson_secrets::Redactor;
 
+/// The layer of what was allowed and failed outside.
+pub(crate) const UPSTREAM: &str = "upstream";
+
 /// The sockets of a worker's own network, as the gateway takes them.
 pub(crate) fn sockets_of(sockets: NetworkSockets) -> WorkerSockets {
     WorkerSockets {
-        tcp: sockets.tcp.into_iter().map(|listener| (listener.port, listener.socket)).collect(),
+        tcp: sockets
+            .tcp
+            .into_iter()
+            .map(|listener| (listener.port, listener.socket))
+            .collect(),
         dns_udp: sockets.dns_udp,
         dns_tcp: sockets.dns_tcp,
         watch: Some(sockets.watch),
@@ -22,7 +29,7 @@ pub(crate) fn refusal_of(event: EgressEvent, redactor: &Redactor) -> Option<v1::
         EgressEvent::Failed { to, reason, .. } => {
             let mut shown = shown(to, redactor);
             shown.reason = reason.as_str().to_owned();
-            shown.layer = "upstream".to_owned();
+            shown.layer = UPSTREAM.to_owned();
             Some(shown)
         }
         EgressEvent::Allowed { .. } | EgressEvent::Closed { .. } => None,
@@ -32,16 +39,30 @@ pub(crate) fn refusal_of(event: EgressEvent, redactor: &Redactor) -> Option<v1::
 fn refused(to: Endpoint, refusal: Refusal, redactor: &Redactor) -> v1::EgressRefusal {
     let mut shown = shown(to, redactor);
     shown.reason = refusal.reason.as_str().to_owned();
-    shown.layer = if shown.protocol == "dns" { "dns" } else { "gateway" }.to_owned();
-    shown.rule = refusal.rule_to_add.map(|rule| redactor.redact(&rule).into_owned()).unwrap_or_default();
+    shown.layer = if shown.protocol == "dns" {
+        "dns"
+    } else {
+        "gateway"
+    }
+    .to_owned();
+    shown.rule = refusal
+        .rule_to_add
+        .map(|rule| redactor.redact(&rule).into_owned())
+        .unwrap_or_default();
     shown
 }
 
 fn shown(to: Endpoint, redactor: &Redactor) -> v1::EgressRefusal {
     v1::EgressRefusal {
         // A name is the worker's own words: it may carry a secret outwards.
-        host: to.host.map(|host| redactor.redact(&host).into_owned()).unwrap_or_default(),
-        address: to.address.map(|address| address.to_string()).unwrap_or_default(),
+        host: to
+            .host
+            .map(|host| redactor.redact(&host).into_owned())
+            .unwrap_or_default(),
+        address: to
+            .address
+            .map(|address| address.to_string())
+            .unwrap_or_default(),
         port: to.port.map(u32::from).unwrap_or(0),
         protocol: to.protocol.into_owned(),
         count: 1,

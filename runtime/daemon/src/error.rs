@@ -59,12 +59,22 @@ impl CallError {
     /// CONFIG_INVALID with every fault of the documents involved.
     pub fn invalid(what: &str, faults: impl IntoIterator<Item = Fault>) -> Self {
         let faults: Vec<_> = faults.into_iter().map(fault).collect();
-        let first = faults.first().map(|f| format!("{}: {}", f.path, f.message)).unwrap_or_default();
+        let first = faults.first().map(|fault| {
+            if fault.path.is_empty() {
+                fault.message.clone()
+            } else {
+                format!("{}: {}", fault.path, fault.message)
+            }
+        });
+        let first = first.unwrap_or_default();
         let message = match faults.len() {
             0 | 1 => format!("{what}: {first}"),
             n => format!("{what} has {n} faults, the first: {first}"),
         };
-        Self { faults, ..Self::new(ErrorCode::ConfigInvalid, message) }
+        Self {
+            faults,
+            ..Self::new(ErrorCode::ConfigInvalid, message)
+        }
     }
 
     /// The same, said of one side of a Sync: the files of its faults too.
@@ -110,9 +120,12 @@ impl std::error::Error for CallError {}
 impl From<CallError> for Status {
     fn from(error: CallError) -> Self {
         let metadata = [("action".to_owned(), error.action.clone())];
-        let mut details = ErrorDetails::with_error_info(reason(error.code), "caisson.dev", metadata);
+        let mut details =
+            ErrorDetails::with_error_info(reason(error.code), "caisson.dev", metadata);
         if let Some(at) = error.retry_at {
-            let wait = at.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO);
+            let wait = at
+                .duration_since(SystemTime::now())
+                .unwrap_or(Duration::ZERO);
             details.set_retry_info(Some(wait));
         }
         if !error.faults.is_empty() {
@@ -140,7 +153,10 @@ fn describe(fault: &v1::Fault) -> String {
         help => format!("{}; {help}", fault.message),
     };
     if text.len() > 240 {
-        let end = (0..=240).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+        let end = (0..=240)
+            .rev()
+            .find(|&i| text.is_char_boundary(i))
+            .unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }
@@ -167,9 +183,13 @@ pub fn reason(code: ErrorCode) -> &'static str {
 /// The code that a worker named; INTERNAL words are not a worker's to use.
 pub(crate) fn named(name: &str) -> ErrorCode {
     match ErrorCode::from_str_name(&format!("ERROR_CODE_{name}")) {
-        None | Some(ErrorCode::Unspecified | ErrorCode::Internal | ErrorCode::SandboxViolation | ErrorCode::WorkerLost) => {
-            ErrorCode::ConnectorFailed
-        }
+        None
+        | Some(
+            ErrorCode::Unspecified
+            | ErrorCode::Internal
+            | ErrorCode::SandboxViolation
+            | ErrorCode::WorkerLost,
+        ) => ErrorCode::ConnectorFailed,
         Some(code) => code,
     }
 }
@@ -177,7 +197,10 @@ pub(crate) fn named(name: &str) -> ErrorCode {
 /// Whether the same call may succeed later without anybody changing anything.
 pub(crate) fn retryable(code: ErrorCode) -> bool {
     use ErrorCode::*;
-    matches!(code, DnsFailed | UpstreamUnavailable | QuotaExhausted | Timeout | Stalled | WorkerLost)
+    matches!(
+        code,
+        DnsFailed | UpstreamUnavailable | QuotaExhausted | Timeout | Stalled | WorkerLost
+    )
 }
 
 fn grpc(code: ErrorCode) -> Code {
@@ -204,20 +227,28 @@ fn action(code: ErrorCode) -> &'static str {
         CredentialsInvalid => "check the credential that the connection refers to, and its expiry",
         PermissionMissing => "grant the credential the permission that the message names",
         SecretUnavailable => "check the reference, the policy's `secrets`, and the provider",
-        EgressDenied => "add the rule that is shown to the connector's policy, if it should be allowed",
+        EgressDenied => {
+            "add the rule that is shown to the connector's policy, if it should be allowed"
+        }
         DnsFailed => "check the host name and the daemon's resolver",
         TlsFailed => "check the upstream's certificate and the host name",
         UpstreamUnavailable => "try again later; read from the last checkpoint",
         QuotaExhausted => "call again after retry_at, from the last checkpoint",
         SchemaViolation => "mend the record or the stream's declared schema",
         RecordRejected => "mend the records that are named and write them again",
-        RecordTooLarge => "make the record smaller than 3.5 MiB, for example by leaving a field out",
+        RecordTooLarge => {
+            "make the record smaller than 3.5 MiB, for example by leaving a field out"
+        }
         Timeout => "allow more time, or read from the last checkpoint",
         Stalled => "look at the connector's last log lines; read from the last checkpoint",
         MemoryExhausted => "raise `limits.memory` or let the connector hold less at once",
         DiskExhausted => "raise `limits.tmp` or let the connector write less to /tmp",
-        ProcessLimit => "raise `limits.pids` or let the connector start fewer threads and processes",
-        SandboxViolation => "the connector used a system call that no profile allows; see the profile's comments",
+        ProcessLimit => {
+            "raise `limits.pids` or let the connector start fewer threads and processes"
+        }
+        SandboxViolation => {
+            "the connector used a system call that no profile allows; see the profile's comments"
+        }
         ConnectorFailed => "read the traceback and mend the connector",
         WorkerLost => "call again, from the last checkpoint",
         VersionUnknown => "pin a version that is published, or publish this one",
@@ -251,7 +282,11 @@ mod tests {
     fn status_details_stay_under_four_kibibytes_with_a_thousand_faults() {
         let mut error = CallError::new(ErrorCode::ConfigInvalid, "config");
         error.faults = (0..1000)
-            .map(|i| v1::Fault { path: format!("a.{i}"), message: "x".repeat(5000), ..Default::default() })
+            .map(|i| v1::Fault {
+                path: format!("a.{i}"),
+                message: "x".repeat(5000),
+                ..Default::default()
+            })
             .collect();
         let status = Status::from(error);
         assert!(status.details().len() < 4096, "{}", status.details().len());

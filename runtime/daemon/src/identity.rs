@@ -38,13 +38,18 @@ pub(crate) enum Authenticator {
 
 impl Authenticator {
     /// Puts a [`Caller`] into the request, or refuses it.
-    #[allow(clippy::result_large_err, reason = "tonic's interceptors return Status")]
+    #[allow(
+        clippy::result_large_err,
+        reason = "tonic's interceptors return Status"
+    )]
     pub(crate) fn authenticate(&self, mut request: Request<()>) -> Result<Request<()>, Status> {
         let tenant = match self {
             Self::Peers(users) => peer(&request, users)?,
             Self::Tcp { keys, certificates } => remote(&request, keys, *certificates)?,
         };
-        request.extensions_mut().insert(Caller { tenant: tenant.into() });
+        request.extensions_mut().insert(Caller {
+            tenant: tenant.into(),
+        });
         Ok(request)
     }
 }
@@ -60,20 +65,34 @@ fn peer(request: &Request<()>, users: &BTreeSet<u32>) -> Result<String, Status> 
     if users.contains(&uid) {
         Ok(format!("uid:{uid}"))
     } else {
-        Err(Status::permission_denied(format!("user {uid} may not call this daemon; add it to listen.users")))
+        Err(Status::permission_denied(format!(
+            "user {uid} may not call this daemon; add it to listen.users"
+        )))
     }
 }
 
 #[allow(clippy::result_large_err, reason = "as above")]
 fn remote(request: &Request<()>, keys: &[Key], certificates: bool) -> Result<String, Status> {
     if let Some(given) = request.metadata().get("authorization") {
-        let given = given.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default();
+        let given = given
+            .to_str()
+            .ok()
+            .and_then(|text| text.strip_prefix("Bearer "))
+            .unwrap_or_default();
         let digest: [u8; 32] = Sha256::digest(given.as_bytes()).into();
         // Every key is compared, so that the time says nothing about which.
-        let holder = keys.iter().fold(None, |found, key| if bool::from(key.sha256.ct_eq(&digest)) { Some(key) } else { found });
+        let holder = keys.iter().fold(None, |found, key| {
+            if bool::from(key.sha256.ct_eq(&digest)) {
+                Some(key)
+            } else {
+                found
+            }
+        });
         return match holder {
             Some(key) => Ok(format!("key:{}", key.name)),
-            None => Err(Status::unauthenticated("this key is not in the daemon's file of keys")),
+            None => Err(Status::unauthenticated(
+                "this key is not in the daemon's file of keys",
+            )),
         };
     }
     if certificates {
@@ -81,12 +100,18 @@ fn remote(request: &Request<()>, keys: &[Key], certificates: bool) -> Result<Str
             .extensions()
             .get::<TlsConnectInfo<TcpConnectInfo>>()
             .and_then(|info| info.peer_certs())
-            .and_then(|chain| chain.first().map(|leaf| hex(&Sha256::digest(leaf.as_ref()))));
+            .and_then(|chain| {
+                chain
+                    .first()
+                    .map(|leaf| hex(&Sha256::digest(leaf.as_ref())))
+            });
         if let Some(digest) = certificate {
             return Ok(format!("certificate:{digest}"));
         }
     }
-    Err(Status::unauthenticated("send `authorization: Bearer KEY` with a key of the daemon's file of keys"))
+    Err(Status::unauthenticated(
+        "send `authorization: Bearer KEY` with a key of the daemon's file of keys",
+    ))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -95,7 +120,13 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The caller that the authenticator put there.
 pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
-    request.extensions().get::<Caller>().cloned().unwrap_or_else(|| Caller { tenant: "unknown".into() })
+    request
+        .extensions()
+        .get::<Caller>()
+        .cloned()
+        .unwrap_or_else(|| Caller {
+            tenant: "unknown".into(),
+        })
 }
 
 #[cfg(test)]
@@ -103,25 +134,39 @@ mod tests {
     use super::*;
 
     fn key(text: &str) -> Key {
-        Key { name: "orchestrator".into(), sha256: Sha256::digest(text).into() }
+        Key {
+            name: "orchestrator".into(),
+            sha256: Sha256::digest(text).into(),
+        }
     }
 
     #[test]
     fn a_request_without_a_key_is_refused_on_tcp() {
-        let door = Authenticator::Tcp { keys: vec![key("k")], certificates: false };
+        let door = Authenticator::Tcp {
+            keys: vec![key("k")],
+            certificates: false,
+        };
         let refused = door.authenticate(Request::new(())).unwrap_err();
         assert_eq!(refused.code(), tonic::Code::Unauthenticated);
     }
 
     #[test]
     fn only_the_right_key_opens() {
-        let door = Authenticator::Tcp { keys: vec![key("right")], certificates: true };
+        let door = Authenticator::Tcp {
+            keys: vec![key("right")],
+            certificates: true,
+        };
         let with = |text: &'static str| {
             let mut request = Request::new(());
-            request.metadata_mut().insert("authorization", text.parse().unwrap());
+            request
+                .metadata_mut()
+                .insert("authorization", text.parse().unwrap());
             door.authenticate(request)
         };
-        assert_eq!(caller(&with("Bearer right").unwrap()).tenant.as_ref(), "key:orchestrator");
+        assert_eq!(
+            caller(&with("Bearer right").unwrap()).tenant.as_ref(),
+            "key:orchestrator"
+        );
         assert!(with("Bearer wrong").is_err());
         assert!(with("right").is_err());
     }

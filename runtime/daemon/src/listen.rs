@@ -37,12 +37,20 @@ pub(crate) enum Bound {
 /// `https://…`.
 pub(crate) async fn bind(listen: &Listen) -> io::Result<(Bound, String, Option<SocketAddr>)> {
     match listen {
-        Listen::Unix { path, users } => Ok((Bound::Unix(bind_unix(path, users)?), format!("unix:{}", path.display()), None)),
+        Listen::Unix { path, users } => Ok((
+            Bound::Unix(bind_unix(path, users)?),
+            format!("unix:{}", path.display()),
+            None,
+        )),
         Listen::Tcp { address, tls, .. } => {
             let listener = TcpListener::bind(address).await?;
             let address = listener.local_addr()?;
             let scheme = if tls.is_some() { "https" } else { "http" };
-            Ok((Bound::Tcp(listener), format!("{scheme}://{address}"), Some(address)))
+            Ok((
+                Bound::Tcp(listener),
+                format!("{scheme}://{address}"),
+                Some(address),
+            ))
         }
     }
 }
@@ -62,7 +70,11 @@ fn bind_unix(path: &Path, users: &BTreeSet<u32>) -> io::Result<UnixListener> {
 }
 
 /// Serves until `stop`.
-pub(crate) async fn serve(bound: Bound, core: Arc<Core>, stop: CancellationToken) -> Result<(), tonic::transport::Error> {
+pub(crate) async fn serve(
+    bound: Bound,
+    core: Arc<Core>,
+    stop: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
     let authenticator = match &core.config.listen {
         Listen::Unix { users, .. } => {
             let mut users = users.clone();
@@ -89,21 +101,42 @@ pub(crate) async fn serve(bound: Bound, core: Arc<Core>, stop: CancellationToken
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let reflection_v1 = reflection().build_v1().expect("the descriptors in this program are valid");
+    let reflection_v1 = reflection()
+        .build_v1()
+        .expect("the descriptors in this program are valid");
     // What grpcio-reflection and older grpcurl speak.
-    let reflection_v1alpha = reflection().build_v1alpha().expect("the descriptors in this program are valid");
+    let reflection_v1alpha = reflection()
+        .build_v1alpha()
+        .expect("the descriptors in this program are valid");
     let router = server
-        .layer(InterceptorLayer::new(move |request| authenticator.authenticate(request)))
+        .layer(InterceptorLayer::new(move |request| {
+            authenticator.authenticate(request)
+        }))
         .add_service(health_service)
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)
-        .add_service(RuntimeServer::new(RuntimeService(core.clone())).max_decoding_message_size(MESSAGE))
-        .add_service(ConnectionsServer::new(ConnectionService(core.clone())).max_decoding_message_size(MESSAGE))
-        .add_service(RegistryServer::new(RegistryService(core.clone())).max_decoding_message_size(MESSAGE))
+        .add_service(
+            RuntimeServer::new(RuntimeService(core.clone())).max_decoding_message_size(MESSAGE),
+        )
+        .add_service(
+            ConnectionsServer::new(ConnectionService(core.clone()))
+                .max_decoding_message_size(MESSAGE),
+        )
+        .add_service(
+            RegistryServer::new(RegistryService(core.clone())).max_decoding_message_size(MESSAGE),
+        )
         .add_service(OperationsServer::new(OperationService(core)));
     match bound {
-        Bound::Unix(listener) => router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled()).await,
-        Bound::Tcp(listener) => router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled()).await,
+        Bound::Unix(listener) => {
+            router
+                .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled())
+                .await
+        }
+        Bound::Tcp(listener) => {
+            router
+                .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled())
+                .await
+        }
     }
 }
 

@@ -8,7 +8,9 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use caisson_egress::{AuditConfig, Gateway, GatewayConfig, GatewayError, Name, Policies};
-use caisson_sandbox::{HostConfig, InstanceError, Interpreter, InterpreterError, LaunchError, Launcher};
+use caisson_sandbox::{
+    HostConfig, InstanceError, Interpreter, InterpreterError, LaunchError, Launcher,
+};
 use caisson_secrets::{EnvProvider, FileProvider, FileProviderError, Provider, Resolver};
 use caisson_state::{Checkpoints, Connections, OpenError, Registry, RegistryError, Store, Writers};
 use chrono::{TimeDelta, Utc};
@@ -46,10 +48,14 @@ pub enum StartError {
     #[error("listen: {0}; {1}")]
     Listen(&'static str, &'static str),
     /// No interpreter was found.
-    #[error("no Python 3.11 or newer was found that every user can run; install python3.11, or name one with `python:`")]
+    #[error(
+        "no Python 3.11 or newer was found that every user can run; install python3.11, or name one with `python:`"
+    )]
     NoPython,
     /// The package `caisson` was not found.
-    #[error("the Python package `caisson` was not found beside this program; name its directory with `shim:` or CAISSON_SHIM")]
+    #[error(
+        "the Python package `caisson` was not found beside this program; name its directory with `shim:` or CAISSON_SHIM"
+    )]
     NoShim,
     /// The interpreter is of no use.
     #[error(transparent)]
@@ -91,14 +97,21 @@ pub struct Daemon {
 impl Daemon {
     /// Starts everything, in the order in which later parts need earlier ones.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        config.listen.check().map_err(|(message, help)| StartError::Listen(message, help))?;
+        config
+            .listen
+            .check()
+            .map_err(|(message, help)| StartError::Listen(message, help))?;
         directory(&config.data_dir, 0o711)?;
         let launcher = Launcher::start(host_config(&config)?).await?;
         let scratch = config.data_dir.join("scratch");
         // What a crash left there is nobody's.
         match std::fs::remove_dir_all(&scratch) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(StartError::Io { what: "clearing", path: scratch, source });
+                return Err(StartError::Io {
+                    what: "clearing",
+                    path: scratch,
+                    source,
+                });
             }
             _ => directory(&scratch, 0o711)?,
         }
@@ -107,11 +120,22 @@ impl Daemon {
         directory(&registry_dir, 0o755)?;
         let registry = Registry::open(&registry_dir)?;
         let calls = caisson_state::Calls::new(&store);
-        calls.fail_abandoned(&serde_json::Value::Null, Utc::now()).await.map_err(StartError::Calls)?;
-        calls.prune(Utc::now() - CALLS_FOR, CALLS).await.map_err(StartError::Calls)?;
-        let (bound, endpoint, address) = listen::bind(&config.listen)
+        calls
+            .fail_abandoned(&serde_json::Value::Null, Utc::now())
             .await
-            .map_err(|source| StartError::Io { what: "listening on", path: listen_path(&config), source })?;
+            .map_err(StartError::Calls)?;
+        calls
+            .prune(Utc::now() - CALLS_FOR, CALLS)
+            .await
+            .map_err(StartError::Calls)?;
+        let (bound, endpoint, address) =
+            listen::bind(&config.listen)
+                .await
+                .map_err(|source| StartError::Io {
+                    what: "listening on",
+                    path: listen_path(&config),
+                    source,
+                })?;
         let gateway = Gateway::new(gateway_config(&config, address)?)?;
         let core = Arc::new(Core {
             host: Host { launcher, gateway },
@@ -129,7 +153,12 @@ impl Daemon {
         let stop = CancellationToken::new();
         let server = tokio::spawn(listen::serve(bound, core.clone(), stop.clone()));
         tracing::info!(endpoint, "serving");
-        Ok(Self { core, endpoint, stop, server })
+        Ok(Self {
+            core,
+            endpoint,
+            stop,
+            server,
+        })
     }
 
     /// Where it listens, as a client is given it: `unix:/path` or a URL.
@@ -162,11 +191,17 @@ impl Daemon {
     pub async fn shutdown(self) {
         let drained = tokio::time::timeout(DRAIN, self.core.calls.drain()).await;
         if drained.is_err() {
-            tracing::warn!("calls were still running after {} s; their workers die with the daemon", DRAIN.as_secs());
+            tracing::warn!(
+                "calls were still running after {} s; their workers die with the daemon",
+                DRAIN.as_secs()
+            );
         }
         self.stop.cancel();
         // A client that keeps its connection open does not hold the daemon up.
-        if tokio::time::timeout(Duration::from_secs(2), self.server).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(2), self.server)
+            .await
+            .is_err()
+        {
             tracing::debug!("connections were still open");
         }
         self.core.host.gateway.audit().flush();
@@ -176,7 +211,11 @@ impl Daemon {
 
 fn directory(path: &Path, mode: u32) -> Result<(), StartError> {
     use std::os::unix::fs::PermissionsExt;
-    let io = |source| StartError::Io { what: "preparing", path: path.to_owned(), source };
+    let io = |source| StartError::Io {
+        what: "preparing",
+        path: path.to_owned(),
+        source,
+    };
     std::fs::create_dir_all(path).map_err(io)?;
     if mode == 0o755 {
         return open_to_all(path).map_err(io);
@@ -192,9 +231,21 @@ fn listen_path(config: &Config) -> PathBuf {
 }
 
 fn host_config(config: &Config) -> Result<HostConfig, StartError> {
-    let python = config.python.clone().or_else(find_python).ok_or(StartError::NoPython)?;
-    let shim = config.shim.clone().or_else(find_shim).ok_or(StartError::NoShim)?;
-    let mut host = HostConfig::new(config.data_dir.join("instance"), Interpreter::discover(&python)?, shim);
+    let python = config
+        .python
+        .clone()
+        .or_else(find_python)
+        .ok_or(StartError::NoPython)?;
+    let shim = config
+        .shim
+        .clone()
+        .or_else(find_shim)
+        .ok_or(StartError::NoShim)?;
+    let mut host = HostConfig::new(
+        config.data_dir.join("instance"),
+        Interpreter::discover(&python)?,
+        shim,
+    );
     host.allow_missing = config.allow_missing.clone();
     if let Some(launcher) = &config.launcher {
         host.launcher_exe = launcher.clone();
@@ -205,15 +256,25 @@ fn host_config(config: &Config) -> Result<HostConfig, StartError> {
     Ok(host)
 }
 
-fn gateway_config(config: &Config, own: Option<std::net::SocketAddr>) -> Result<GatewayConfig, StartError> {
+fn gateway_config(
+    config: &Config,
+    own: Option<std::net::SocketAddr>,
+) -> Result<GatewayConfig, StartError> {
     let mut hosts = HashMap::new();
     for (name, addresses) in &config.hosts {
-        let parsed = Name::parse(name).map_err(|error| StartError::HostName(name.clone(), error))?;
+        let parsed =
+            Name::parse(name).map_err(|error| StartError::HostName(name.clone(), error))?;
         hosts.insert(parsed, addresses.clone());
     }
-    let audit = config.audit.clone().unwrap_or_else(|| config.data_dir.join("audit.jsonl"));
+    let audit = config
+        .audit
+        .clone()
+        .unwrap_or_else(|| config.data_dir.join("audit.jsonl"));
     Ok(GatewayConfig {
-        policies: config.policies.clone().map_or(Policies::None, Policies::Directory),
+        policies: config
+            .policies
+            .clone()
+            .map_or(Policies::None, Policies::Directory),
         audit: Some(AuditConfig::at(audit)),
         own_sockets: own.into_iter().collect(),
         hosts,
@@ -231,8 +292,16 @@ fn resolver(config: &Config) -> Result<Resolver, StartError> {
 
 /// The first interpreter on the usual paths that every user can run.
 pub fn find_python() -> Option<PathBuf> {
-    let usual = ["/usr/bin/python3.11", "/usr/local/bin/python3.11", "/usr/bin/python3", "/usr/local/bin/python3"];
-    usual.iter().map(PathBuf::from).find(|path| Interpreter::discover(path).is_ok())
+    let usual = [
+        "/usr/bin/python3.11",
+        "/usr/local/bin/python3.11",
+        "/usr/bin/python3",
+        "/usr/local/bin/python3",
+    ];
+    usual
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| Interpreter::discover(path).is_ok())
 }
 
 /// The package `caisson`: CAISSON_SHIM, or where it is installed beside this
@@ -244,5 +313,7 @@ pub fn find_shim() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let dir = program.parent()?;
     let candidates = [dir.join("../lib/caisson/shim"), dir.join("shim")];
-    candidates.into_iter().find(|path| path.join("caisson/__init__.py").is_file())
+    candidates
+        .into_iter()
+        .find(|path| path.join("caisson/__init__.py").is_file())
 }

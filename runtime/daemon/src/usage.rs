@@ -7,7 +7,9 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 /// CPU seconds of this process so far, user and system.
 pub(crate) fn cpu_seconds() -> f64 {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0.0 };
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else {
+        return 0.0;
+    };
     let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
     seconds(usage.user_time()) + seconds(usage.system_time())
 }
@@ -20,11 +22,15 @@ pub(crate) fn peak_rss_bytes() -> u64 {
 
 /// Now, in Unix milliseconds.
 pub(crate) fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 /// A received socket for tokio.
-pub(crate) fn tokio_socket(socket: std::os::unix::net::UnixStream) -> io::Result<tokio::net::UnixStream> {
+pub(crate) fn tokio_socket(
+    socket: std::os::unix::net::UnixStream,
+) -> io::Result<tokio::net::UnixStream> {
     socket.set_nonblocking(true)?;
     tokio::net::UnixStream::from_std(socket)
 }

@@ -47,7 +47,11 @@ pub(crate) struct Sequencer {
 
 impl Sequencer {
     pub(crate) fn new(call_id: &str, epoch: u64) -> Self {
-        Self { call_id: call_id.to_owned(), epoch, last: HashMap::new() }
+        Self {
+            call_id: call_id.to_owned(),
+            epoch,
+            last: HashMap::new(),
+        }
     }
 
     /// The header of `event`: batches and checkpoints count, others repeat
@@ -57,7 +61,10 @@ impl Sequencer {
         let sequence = if stream.is_empty() {
             0
         } else {
-            let last = self.last.entry((stream.to_owned(), partition.to_owned())).or_default();
+            let last = self
+                .last
+                .entry((stream.to_owned(), partition.to_owned()))
+                .or_default();
             *last += u64::from(counts);
             *last
         };
@@ -85,6 +92,9 @@ mod tests {
         assert_eq!(sequencer.place("s", "b", batch()).header.sequence, 1);
         let checkpoint = Event::Checkpoint(v1::Checkpoint::default());
         assert_eq!(sequencer.place("s", "a", checkpoint).header.sequence, 2);
-        assert_eq!(sequencer.place("s", "a", Event::Heartbeat).header.sequence, 2);
+        assert_eq!(
+            sequencer.place("s", "a", Event::Heartbeat).header.sequence,
+            2
+        );
     }
 }

@@ -39,7 +39,10 @@ pub(crate) struct Live {
 impl Live {
     /// Remembers the process id of the call's worker number `place`.
     pub(crate) fn set_pid(&self, place: u8, pid: i32) {
-        self.pids.lock().unwrap_or_else(PoisonError::into_inner).insert(place, pid);
+        self.pids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(place, pid);
     }
 
     /// Waits for the end.
@@ -87,11 +90,19 @@ impl Ticket {
     pub(crate) async fn admit(&mut self, caller: &Caller, workers: u32) -> Result<(), CallError> {
         let (total, tenant) = self.calls.semaphores(caller);
         let internal = |error| CallError::internal("slots", error);
-        let cancelled = || CallError::new(ErrorCode::Cancelled, "the call was cancelled while it waited for a slot");
+        let cancelled = || {
+            CallError::new(
+                ErrorCode::Cancelled,
+                "the call was cancelled while it waited for a slot",
+            )
+        };
         let slots = async {
             // The tenant's own first: waiting for it must not hold others up.
             let tenant = tenant.acquire_many_owned(workers).await.map_err(internal)?;
-            Ok((tenant, total.acquire_many_owned(workers).await.map_err(internal)?))
+            Ok((
+                tenant,
+                total.acquire_many_owned(workers).await.map_err(internal)?,
+            ))
         };
         self._slot = Some(tokio::select! {
             slots = slots => slots?,
@@ -105,7 +116,9 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.ended {
             let error = CallError::new(ErrorCode::Internal, "the call was dropped without an end");
-            self.calls.clone().finish(&self.live, End::Failure(error.to_failure()));
+            self.calls
+                .clone()
+                .finish(&self.live, End::Failure(error.to_failure()));
         }
     }
 }
@@ -122,16 +135,29 @@ pub(crate) struct Calls {
 impl Calls {
     pub(crate) fn new(store: caisson_state::Calls, slots: Slots) -> Arc<Self> {
         let total = Arc::new(Semaphore::new(slots.total));
-        Arc::new(Self { live: Mutex::default(), store, slots, total, tenants: Mutex::default() })
+        Arc::new(Self {
+            live: Mutex::default(),
+            store,
+            slots,
+            total,
+            tenants: Mutex::default(),
+        })
     }
 
     /// Begins a call, or finds the one that the same request_id began.
-    pub(crate) async fn begin(self: &Arc<Self>, caller: &Caller, what: What<'_>) -> Result<Begun, CallError> {
+    pub(crate) async fn begin(
+        self: &Arc<Self>,
+        caller: &Caller,
+        what: What<'_>,
+    ) -> Result<Begun, CallError> {
         let call_id = uuid::Uuid::now_v7().to_string();
         let new = NewCall {
             call_id: call_id.clone(),
             request_id: (!what.request_id.is_empty()).then(|| what.request_id.to_owned()),
-            fingerprint: Sha256::digest(&what.request).iter().map(|byte| format!("{byte:02x}")).collect(),
+            fingerprint: Sha256::digest(&what.request)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
             tenant: caller.tenant.to_string(),
             workspace: what.workspace.to_owned(),
             kind: what.kind.to_owned(),
@@ -150,9 +176,12 @@ impl Calls {
         self.lock().insert(call_id.clone(), live.clone());
         let begun = self.store.begin(&new).await;
         match begun {
-            Ok(Recorded::New) => {
-                Ok(Begun::New(Ticket { live, calls: self.clone(), ended: false, _slot: None }))
-            }
+            Ok(Recorded::New) => Ok(Begun::New(Ticket {
+                live,
+                calls: self.clone(),
+                ended: false,
+                _slot: None,
+            })),
             Ok(Recorded::Existing(record)) => {
                 self.lock().remove(&call_id);
                 if let Some(live) = self.lock().get(&record.call.call_id).cloned() {
@@ -162,8 +191,12 @@ impl Calls {
             }
             Ok(Recorded::Reused(record)) => {
                 self.lock().remove(&call_id);
-                let message = format!("request_id `{}` was used for another request, call {}", what.request_id, record.call.call_id);
-                Err(CallError::new(ErrorCode::StateConflict, message).with_action("make a new request_id for a new request"))
+                let message = format!(
+                    "request_id `{}` was used for another request, call {}",
+                    what.request_id, record.call.call_id
+                );
+                Err(CallError::new(ErrorCode::StateConflict, message)
+                    .with_action("make a new request_id for a new request"))
             }
             Err(error) => {
                 self.lock().remove(&call_id);
@@ -175,7 +208,10 @@ impl Calls {
     /// Records which connector a call runs, once that is known.
     pub(crate) fn named(&self, call_id: &str, connector: &str) {
         if let Some(live) = self.lock().get(call_id) {
-            *live.connector.lock().unwrap_or_else(PoisonError::into_inner) = connector.to_owned();
+            *live
+                .connector
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = connector.to_owned();
         }
     }
 
@@ -203,9 +239,21 @@ impl Calls {
 
     /// A running call's connector and the process ids of its workers.
     pub(crate) fn running(&self, call_id: &str) -> (String, Vec<i32>) {
-        let Some(live) = self.lock().get(call_id).cloned() else { return Default::default() };
-        let connector = live.connector.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let pids = live.pids.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect();
+        let Some(live) = self.lock().get(call_id).cloned() else {
+            return Default::default();
+        };
+        let connector = live
+            .connector
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let pids = live
+            .pids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .copied()
+            .collect();
         (connector, pids)
     }
 
@@ -215,26 +263,38 @@ impl Calls {
 
     fn finish(self: Arc<Self>, live: &Arc<Live>, end: End) {
         let live = live.clone();
-        live.end.send_replace(Some(end.clone()));
         tokio::spawn(async move {
             let (state, summary, failure) = match &end {
-                End::Summary(summary) => (CallState::Succeeded, Some(kept("summary", summary)), None),
+                End::Summary(summary) => {
+                    (CallState::Succeeded, Some(kept("summary", summary)), None)
+                }
                 End::Sync(summary) => (CallState::Succeeded, Some(kept("sync", summary)), None),
-                End::Failure(failure) if failure.code() == ErrorCode::Cancelled => (CallState::Cancelled, None, Some(kept("failure", failure))),
+                End::Failure(failure) if failure.code() == ErrorCode::Cancelled => {
+                    (CallState::Cancelled, None, Some(kept("failure", failure)))
+                }
                 End::Failure(failure) => (CallState::Failed, None, Some(kept("failure", failure))),
             };
-            let ending = Ending { state, ended: Utc::now(), summary, failure };
+            let ending = Ending {
+                state,
+                ended: Utc::now(),
+                summary,
+                failure,
+            };
             let stored = self.store.finish(&live.call_id, &ending).await;
             if let Err(error) = stored {
                 tracing::error!(call = live.call_id, %error, "the end of a call could not be recorded");
             }
+            // Recorded first: who waits for the end finds the record.
+            live.end.send_replace(Some(end));
             self.lock().remove(&live.call_id);
         });
     }
 
     fn semaphores(&self, caller: &Caller) -> (Arc<Semaphore>, Arc<Semaphore>) {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        let tenant = tenants.entry(caller.tenant.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.slots.tenant)));
+        let tenant = tenants
+            .entry(caller.tenant.clone())
+            .or_insert_with(|| Arc::new(Semaphore::new(self.slots.tenant)));
         (self.total.clone(), tenant.clone())
     }
 
@@ -266,7 +326,10 @@ pub(crate) fn ended(record: &caisson_state::CallRecord) -> End {
     match read_kept::<v1::Failure>("failure", record.failure.as_ref()) {
         Some(failure) => End::Failure(failure),
         None => {
-            let error = CallError::new(ErrorCode::WorkerLost, "the daemon ended while this call ran");
+            let error = CallError::new(
+                ErrorCode::WorkerLost,
+                "the daemon ended while this call ran",
+            );
             End::Failure(error.to_failure())
         }
     }

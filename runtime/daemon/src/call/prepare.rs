@@ -34,16 +34,31 @@ pub(crate) struct Source {
 impl Source {
     /// A stored connection's own content.
     pub(crate) fn stored(name: &str, connection: v1::Connection) -> Self {
-        Self { connection, state_key: name.to_owned(), path: None }
+        Self {
+            connection,
+            state_key: name.to_owned(),
+            path: None,
+        }
     }
 
     /// What a request refers to.
-    pub(crate) async fn of(core: &Core, workspace: &str, reference: Option<v1::ConnectionRef>) -> Result<Self, CallError> {
+    pub(crate) async fn of(
+        core: &Core,
+        workspace: &str,
+        reference: Option<v1::ConnectionRef>,
+    ) -> Result<Self, CallError> {
         match reference.and_then(|reference| reference.source) {
-            None => Err(CallError::new(ErrorCode::ConfigInvalid, "the request names no connection")
-                .with_action("give connection.name or connection.inline")),
+            None => Err(CallError::new(
+                ErrorCode::ConfigInvalid,
+                "the request names no connection",
+            )
+            .with_action("give connection.name or connection.inline")),
             Some(connection_ref::Source::Name(name)) => {
-                let stored = core.connections.get(workspace, &name).await.map_err(connection_error)?;
+                let stored = core
+                    .connections
+                    .get(workspace, &name)
+                    .await
+                    .map_err(connection_error)?;
                 Ok(Self::stored(&name, connection_of(&stored.body)))
             }
             Some(connection_ref::Source::Inline(inline)) => Ok(Self {
@@ -91,23 +106,55 @@ pub(crate) struct Prepared {
 }
 
 /// Checks and resolves everything that `source` needs.
-pub(crate) async fn prepare(core: &Core, workspace: &str, call_id: &str, source: Source) -> Result<Prepared, CallError> {
-    let connector = core.connector(workspace, &source.connection.connector, source.path.as_deref()).await?;
+pub(crate) async fn prepare(
+    core: &Core,
+    workspace: &str,
+    call_id: &str,
+    source: Source,
+) -> Result<Prepared, CallError> {
+    let connector = core
+        .connector(
+            workspace,
+            &source.connection.connector,
+            source.path.as_deref(),
+        )
+        .await?;
     let config = check_config(&connector.manifest, &source.connection.config_json)?;
     let policies = core.host.gateway.policies();
     let policy = policies
         .find(&connector_id(&connector, workspace))
-        .map_err(|error| CallError::new(ErrorCode::EgressDenied, error.to_string()).with_action("let only one policy file match the connector"))?;
+        .map_err(|error| {
+            CallError::new(ErrorCode::EgressDenied, error.to_string())
+                .with_action("let only one policy file match the connector")
+        })?;
     let (ports, files) = match &policy {
         None => (Vec::new(), Vec::new()),
         Some(policy) => {
-            let ports = policy.ports(&config).map_err(|faults| CallError::invalid("the config against the policy", faults.0))?;
-            let files = policy.files(&config).map_err(|faults| CallError::invalid("the config against the policy", faults.0))?;
-            (ports, files.into_iter().map(|grant| HostDir { dir: grant.dir, within: grant.within, write: grant.write }).collect())
+            let ports = policy
+                .ports(&config)
+                .map_err(|faults| CallError::invalid("the config against the policy", faults.0))?;
+            let files = policy
+                .files(&config)
+                .map_err(|faults| CallError::invalid("the config against the policy", faults.0))?;
+            (
+                ports,
+                files
+                    .into_iter()
+                    .map(|grant| HostDir {
+                        dir: grant.dir,
+                        within: grant.within,
+                        write: grant.write,
+                    })
+                    .collect(),
+            )
         }
     };
     let rules = policy.as_ref().map_or(&[][..], |policy| &policy.secrets);
-    let secrets = core.resolver.resolve(call_id, &config, rules).await.map_err(secret_error)?;
+    let secrets = core
+        .resolver
+        .resolve(call_id, &config, rules)
+        .await
+        .map_err(secret_error)?;
     let redactor = Arc::new(Redactor::new(secrets.values()));
     let (limits, duration) = limits(core, &connector.manifest, policy.as_deref());
     Ok(Prepared {
@@ -134,10 +181,19 @@ impl Prepared {
     /// The part of Start that every operation has.
     pub(crate) fn start(&self, call_id: &str, operation: Operation) -> message::Start {
         let mut secrets: Vec<message::Secret> = Vec::new();
-        let values: HashMap<&str, &str> = self.secrets.values().map(|(reference, value)| (reference, value.expose())).collect();
+        let values: HashMap<&str, &str> = self
+            .secrets
+            .values()
+            .map(|(reference, value)| (reference, value.expose()))
+            .collect();
         let config = replace(&self.config, &mut |placed| {
             let reference = placed.reference.to_string();
-            let value = values.get(reference.as_str()).copied().unwrap_or_default().as_bytes().to_vec();
+            let value = values
+                .get(reference.as_str())
+                .copied()
+                .unwrap_or_default()
+                .as_bytes()
+                .to_vec();
             secrets.push(message::Secret { reference, value });
             json!({ SECRET_KEY: secrets.len() - 1 })
         });
@@ -156,7 +212,13 @@ impl Prepared {
     }
 
     /// The job of one worker.
-    pub(crate) fn job(&self, core: &Core, call_id: &str, start: message::Start, unbounded: bool) -> Job {
+    pub(crate) fn job(
+        &self,
+        core: &Core,
+        call_id: &str,
+        start: message::Start,
+        unbounded: bool,
+    ) -> Job {
         let worker = core.next_worker();
         let mut spec = WorkerSpec::new(worker, self.connector.bundle.clone());
         spec.files = self.files.clone();
@@ -197,7 +259,10 @@ impl Keep {
 impl Prepared {
     /// What is left to hold once the worker's job is made.
     pub(crate) fn into_keep(self) -> Keep {
-        Keep { _connector: self.connector, secrets: self.secrets }
+        Keep {
+            _connector: self.connector,
+            secrets: self.secrets,
+        }
     }
 }
 
@@ -212,22 +277,44 @@ fn connector_id(connector: &Connector, workspace: &str) -> ConnectorId {
 
 /// The config with defaults filled in, or every fault of it.
 pub(crate) fn check_config(manifest: &Manifest, config_json: &str) -> Result<Value, CallError> {
-    let text = if config_json.trim().is_empty() { "{}" } else { config_json };
-    let document = Document::parse("config.json", text).map_err(|faults| CallError::invalid("the config", faults.0))?;
-    let schema = manifest.config_schema().map_err(|error| CallError::internal("the connector's config schema", error))?;
-    let checked = schema.check(&document).map_err(|faults| CallError::invalid("the config", faults.0))?;
+    let text = if config_json.trim().is_empty() {
+        "{}"
+    } else {
+        config_json
+    };
+    let document = Document::parse("config.json", text)
+        .map_err(|faults| CallError::invalid("the config", faults.0))?;
+    let schema = manifest
+        .config_schema()
+        .map_err(|error| CallError::internal("the connector's config schema", error))?;
+    let checked = schema
+        .check(&document)
+        .map_err(|faults| CallError::invalid("the config", faults.0))?;
     references(&checked.value).map_err(|faults| {
-        let faults = faults.into_iter().map(|fault| document.fault(&fault.pointer, fault.message, fault.help));
+        let faults = faults
+            .into_iter()
+            .map(|fault| document.fault(&fault.pointer, fault.message, fault.help));
         CallError::invalid("the config", faults)
     })?;
     Ok(checked.value)
 }
 
 fn secret_error(faults: SecretFaults) -> CallError {
-    let code = if faults.is_config_fault() { ErrorCode::ConfigInvalid } else { ErrorCode::SecretUnavailable };
-    let one = |error: &SecretError| v1::Fault { path: error.pointer().to_owned(), message: error.to_string(), ..Default::default() };
+    let code = if faults.is_config_fault() {
+        ErrorCode::ConfigInvalid
+    } else {
+        ErrorCode::SecretUnavailable
+    };
+    let one = |error: &SecretError| v1::Fault {
+        path: error.pointer().to_owned(),
+        message: error.to_string(),
+        ..Default::default()
+    };
     let messages: Vec<_> = faults.0.iter().map(ToString::to_string).collect();
-    CallError { faults: faults.0.iter().map(one).collect(), ..CallError::new(code, messages.join("; ")) }
+    CallError {
+        faults: faults.0.iter().map(one).collect(),
+        ..CallError::new(code, messages.join("; "))
+    }
 }
 
 /// What the connector asks for, at most what the operator allows.
@@ -236,13 +323,29 @@ fn limits(core: &Core, manifest: &Manifest, policy: Option<&Policy>) -> (Limits,
     let asked = &manifest.limits;
     let ceiling = policy.map(|policy| policy.limits).unwrap_or_default();
     let limits = Limits {
-        memory_bytes: granted(asked.memory.map(|size| size.0), ceiling.memory_bytes, own.memory_bytes),
+        memory_bytes: granted(
+            asked.memory.map(|size| size.0),
+            ceiling.memory_bytes,
+            own.memory_bytes,
+        ),
         cpus: granted(asked.cpu, ceiling.cpus, own.cpus),
-        pids: granted(asked.pids.map(|pids| pids.min(u64::from(u32::MAX)) as u32), ceiling.pids, own.pids),
-        tmp_bytes: granted(asked.tmp.map(|size| size.0), ceiling.tmp_bytes, own.tmp_bytes),
+        pids: granted(
+            asked.pids.map(|pids| pids.min(u64::from(u32::MAX)) as u32),
+            ceiling.pids,
+            own.pids,
+        ),
+        tmp_bytes: granted(
+            asked.tmp.map(|size| size.0),
+            ceiling.tmp_bytes,
+            own.tmp_bytes,
+        ),
         open_files: granted(asked.open_files, ceiling.open_files, own.open_files),
     };
-    let duration = granted(asked.duration.map(|span| span.0), ceiling.duration, core.config.duration);
+    let duration = granted(
+        asked.duration.map(|span| span.0),
+        ceiling.duration,
+        core.config.duration,
+    );
     (limits, duration)
 }
 

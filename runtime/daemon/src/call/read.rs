@@ -23,11 +23,19 @@ pub(crate) fn encoding(accept: &[i32]) -> Result<v1::Encoding, CallError> {
     if accept.is_empty() {
         return Ok(v1::Encoding::ArrowIpc);
     }
-    let known = accept.iter().filter_map(|&number| v1::Encoding::try_from(number).ok());
-    known.into_iter().find(|&encoding| encoding != v1::Encoding::Unspecified).ok_or_else(|| {
-        CallError::new(ErrorCode::ConfigInvalid, "none of the accepted encodings is known")
+    let known = accept
+        .iter()
+        .filter_map(|&number| v1::Encoding::try_from(number).ok());
+    known
+        .into_iter()
+        .find(|&encoding| encoding != v1::Encoding::Unspecified)
+        .ok_or_else(|| {
+            CallError::new(
+                ErrorCode::ConfigInvalid,
+                "none of the accepted encodings is known",
+            )
             .with_action("accept ENCODING_ARROW_IPC or ENCODING_JSON_LINES")
-    })
+        })
 }
 
 /// The worker's name of an encoding.
@@ -68,34 +76,54 @@ pub(crate) fn read_start(
         // The worker knows its streams; it is told the states that there are.
         let mut known: Vec<_> = states.keys().collect();
         known.sort();
-        start.streams = known.into_iter().map(|(stream, partition)| one(stream, partition, 0, states, max_records)).collect();
+        start.streams = known
+            .into_iter()
+            .map(|(stream, partition)| one(stream, partition, 0, states, max_records))
+            .collect();
         if max_records > 0 && start.streams.is_empty() {
-            start.streams = vec![message::StreamStart { max_records, ..Default::default() }];
+            start.streams = vec![message::StreamStart {
+                max_records,
+                ..Default::default()
+            }];
         }
         return start;
     }
     for selection in &selections {
         let mode = match selection.mode {
-            0 => connection.get(&selection.stream).map_or(0, |options| options.mode),
+            0 => connection
+                .get(&selection.stream)
+                .map_or(0, |options| options.mode),
             mode => mode,
         };
         let mut partitions = selection.partitions.clone();
         if partitions.is_empty() {
             // The whole stream, with what is known of each of its partitions.
-            partitions = states.keys().filter(|(stream, _)| *stream == selection.stream).map(|(_, p)| p.clone()).collect();
+            partitions = states
+                .keys()
+                .filter(|(stream, _)| *stream == selection.stream)
+                .map(|(_, p)| p.clone())
+                .collect();
             partitions.sort();
             if !partitions.iter().any(String::is_empty) {
                 partitions.insert(0, String::new());
             }
         }
         for partition in &partitions {
-            start.streams.push(one(&selection.stream, partition, mode, states, max_records));
+            start
+                .streams
+                .push(one(&selection.stream, partition, mode, states, max_records));
         }
     }
     start
 }
 
-fn one(stream: &str, partition: &str, mode: i32, states: &States, max_records: u64) -> message::StreamStart {
+fn one(
+    stream: &str,
+    partition: &str,
+    mode: i32,
+    states: &States,
+    max_records: u64,
+) -> message::StreamStart {
     let state = states.get(&(stream.to_owned(), partition.to_owned()));
     message::StreamStart {
         name: stream.to_owned(),
@@ -118,12 +146,26 @@ mod tests {
     use super::*;
 
     fn states(of: &[(&str, &str)]) -> States {
-        of.iter().map(|(stream, partition)| (((*stream).to_owned(), (*partition).to_owned()), b"{}".to_vec())).collect()
+        of.iter()
+            .map(|(stream, partition)| {
+                (
+                    ((*stream).to_owned(), (*partition).to_owned()),
+                    b"{}".to_vec(),
+                )
+            })
+            .collect()
     }
 
     #[test]
     fn without_a_choice_every_stream_is_read_from_what_is_known() {
-        let start = read_start(Default::default(), &[], &HashMap::new(), &states(&[("a", "")]), v1::Encoding::ArrowIpc, 0);
+        let start = read_start(
+            Default::default(),
+            &[],
+            &HashMap::new(),
+            &states(&[("a", "")]),
+            v1::Encoding::ArrowIpc,
+            0,
+        );
         assert!(start.all_streams);
         assert_eq!(start.streams.len(), 1);
         assert!(start.streams[0].has_state);
@@ -132,9 +174,24 @@ mod tests {
     #[test]
     fn a_choice_wins_over_the_connection() {
         let connection = HashMap::from([("a".to_owned(), v1::StreamOptions::default())]);
-        let chosen = [v1::StreamSelection { stream: "b".into(), mode: 1, ..Default::default() }];
-        let start = read_start(Default::default(), &chosen, &connection, &states(&[]), v1::Encoding::JsonLines, 0);
-        let names: Vec<_> = start.streams.iter().map(|stream| (stream.name.as_str(), stream.mode.as_str())).collect();
+        let chosen = [v1::StreamSelection {
+            stream: "b".into(),
+            mode: 1,
+            ..Default::default()
+        }];
+        let start = read_start(
+            Default::default(),
+            &chosen,
+            &connection,
+            &states(&[]),
+            v1::Encoding::JsonLines,
+            0,
+        );
+        let names: Vec<_> = start
+            .streams
+            .iter()
+            .map(|stream| (stream.name.as_str(), stream.mode.as_str()))
+            .collect();
         assert_eq!(names, [("b", "full")]);
         assert!(!start.all_streams);
     }

@@ -45,14 +45,26 @@ pub(crate) struct SyncJob {
 }
 
 /// Runs to the end, whoever listens.
-pub(crate) async fn run_sync(core: Arc<Core>, job: SyncJob, live: Arc<Live>, control: Control, events: mpsc::Sender<v1::SyncEvent>) -> End {
+pub(crate) async fn run_sync(
+    core: Arc<Core>,
+    job: SyncJob,
+    live: Arc<Live>,
+    control: Control,
+    events: mpsc::Sender<v1::SyncEvent>,
+) -> End {
     let sequencer = || Sequencer::new(&job.call_id, job.epoch);
     let (source_events, from_source) = mpsc::channel(QUEUE);
     let (destination_events, from_destination) = mpsc::channel(QUEUE);
     let (input, to_destination) = mpsc::channel(QUEUE);
     // Either side can be stopped alone.
-    let side = |token: CancellationToken| Control { cancel: token, deadline: control.deadline };
-    let (source_control, destination_control) = (side(control.cancel.child_token()), side(control.cancel.child_token()));
+    let side = |token: CancellationToken| Control {
+        cancel: token,
+        deadline: control.deadline,
+    };
+    let (source_control, destination_control) = (
+        side(control.cancel.child_token()),
+        side(control.cancel.child_token()),
+    );
 
     let mut pump = Pump {
         core: core.clone(),
@@ -73,7 +85,15 @@ pub(crate) async fn run_sync(core: Arc<Core>, job: SyncJob, live: Arc<Live>, con
     let (ended, source_ended) = oneshot::channel();
     let source = async {
         let outlet = Outlet::new(source_events, sequencer(), true);
-        let outcome = run(&core.host, job.source, None, outlet, &source_control, |pid| live.set_pid(0, pid)).await;
+        let outcome = run(
+            &core.host,
+            job.source,
+            None,
+            outlet,
+            &source_control,
+            |pid| live.set_pid(0, pid),
+        )
+        .await;
         // The pump waits for it, unless it ended first.
         let _ = ended.send(outcome.result.is_ok());
         outcome
@@ -86,7 +106,13 @@ pub(crate) async fn run_sync(core: Arc<Core>, job: SyncJob, live: Arc<Live>, con
         &destination_control,
         |pid| live.set_pid(1, pid),
     );
-    let pumping = pump.run(from_source, source_ended, from_destination, &source_control.cancel, &destination_control.cancel);
+    let pumping = pump.run(
+        from_source,
+        source_ended,
+        from_destination,
+        &source_control.cancel,
+        &destination_control.cancel,
+    );
     let (source, destination, ()) = tokio::join!(source, destination, pumping);
     for keep in job.keep {
         keep.release().await;
@@ -112,7 +138,9 @@ fn finish(source: Outcome, destination: Outcome, failure: Option<CallError>) -> 
         });
     }
     let at_fault = match (&source.result, &destination.result) {
-        (Err(_), Err(_)) if stopped(&source) && !stopped(&destination) => (destination, "destination"),
+        (Err(_), Err(_)) if stopped(&source) && !stopped(&destination) => {
+            (destination, "destination")
+        }
         (Err(_), _) => (source, "source"),
         _ => (destination, "destination"),
     };
@@ -225,7 +253,10 @@ impl Pump {
         let header = emitted.header;
         let input = match emitted.event {
             Event::Schema(schema) => {
-                let mode = self.modes.get(&header.stream).map_or(0, |options| options.write);
+                let mode = self
+                    .modes
+                    .get(&header.stream)
+                    .map_or(0, |options| options.write);
                 let message = message::Schema {
                     stream: header.stream,
                     schema_id: schema.schema_id,
@@ -265,10 +296,15 @@ impl Pump {
         match emitted.event {
             Event::Committed(committed) => {
                 self.uncommitted = self.uncommitted.saturating_sub(1);
-                let Some(checkpoint) = committed.checkpoint else { return };
+                let Some(checkpoint) = committed.checkpoint else {
+                    return;
+                };
                 match self.store(&checkpoint).await {
                     Ok(revision) => {
-                        let event = sync_event::Event::Committed(v1::Committed { checkpoint: Some(checkpoint), revision });
+                        let event = sync_event::Event::Committed(v1::Committed {
+                            checkpoint: Some(checkpoint),
+                            revision,
+                        });
                         self.tell(&header.stream, &header.partition, event).await;
                     }
                     Err(error) => self.failure = Some(error),
@@ -276,16 +312,27 @@ impl Pump {
             }
             Event::Acknowledged(done) => {
                 *self.written.entry(header.stream.clone()).or_default() += done.records;
-                let count = |of: &HashMap<String, u64>| of.get(&header.stream).copied().unwrap_or(0);
+                let count =
+                    |of: &HashMap<String, u64>| of.get(&header.stream).copied().unwrap_or(0);
                 let progress = v1::SyncProgress {
                     records_read: count(&self.read),
                     records_written: count(&self.written),
                     bytes: count(&self.bytes),
                 };
-                self.tell(&header.stream, &header.partition, sync_event::Event::Progress(progress)).await;
+                self.tell(
+                    &header.stream,
+                    &header.partition,
+                    sync_event::Event::Progress(progress),
+                )
+                .await;
             }
             Event::Rejected(rejected) => {
-                self.tell(&header.stream, &header.partition, sync_event::Event::Rejected(rejected)).await;
+                self.tell(
+                    &header.stream,
+                    &header.partition,
+                    sync_event::Event::Rejected(rejected),
+                )
+                .await;
             }
             event => self.tell_side(Side::Destination, event).await,
         }
@@ -308,9 +355,17 @@ impl Pump {
             records: checkpoint.records,
             last: checkpoint.r#final,
         };
-        match self.core.checkpoints.commit(&key, &new, Expected::Any, Utc::now()).await {
+        match self
+            .core
+            .checkpoints
+            .commit(&key, &new, Expected::Any, Utc::now())
+            .await
+        {
             Ok(Commit::Committed { revision }) => Ok(revision),
-            Ok(Commit::Conflict { .. }) => Err(CallError::new(ErrorCode::StateConflict, "somebody else moved the checkpoint")),
+            Ok(Commit::Conflict { .. }) => Err(CallError::new(
+                ErrorCode::StateConflict,
+                "somebody else moved the checkpoint",
+            )),
             Err(error) => Err(crate::serve::checkpoint_error(error)),
         }
     }
@@ -318,9 +373,18 @@ impl Pump {
     async fn tell_side(&mut self, side: Side, event: Event) {
         let side = side.into();
         let event = match event {
-            Event::Log(log) => sync_event::Event::Log(v1::SideLog { side, log: Some(log) }),
-            Event::Throttled(throttled) => sync_event::Event::Throttled(v1::SideThrottled { side, throttled: Some(throttled) }),
-            Event::Refused(refused) => sync_event::Event::Refused(v1::SideRefused { side, refused: Some(refused) }),
+            Event::Log(log) => sync_event::Event::Log(v1::SideLog {
+                side,
+                log: Some(log),
+            }),
+            Event::Throttled(throttled) => sync_event::Event::Throttled(v1::SideThrottled {
+                side,
+                throttled: Some(throttled),
+            }),
+            Event::Refused(refused) => sync_event::Event::Refused(v1::SideRefused {
+                side,
+                refused: Some(refused),
+            }),
             _ => return,
         };
         self.tell("", "", event).await;
@@ -330,7 +394,13 @@ impl Pump {
     async fn tell(&mut self, stream: &str, partition: &str, event: sync_event::Event) {
         let header = self.call.place(stream, partition, Event::Heartbeat).header;
         // Only a listener that went away is passed over; a slow one is waited for.
-        let _ = self.listeners.send(v1::SyncEvent { header: Some(header), event: Some(event) }).await;
+        let _ = self
+            .listeners
+            .send(v1::SyncEvent {
+                header: Some(header),
+                event: Some(event),
+            })
+            .await;
     }
 
     async fn tell_end(&mut self, end: &End) {

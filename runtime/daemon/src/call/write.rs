@@ -42,7 +42,13 @@ pub(crate) async fn feed_from_caller(
     let mut schemas: HashMap<String, String> = HashMap::new();
     loop {
         let message = match requests.next().await {
-            None => return if input.send(Input::End).await.is_ok() { Fed::Complete } else { Fed::Unwanted },
+            None => {
+                return if input.send(Input::End).await.is_ok() {
+                    Fed::Complete
+                } else {
+                    Fed::Unwanted
+                };
+            }
             Some(Err(_)) => return Fed::Broken,
             Some(Ok(request)) => request.message,
         };
@@ -56,11 +62,17 @@ pub(crate) async fn feed_from_caller(
                 Err(error) => return Fed::Invalid(error),
             },
             Some(Message::Checkpoint(checkpoint)) if checkpoint.id.is_empty() => {
-                return Fed::Invalid(CallError::new(ErrorCode::ConfigInvalid, "a checkpoint has no id"));
+                return Fed::Invalid(CallError::new(
+                    ErrorCode::ConfigInvalid,
+                    "a checkpoint has no id",
+                ));
             }
             Some(Message::Checkpoint(checkpoint)) => Input::Checkpoint(checkpoint),
             Some(Message::Start(_)) => {
-                return Fed::Invalid(CallError::new(ErrorCode::ConfigInvalid, "WriteStart came twice"));
+                return Fed::Invalid(CallError::new(
+                    ErrorCode::ConfigInvalid,
+                    "WriteStart came twice",
+                ));
             }
             // An arm of a later version.
             None => continue,
@@ -87,17 +99,33 @@ fn schema_of(schema: v1::WriteSchema, modes: &HashMap<String, v1::StreamOptions>
 }
 
 fn batch_of(batch: v1::WriteBatch, schemas: &HashMap<String, String>) -> Result<Input, CallError> {
-    let wrong = |message: String, action: &str| Err(CallError::new(ErrorCode::SchemaViolation, message).with_action(action));
+    let wrong = |message: String, action: &str| {
+        Err(CallError::new(ErrorCode::SchemaViolation, message).with_action(action))
+    };
     if schemas.get(&batch.stream) != Some(&batch.schema_id) {
-        let message = format!("a batch of stream `{}` names schema `{}`, which is not the stream's current one", batch.stream, batch.schema_id);
-        return wrong(message, "send WriteSchema with that schema_id before the batch");
+        let message = format!(
+            "a batch of stream `{}` names schema `{}`, which is not the stream's current one",
+            batch.stream, batch.schema_id
+        );
+        return wrong(
+            message,
+            "send WriteSchema with that schema_id before the batch",
+        );
     }
     if batch.data.len() > MAX_BODY {
-        let message = format!("a batch of stream `{}` has {} bytes", batch.stream, batch.data.len());
-        return Err(CallError::new(ErrorCode::RecordTooLarge, message).with_action("cut batches to at most 3.5 MiB, best 1 MiB"));
+        let message = format!(
+            "a batch of stream `{}` has {} bytes",
+            batch.stream,
+            batch.data.len()
+        );
+        return Err(CallError::new(ErrorCode::RecordTooLarge, message)
+            .with_action("cut batches to at most 3.5 MiB, best 1 MiB"));
     }
     if batch.data.is_empty() {
-        return wrong(format!("a batch of stream `{}` is empty", batch.stream), "leave empty batches out");
+        return wrong(
+            format!("a batch of stream `{}` is empty", batch.stream),
+            "leave empty batches out",
+        );
     }
     let message = message::Batch {
         stream: batch.stream,

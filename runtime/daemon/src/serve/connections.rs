@@ -17,33 +17,65 @@ pub(crate) struct ConnectionService(pub(crate) Arc<Core>);
 
 #[tonic::async_trait]
 impl Connections for ConnectionService {
-    async fn put(&self, request: Request<v1::PutConnectionRequest>) -> Result<Response<v1::StoredConnection>, Status> {
+    async fn put(
+        &self,
+        request: Request<v1::PutConnectionRequest>,
+    ) -> Result<Response<v1::StoredConnection>, Status> {
         let request = request.into_inner();
         let workspace = workspace(&request.workspace);
         if request.name.is_empty() {
-            return Err(CallError::new(ErrorCode::ConfigInvalid, "the connection has no name").into());
+            return Err(
+                CallError::new(ErrorCode::ConfigInvalid, "the connection has no name").into(),
+            );
         }
         let connection = request.connection.unwrap_or_default();
         // A connection that could not be used is not stored.
-        self.0.check_connection(workspace, &Source::stored(&request.name, connection.clone())).await?;
+        self.0
+            .check_connection(
+                workspace,
+                &Source::stored(&request.name, connection.clone()),
+            )
+            .await?;
         let expected = match request.expected_revision {
             0 => Expected::Any,
             revision => Expected::Revision(revision),
         };
         let body = body_of(&connection)?;
-        let stored = self.0.connections.put(workspace, &request.name, &body, expected, Utc::now()).await;
-        Ok(Response::new(self.shown(stored.map_err(connection_error)?).await?))
+        let stored = self
+            .0
+            .connections
+            .put(workspace, &request.name, &body, expected, Utc::now())
+            .await;
+        Ok(Response::new(
+            self.shown(stored.map_err(connection_error)?).await?,
+        ))
     }
 
-    async fn get(&self, request: Request<v1::GetConnectionRequest>) -> Result<Response<v1::StoredConnection>, Status> {
+    async fn get(
+        &self,
+        request: Request<v1::GetConnectionRequest>,
+    ) -> Result<Response<v1::StoredConnection>, Status> {
         let request = request.into_inner();
-        let stored = self.0.connections.get(workspace(&request.workspace), &request.name).await.map_err(connection_error)?;
+        let stored = self
+            .0
+            .connections
+            .get(workspace(&request.workspace), &request.name)
+            .await
+            .map_err(connection_error)?;
         Ok(Response::new(self.shown(stored).await?))
     }
 
-    async fn list(&self, request: Request<v1::ListConnectionsRequest>) -> Result<Response<v1::ListConnectionsResponse>, Status> {
+    async fn list(
+        &self,
+        request: Request<v1::ListConnectionsRequest>,
+    ) -> Result<Response<v1::ListConnectionsResponse>, Status> {
         let request = request.into_inner();
-        let stored = self.0.connections.list(workspace(&request.workspace)).await.map_err(connection_error)?;
+        let stored = self
+            .0
+            .connections
+            .list(workspace(&request.workspace))
+            .await
+            .map_err(connection_error)?;
         let mut connections = Vec::with_capacity(stored.len());
         for connection in stored {
             connections.push(self.shown(connection).await?);
@@ -51,12 +83,23 @@ impl Connections for ConnectionService {
         Ok(Response::new(v1::ListConnectionsResponse { connections }))
     }
 
-    async fn delete(&self, request: Request<v1::DeleteConnectionRequest>) -> Result<Response<v1::DeleteConnectionResponse>, Status> {
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteConnectionRequest>,
+    ) -> Result<Response<v1::DeleteConnectionResponse>, Status> {
         let request = request.into_inner();
         let workspace = workspace(&request.workspace);
-        self.0.connections.delete(workspace, &request.name, Utc::now()).await.map_err(connection_error)?;
+        self.0
+            .connections
+            .delete(workspace, &request.name, Utc::now())
+            .await
+            .map_err(connection_error)?;
         if request.checkpoints {
-            self.0.checkpoints.clear(workspace, &request.name).await.map_err(state_error)?;
+            self.0
+                .checkpoints
+                .clear(workspace, &request.name)
+                .await
+                .map_err(state_error)?;
         }
         Ok(Response::new(v1::DeleteConnectionResponse {}))
     }
@@ -64,7 +107,12 @@ impl Connections for ConnectionService {
 
 impl ConnectionService {
     async fn shown(&self, stored: StoredConnection) -> Result<v1::StoredConnection, CallError> {
-        let checkpoints = self.0.checkpoints.list(&stored.workspace, &stored.name).await.map_err(state_error)?;
+        let checkpoints = self
+            .0
+            .checkpoints
+            .list(&stored.workspace, &stored.name)
+            .await
+            .map_err(state_error)?;
         Ok(v1::StoredConnection {
             connection: Some(connection_of(&stored.body)),
             workspace: stored.workspace,
@@ -92,27 +140,49 @@ fn checkpoint_of(stored: caisson_state::StoredCheckpoint) -> v1::StoredCheckpoin
 }
 
 fn body_of(connection: &v1::Connection) -> Result<Value, CallError> {
-    let config: Value = serde_json::from_str(&connection.config_json)
-        .map_err(|error| CallError::new(ErrorCode::ConfigInvalid, format!("config_json is no JSON: {error}")))?;
+    let config: Value = serde_json::from_str(&connection.config_json).map_err(|error| {
+        CallError::new(
+            ErrorCode::ConfigInvalid,
+            format!("config_json is no JSON: {error}"),
+        )
+    })?;
     let streams: serde_json::Map<String, Value> = connection
         .streams
         .iter()
-        .map(|(name, options)| (name.clone(), json!({ "mode": options.mode, "write": options.write })))
+        .map(|(name, options)| {
+            (
+                name.clone(),
+                json!({ "mode": options.mode, "write": options.write }),
+            )
+        })
         .collect();
     Ok(json!({ "connector": connection.connector, "config": config, "streams": streams }))
 }
 
 /// A stored body as the API shows it.
 pub(crate) fn connection_of(body: &Value) -> v1::Connection {
-    let number = |value: &Value, key: &str| value.get(key).and_then(Value::as_i64).unwrap_or(0) as i32;
+    let number =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_i64).unwrap_or(0) as i32;
     let streams = body.get("streams").and_then(Value::as_object);
     v1::Connection {
-        connector: body.get("connector").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        connector: body
+            .get("connector")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
         config_json: body.get("config").unwrap_or(&Value::Null).to_string(),
         streams: streams
             .into_iter()
             .flatten()
-            .map(|(name, options)| (name.clone(), v1::StreamOptions { mode: number(options, "mode"), write: number(options, "write") }))
+            .map(|(name, options)| {
+                (
+                    name.clone(),
+                    v1::StreamOptions {
+                        mode: number(options, "mode"),
+                        write: number(options, "write"),
+                    },
+                )
+            })
             .collect(),
     }
 }
@@ -120,7 +190,9 @@ pub(crate) fn connection_of(body: &Value) -> v1::Connection {
 /// What the store of connections could not do.
 pub(crate) fn connection_error(error: ConnectionError) -> CallError {
     let code = match &error {
-        ConnectionError::Unknown { .. } | ConnectionError::TooLarge { .. } => ErrorCode::ConfigInvalid,
+        ConnectionError::Unknown { .. } | ConnectionError::TooLarge { .. } => {
+            ErrorCode::ConfigInvalid
+        }
         ConnectionError::Conflict { .. } => ErrorCode::StateConflict,
         _ => return state_error(error),
     };
@@ -130,7 +202,9 @@ pub(crate) fn connection_error(error: ConnectionError) -> CallError {
 /// What the store of checkpoints could not do.
 pub(crate) fn checkpoint_error(error: CheckpointError) -> CallError {
     match &error {
-        CheckpointError::TooLarge { .. } => CallError::new(ErrorCode::ConfigInvalid, error.to_string()),
+        CheckpointError::TooLarge { .. } => {
+            CallError::new(ErrorCode::ConfigInvalid, error.to_string())
+        }
         _ => state_error(error),
     }
 }

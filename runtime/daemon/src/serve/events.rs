@@ -9,7 +9,10 @@ use tonic::Status;
 use crate::call::{Emitted, Event};
 
 /// The stream of one RPC; events that the RPC has no arm for are left out.
-pub(crate) fn stream<T>(events: mpsc::Receiver<Emitted>, shape: fn(Emitted) -> Option<T>) -> impl Stream<Item = Result<T, Status>> {
+pub(crate) fn stream<T>(
+    events: mpsc::Receiver<Emitted>,
+    shape: fn(Emitted) -> Option<T>,
+) -> impl Stream<Item = Result<T, Status>> {
     ReceiverStream::new(events).filter_map(move |emitted| shape(emitted).map(Ok))
 }
 
@@ -25,7 +28,10 @@ pub(crate) fn test(emitted: Emitted) -> Option<v1::TestEvent> {
         Event::Failure(event) => Out::Failure(event),
         _ => return None,
     };
-    Some(v1::TestEvent { header: Some(emitted.header), event: Some(event) })
+    Some(v1::TestEvent {
+        header: Some(emitted.header),
+        event: Some(event),
+    })
 }
 
 pub(crate) fn list(emitted: Emitted) -> Option<v1::ListEvent> {
@@ -40,7 +46,10 @@ pub(crate) fn list(emitted: Emitted) -> Option<v1::ListEvent> {
         Event::Failure(event) => Out::Failure(event),
         _ => return None,
     };
-    Some(v1::ListEvent { header: Some(emitted.header), event: Some(event) })
+    Some(v1::ListEvent {
+        header: Some(emitted.header),
+        event: Some(event),
+    })
 }
 
 pub(crate) fn read(emitted: Emitted) -> Option<v1::ReadEvent> {
@@ -60,7 +69,10 @@ pub(crate) fn read(emitted: Emitted) -> Option<v1::ReadEvent> {
         Event::Failure(event) => Out::Failure(event),
         _ => return None,
     };
-    Some(v1::ReadEvent { header: Some(emitted.header), event: Some(event) })
+    Some(v1::ReadEvent {
+        header: Some(emitted.header),
+        event: Some(event),
+    })
 }
 
 pub(crate) fn write(emitted: Emitted) -> Option<v1::WriteEvent> {
@@ -78,7 +90,10 @@ pub(crate) fn write(emitted: Emitted) -> Option<v1::WriteEvent> {
         Event::Failure(event) => Out::Failure(event),
         _ => return None,
     };
-    Some(v1::WriteEvent { header: Some(emitted.header), event: Some(event) })
+    Some(v1::WriteEvent {
+        header: Some(emitted.header),
+        event: Some(event),
+    })
 }
 
 /// The two events of an attached Sync; a running one speaks for itself.
@@ -90,5 +105,8 @@ pub(crate) fn sync(emitted: Emitted) -> Option<v1::SyncEvent> {
         Event::Failure(event) => Out::Failure(event),
         _ => return None,
     };
-    Some(v1::SyncEvent { header: Some(emitted.header), event: Some(event) })
+    Some(v1::SyncEvent {
+        header: Some(emitted.header),
+        event: Some(event),
+    })
 }

@@ -8,7 +8,9 @@ mod registry;
 mod runtime;
 mod timeout;
 
-pub(crate) use connections::{ConnectionService, checkpoint_error, connection_error, connection_of};
+pub(crate) use connections::{
+    ConnectionService, checkpoint_error, connection_error, connection_of,
+};
 pub(crate) use operations::OperationService;
 pub(crate) use registry::RegistryService;
 pub(crate) use runtime::RuntimeService;

@@ -20,65 +20,132 @@ impl Operations for OperationService {
     type WatchCallStream = Pin<Box<dyn Stream<Item = Result<v1::Call, Status>> + Send>>;
     type WatchAuditStream = Pin<Box<dyn Stream<Item = Result<v1::AuditLine, Status>> + Send>>;
 
-    async fn list_calls(&self, request: Request<v1::ListCallsRequest>) -> Result<Response<v1::ListCallsResponse>, Status> {
+    async fn list_calls(
+        &self,
+        request: Request<v1::ListCallsRequest>,
+    ) -> Result<Response<v1::ListCallsResponse>, Status> {
         let request = request.into_inner();
         let state = match request.state.as_str() {
             "" => None,
             word => Some(word.parse::<CallState>().map_err(|_| {
-                CallError::new(ErrorCode::ConfigInvalid, format!("`{word}` is no state of a call"))
-                    .with_action("write running, succeeded, failed or cancelled")
+                CallError::new(
+                    ErrorCode::ConfigInvalid,
+                    format!("`{word}` is no state of a call"),
+                )
+                .with_action("write running, succeeded, failed or cancelled")
             })?),
         };
-        let filter = CallFilter { tenant: None, workspace: (!request.workspace.is_empty()).then_some(request.workspace), state };
-        let size = if request.page_size == 0 { 100 } else { request.page_size.min(MAX_PAGE) };
+        let filter = CallFilter {
+            tenant: None,
+            workspace: (!request.workspace.is_empty()).then_some(request.workspace),
+            state,
+        };
+        let size = if request.page_size == 0 {
+            100
+        } else {
+            request.page_size.min(MAX_PAGE)
+        };
         let token = (!request.page_token.is_empty()).then_some(request.page_token.as_str());
-        let page = self.0.calls.store().list(&filter, size, token).await.map_err(call_error)?;
+        let page = self
+            .0
+            .calls
+            .store()
+            .list(&filter, size, token)
+            .await
+            .map_err(call_error)?;
         let calls = page.calls.iter().map(|record| self.shown(record)).collect();
-        Ok(Response::new(v1::ListCallsResponse { calls, next_page_token: page.next.unwrap_or_default() }))
+        Ok(Response::new(v1::ListCallsResponse {
+            calls,
+            next_page_token: page.next.unwrap_or_default(),
+        }))
     }
 
-    async fn get_call(&self, request: Request<v1::GetCallRequest>) -> Result<Response<v1::Call>, Status> {
+    async fn get_call(
+        &self,
+        request: Request<v1::GetCallRequest>,
+    ) -> Result<Response<v1::Call>, Status> {
         let call_id = request.into_inner().call_id;
-        let record = self.0.calls.store().get(&call_id).await.map_err(call_error)?;
+        let record = self
+            .0
+            .calls
+            .store()
+            .get(&call_id)
+            .await
+            .map_err(call_error)?;
         Ok(Response::new(self.shown(&record)))
     }
 
-    async fn watch_call(&self, _: Request<v1::GetCallRequest>) -> Result<Response<Self::WatchCallStream>, Status> {
-        Err(Status::unimplemented("WatchCall is not built yet; ask GetCall"))
+    async fn watch_call(
+        &self,
+        _: Request<v1::GetCallRequest>,
+    ) -> Result<Response<Self::WatchCallStream>, Status> {
+        Err(Status::unimplemented(
+            "WatchCall is not built yet; ask GetCall",
+        ))
     }
 
-    async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::CancelResponse>, Status> {
         let call_id = request.into_inner().call_id;
         let cancelled = self.0.calls.cancel(&call_id);
         if !cancelled {
-            self.0.calls.store().get(&call_id).await.map_err(call_error)?;
+            self.0
+                .calls
+                .store()
+                .get(&call_id)
+                .await
+                .map_err(call_error)?;
         }
         Ok(Response::new(v1::CancelResponse { cancelled }))
     }
 
-    async fn reload_policies(&self, _: Request<v1::ReloadPoliciesRequest>) -> Result<Response<v1::ReloadPoliciesResponse>, Status> {
+    async fn reload_policies(
+        &self,
+        _: Request<v1::ReloadPoliciesRequest>,
+    ) -> Result<Response<v1::ReloadPoliciesResponse>, Status> {
         self.0.host.gateway.reload().map_err(|faults| {
             let mut error = CallError::invalid("the policies", faults.0);
-            error.action = "mend the files that are named; the policies of before are still in force".to_owned();
+            error.action =
+                "mend the files that are named; the policies of before are still in force"
+                    .to_owned();
             error
         })?;
         let policies = self.0.host.gateway.policies().iter().count() as u32;
         Ok(Response::new(v1::ReloadPoliciesResponse { policies }))
     }
 
-    async fn explain_egress(&self, request: Request<v1::ExplainEgressRequest>) -> Result<Response<v1::ExplainEgressResponse>, Status> {
+    async fn explain_egress(
+        &self,
+        request: Request<v1::ExplainEgressRequest>,
+    ) -> Result<Response<v1::ExplainEgressResponse>, Status> {
         let request = request.into_inner();
         let workspace = workspace(&request.workspace);
         let source = Source::of(&self.0, workspace, request.connection).await?;
-        Ok(Response::new(self.0.explain(workspace, &source, &request.host, request.port).await?))
+        Ok(Response::new(
+            self.0
+                .explain(workspace, &source, &request.host, request.port)
+                .await?,
+        ))
     }
 
-    async fn watch_audit(&self, _: Request<v1::WatchAuditRequest>) -> Result<Response<Self::WatchAuditStream>, Status> {
-        Err(Status::unimplemented("WatchAudit is not built yet; read the audit log"))
+    async fn watch_audit(
+        &self,
+        _: Request<v1::WatchAuditRequest>,
+    ) -> Result<Response<Self::WatchAuditStream>, Status> {
+        Err(Status::unimplemented(
+            "WatchAudit is not built yet; read the audit log",
+        ))
     }
 
-    async fn drain(&self, _: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
-        Err(Status::unimplemented("Drain is not built yet; send SIGTERM"))
+    async fn drain(
+        &self,
+        _: Request<v1::DrainRequest>,
+    ) -> Result<Response<v1::DrainResponse>, Status> {
+        Err(Status::unimplemented(
+            "Drain is not built yet; send SIGTERM",
+        ))
     }
 }
 
@@ -99,7 +166,11 @@ impl OperationService {
             workspace: record.call.workspace.clone(),
             kind: record.call.kind.clone(),
             connection: record.call.connection.clone(),
-            connector: if connector.is_empty() { record.call.connector.clone() } else { connector },
+            connector: if connector.is_empty() {
+                record.call.connector.clone()
+            } else {
+                connector
+            },
             state: record.state.to_string(),
             started: Some(time(record.call.started)),
             ended: record.ended.map(time),

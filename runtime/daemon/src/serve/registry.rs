@@ -29,14 +29,33 @@ struct Received {
 
 #[tonic::async_trait]
 impl Registry for RegistryService {
-    async fn publish(&self, request: Request<Streaming<v1::PublishRequest>>) -> Result<Response<v1::PublishResponse>, Status> {
+    async fn publish(
+        &self,
+        request: Request<Streaming<v1::PublishRequest>>,
+    ) -> Result<Response<v1::PublishResponse>, Status> {
         let received = self.receive(request.into_inner()).await?;
-        let report = self.0.validate(&received.dir.path().join("unpacked"), received.allowed.clone()).await?;
-        let errors: Vec<_> = report.findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
+        let report = self
+            .0
+            .validate(
+                &received.dir.path().join("unpacked"),
+                received.allowed.clone(),
+            )
+            .await?;
+        let errors: Vec<_> = report
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error)
+            .collect();
         if !errors.is_empty() {
-            let mut error = CallError::new(ErrorCode::ConfigInvalid, format!("validation found {} errors", errors.len()))
-                .with_action("mend them; `caisson validate` shows the same");
-            error.faults = errors.into_iter().map(|finding| fault_of(shown(finding))).collect();
+            let mut error = CallError::new(
+                ErrorCode::ConfigInvalid,
+                format!("validation found {} errors", errors.len()),
+            )
+            .with_action("mend them; `caisson validate` shows the same");
+            error.faults = errors
+                .into_iter()
+                .map(|finding| fault_of(shown(finding)))
+                .collect();
             return Err(error.into());
         }
         let manifest = &received.bundle.manifest;
@@ -46,54 +65,117 @@ impl Registry for RegistryService {
             version: manifest.version.to_string(),
             bundle: received.dir.path().join("bundle.tar.gz"),
             digest: Digest::of(&received.digest),
-            manifest: serde_json::to_value(manifest).map_err(|error| CallError::internal("the manifest", error))?,
+            manifest: serde_json::to_value(manifest)
+                .map_err(|error| CallError::internal("the manifest", error))?,
         };
-        let published = self.0.registry.publish(publication, Utc::now()).await.map_err(registry_error)?;
-        Ok(Response::new(v1::PublishResponse { version: Some(self.version(&published.entry)), existed: published.existed }))
+        let published = self
+            .0
+            .registry
+            .publish(publication, Utc::now())
+            .await
+            .map_err(registry_error)?;
+        Ok(Response::new(v1::PublishResponse {
+            version: Some(self.version(&published.entry)),
+            existed: published.existed,
+        }))
     }
 
-    async fn validate(&self, request: Request<Streaming<v1::PublishRequest>>) -> Result<Response<v1::ValidateResponse>, Status> {
+    async fn validate(
+        &self,
+        request: Request<Streaming<v1::PublishRequest>>,
+    ) -> Result<Response<v1::ValidateResponse>, Status> {
         let received = self.receive(request.into_inner()).await?;
-        let report = self.0.validate(&received.dir.path().join("unpacked"), received.allowed.clone()).await?;
-        Ok(Response::new(v1::ValidateResponse { findings: report.findings.iter().map(shown).collect() }))
+        let report = self
+            .0
+            .validate(
+                &received.dir.path().join("unpacked"),
+                received.allowed.clone(),
+            )
+            .await?;
+        Ok(Response::new(v1::ValidateResponse {
+            findings: report.findings.iter().map(shown).collect(),
+        }))
     }
 
-    async fn install(&self, request: Request<v1::InstallRequest>) -> Result<Response<v1::InstallResponse>, Status> {
+    async fn install(
+        &self,
+        request: Request<v1::InstallRequest>,
+    ) -> Result<Response<v1::InstallResponse>, Status> {
         let request = request.into_inner();
         let workspace = workspace(&request.workspace);
-        self.0.connector(workspace, &request.connector, None).await?;
-        let entry = self.0.registry.resolve(workspace, &request.connector).map_err(registry_error)?;
-        Ok(Response::new(v1::InstallResponse { version: Some(self.version(&entry)) }))
+        self.0
+            .connector(workspace, &request.connector, None)
+            .await?;
+        let entry = self
+            .0
+            .registry
+            .resolve(workspace, &request.connector)
+            .map_err(registry_error)?;
+        Ok(Response::new(v1::InstallResponse {
+            version: Some(self.version(&entry)),
+        }))
     }
 
-    async fn resolve(&self, request: Request<v1::ResolveRequest>) -> Result<Response<v1::ConnectorVersion>, Status> {
+    async fn resolve(
+        &self,
+        request: Request<v1::ResolveRequest>,
+    ) -> Result<Response<v1::ConnectorVersion>, Status> {
         let request = request.into_inner();
-        let entry = self.0.registry.resolve(workspace(&request.workspace), &request.connector).map_err(registry_error)?;
+        let entry = self
+            .0
+            .registry
+            .resolve(workspace(&request.workspace), &request.connector)
+            .map_err(registry_error)?;
         Ok(Response::new(self.version(&entry)))
     }
 
-    async fn list_connectors(&self, request: Request<v1::ListConnectorsRequest>) -> Result<Response<v1::ListConnectorsResponse>, Status> {
+    async fn list_connectors(
+        &self,
+        request: Request<v1::ListConnectorsRequest>,
+    ) -> Result<Response<v1::ListConnectorsResponse>, Status> {
         let request = request.into_inner();
         let name = (!request.name.is_empty()).then_some(request.name.as_str());
-        let entries = self.0.registry.list(workspace(&request.workspace), name).map_err(registry_error)?;
-        Ok(Response::new(v1::ListConnectorsResponse { versions: entries.iter().map(|entry| self.version(entry)).collect() }))
+        let entries = self
+            .0
+            .registry
+            .list(workspace(&request.workspace), name)
+            .map_err(registry_error)?;
+        Ok(Response::new(v1::ListConnectorsResponse {
+            versions: entries.iter().map(|entry| self.version(entry)).collect(),
+        }))
     }
 
-    async fn promote(&self, _: Request<v1::PromoteRequest>) -> Result<Response<v1::PromoteResponse>, Status> {
-        Err(Status::unimplemented("Promote is not built yet; publish into the other workspace"))
+    async fn promote(
+        &self,
+        _: Request<v1::PromoteRequest>,
+    ) -> Result<Response<v1::PromoteResponse>, Status> {
+        Err(Status::unimplemented(
+            "Promote is not built yet; publish into the other workspace",
+        ))
     }
 
-    async fn yank(&self, _: Request<v1::YankRequest>) -> Result<Response<v1::YankResponse>, Status> {
-        Err(Status::unimplemented("Yank is not built yet; publish a higher version and pin that"))
+    async fn yank(
+        &self,
+        _: Request<v1::YankRequest>,
+    ) -> Result<Response<v1::YankResponse>, Status> {
+        Err(Status::unimplemented(
+            "Yank is not built yet; publish a higher version and pin that",
+        ))
     }
 }
 
 impl RegistryService {
-    async fn receive(&self, mut requests: Streaming<v1::PublishRequest>) -> Result<Received, Status> {
+    async fn receive(
+        &self,
+        mut requests: Streaming<v1::PublishRequest>,
+    ) -> Result<Received, Status> {
         let first = requests.message().await?.unwrap_or_default();
         let allowed = match first.dependencies_toml.as_str() {
             "" => None,
-            text => Some(AllowedDependencies::parse("dependencies.toml", text).map_err(|faults| CallError::invalid("dependencies.toml", faults.0))?),
+            text => Some(
+                AllowedDependencies::parse("dependencies.toml", text)
+                    .map_err(|faults| CallError::invalid("dependencies.toml", faults.0))?,
+            ),
         };
         let scratch = |error: std::io::Error| CallError::internal("a scratch file", error);
         let dir = tempfile::tempdir_in(&self.0.scratch).map_err(scratch)?;
@@ -101,7 +183,10 @@ impl RegistryService {
         let archive = dir.path().join("bundle.tar.gz");
         let mut file = std::fs::File::create(&archive).map_err(scratch)?;
         let (mut hash, mut size) = (sha2::Sha256::new(), 0u64);
-        let mut next = Some(v1::PublishRequest { data: first.data, ..Default::default() });
+        let mut next = Some(v1::PublishRequest {
+            data: first.data,
+            ..Default::default()
+        });
         while let Some(request) = next {
             size += request.data.len() as u64;
             if size > MAX_BUNDLE {
@@ -115,12 +200,27 @@ impl RegistryService {
         let digest: [u8; 32] = hash.finalize().into();
         let named = Digest::of(&digest);
         if first.sha256.trim_start_matches("sha256:") != named.hex() {
-            let message = format!("the bundle's SHA-256 is {}, the request says `{}`", named.hex(), first.sha256);
-            return Err(CallError::new(ErrorCode::ConfigInvalid, message).with_action("send the bundle again, whole").into());
+            let message = format!(
+                "the bundle's SHA-256 is {}, the request says `{}`",
+                named.hex(),
+                first.sha256
+            );
+            return Err(CallError::new(ErrorCode::ConfigInvalid, message)
+                .with_action("send the bundle again, whole")
+                .into());
         }
         let unpacked = dir.path().join("unpacked");
-        let bundle = blocking(move || caisson_bundle::unpack(&archive, &unpacked, None).map_err(bundle_error)).await?;
-        Ok(Received { workspace: workspace(&first.workspace).to_owned(), allowed, digest, bundle, dir })
+        let bundle = blocking(move || {
+            caisson_bundle::unpack(&archive, &unpacked, None).map_err(bundle_error)
+        })
+        .await?;
+        Ok(Received {
+            workspace: workspace(&first.workspace).to_owned(),
+            allowed,
+            digest,
+            bundle,
+            dir,
+        })
     }
 
     fn version(&self, entry: &Entry) -> v1::ConnectorVersion {
@@ -128,7 +228,12 @@ impl RegistryService {
             name: entry.name.clone(),
             version: entry.version.to_string(),
             digest: entry.digest.to_string(),
-            title: entry.manifest.get("title").and_then(|title| title.as_str()).unwrap_or_default().to_owned(),
+            title: entry
+                .manifest
+                .get("title")
+                .and_then(|title| title.as_str())
+                .unwrap_or_default()
+                .to_owned(),
             bytes: entry.bytes,
             published: Some(std::time::SystemTime::from(entry.published).into()),
             installed: self.0.registry.installed(&entry.digest),

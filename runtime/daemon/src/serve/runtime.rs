@@ -20,8 +20,8 @@ use super::connections::checkpoint_error;
 use super::events;
 use super::timeout::grpc_timeout;
 use crate::call::{
-    Begun, Emitted, End, Event, Fed, Live, Prepared, Sequencer, Source, States, SyncJob, Ticket, What, encoding, feed_from_caller, prepare,
-    read_start, run_sync, wire_encoding,
+    Begun, Emitted, End, Event, Fed, Live, Prepared, Sequencer, Source, States, SyncJob, Ticket,
+    What, encoding, feed_from_caller, prepare, read_start, run_sync, wire_encoding,
 };
 use crate::core::{Core, workspace};
 use crate::error::CallError;
@@ -46,7 +46,11 @@ struct Opened {
 impl Opened {
     fn of<T>(request: &Request<T>, options: Option<v1::CallOptions>) -> Self {
         let options = options.unwrap_or_default();
-        Self { caller: caller(request), timeout: grpc_timeout(request.metadata()), options }
+        Self {
+            caller: caller(request),
+            timeout: grpc_timeout(request.metadata()),
+            options,
+        }
     }
 
     fn workspace(&self) -> &str {
@@ -55,9 +59,16 @@ impl Opened {
 
     /// The nearest of the client's deadline, the request's and the connector's.
     fn control(&self, ticket: &Ticket, duration: Duration) -> Control {
-        let own = (self.options.deadline_ms > 0).then(|| Duration::from_millis(self.options.deadline_ms));
-        let nearest = [self.timeout, own, Some(duration)].into_iter().flatten().min();
-        Control { cancel: ticket.live.cancel.clone(), deadline: nearest.map(|after| Instant::now() + after) }
+        let own =
+            (self.options.deadline_ms > 0).then(|| Duration::from_millis(self.options.deadline_ms));
+        let nearest = [self.timeout, own, Some(duration)]
+            .into_iter()
+            .flatten()
+            .min();
+        Control {
+            cancel: ticket.live.cancel.clone(),
+            deadline: nearest.map(|after| Instant::now() + after),
+        }
     }
 }
 
@@ -69,17 +80,27 @@ impl Runtime for RuntimeService {
     type WriteStream = Events<v1::WriteEvent>;
     type SyncStream = Events<v1::SyncEvent>;
 
-    async fn spec(&self, request: Request<v1::SpecRequest>) -> Result<Response<v1::SpecResponse>, Status> {
+    async fn spec(
+        &self,
+        request: Request<v1::SpecRequest>,
+    ) -> Result<Response<v1::SpecResponse>, Status> {
         let request = request.into_inner();
         let options = request.options.unwrap_or_default();
         let path = (!request.path.is_empty()).then_some(std::path::Path::new(&request.path));
-        let connector = self.0.connector(workspace(&options.workspace), &request.connector, path).await?;
+        let connector = self
+            .0
+            .connector(workspace(&options.workspace), &request.connector, path)
+            .await?;
         let manifest = &connector.manifest;
         Ok(Response::new(v1::SpecResponse {
             name: manifest.name.clone(),
             version: manifest.version.to_string(),
             title: manifest.title.clone(),
-            capabilities: manifest.capabilities.iter().map(|capability| capability.as_str().to_owned()).collect(),
+            capabilities: manifest
+                .capabilities
+                .iter()
+                .map(|capability| capability.as_str().to_owned())
+                .collect(),
             config_schema_json: manifest.config.to_string(),
             form_json: serde_json::to_string(&manifest.form).unwrap_or_default(),
             egress_json: serde_json::to_string(&manifest.egress).unwrap_or_default(),
@@ -87,23 +108,42 @@ impl Runtime for RuntimeService {
         }))
     }
 
-    async fn test(&self, request: Request<v1::TestRequest>) -> Result<Response<Self::TestStream>, Status> {
+    async fn test(
+        &self,
+        request: Request<v1::TestRequest>,
+    ) -> Result<Response<Self::TestStream>, Status> {
         let opened = Opened::of(&request, request.get_ref().options.clone());
         let bytes = request.get_ref().encode_to_vec();
         let request = request.into_inner();
-        let events = self.simple("test", Operation::Test, opened, request.connection, bytes).await?;
-        Ok(Response::new(Box::pin(events::stream(events, events::test))))
+        let events = self
+            .simple("test", Operation::Test, opened, request.connection, bytes)
+            .await?;
+        Ok(Response::new(Box::pin(events::stream(
+            events,
+            events::test,
+        ))))
     }
 
-    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
+    async fn list(
+        &self,
+        request: Request<v1::ListRequest>,
+    ) -> Result<Response<Self::ListStream>, Status> {
         let opened = Opened::of(&request, request.get_ref().options.clone());
         let bytes = request.get_ref().encode_to_vec();
         let request = request.into_inner();
-        let events = self.simple("list", Operation::List, opened, request.connection, bytes).await?;
-        Ok(Response::new(Box::pin(events::stream(events, events::list))))
+        let events = self
+            .simple("list", Operation::List, opened, request.connection, bytes)
+            .await?;
+        Ok(Response::new(Box::pin(events::stream(
+            events,
+            events::list,
+        ))))
     }
 
-    async fn read(&self, request: Request<v1::ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+    async fn read(
+        &self,
+        request: Request<v1::ReadRequest>,
+    ) -> Result<Response<Self::ReadStream>, Status> {
         let opened = Opened::of(&request, request.get_ref().options.clone());
         let bytes = request.get_ref().encode_to_vec();
         let request = request.into_inner();
@@ -111,38 +151,73 @@ impl Runtime for RuntimeService {
         let source = Source::of(&self.0, opened.workspace(), request.connection.clone()).await?;
         let mut ticket = match self.begin("read", &opened, source.label(), bytes).await? {
             Ok(ticket) => ticket,
-            Err(attached) => return Ok(Response::new(Box::pin(events::stream(attached, events::read)))),
+            Err(attached) => {
+                return Ok(Response::new(Box::pin(events::stream(
+                    attached,
+                    events::read,
+                ))));
+            }
         };
         let prepared = self.prepared(&mut ticket, &opened, source, 1).await;
         let (ticket, prepared) = refuse(ticket, prepared)?;
-        let states = self.states(&prepared, request.from(), &request.checkpoints).await;
+        let states = self
+            .states(&prepared, request.from(), &request.checkpoints)
+            .await;
         let (ticket, states) = refuse(ticket, states)?;
         let start = prepared.start(&ticket.live.call_id, Operation::Read);
-        let start = read_start(start, &request.streams, &prepared.connection.streams, &states, encoding, request.max_records);
+        let start = read_start(
+            start,
+            &request.streams,
+            &prepared.connection.streams,
+            &states,
+            encoding,
+            request.max_records,
+        );
         let events = self.launch(ticket, &opened, prepared, start, None, encoding);
-        Ok(Response::new(Box::pin(events::stream(events, events::read))))
+        Ok(Response::new(Box::pin(events::stream(
+            events,
+            events::read,
+        ))))
     }
 
-    async fn write(&self, request: Request<Streaming<v1::WriteRequest>>) -> Result<Response<Self::WriteStream>, Status> {
+    async fn write(
+        &self,
+        request: Request<Streaming<v1::WriteRequest>>,
+    ) -> Result<Response<Self::WriteStream>, Status> {
         let mut opened = Opened::of(&request, None);
         let mut requests = request.into_inner();
         let first = requests.message().await?.and_then(|first| first.message);
         let Some(write_request::Message::Start(start)) = first else {
-            return Err(CallError::new(ErrorCode::ConfigInvalid, "the first message of a Write is no WriteStart").into());
+            return Err(CallError::new(
+                ErrorCode::ConfigInvalid,
+                "the first message of a Write is no WriteStart",
+            )
+            .into());
         };
         opened.options = start.options.clone().unwrap_or_default();
         let encoding = encoding(&[start.encoding])?;
         let source = Source::of(&self.0, opened.workspace(), start.connection.clone()).await?;
-        let mut ticket = match self.begin("write", &opened, source.label(), start.encode_to_vec()).await? {
+        let mut ticket = match self
+            .begin("write", &opened, source.label(), start.encode_to_vec())
+            .await?
+        {
             Ok(ticket) => ticket,
-            Err(attached) => return Ok(Response::new(Box::pin(events::stream(attached, events::write)))),
+            Err(attached) => {
+                return Ok(Response::new(Box::pin(events::stream(
+                    attached,
+                    events::write,
+                ))));
+            }
         };
         let prepared = self.prepared(&mut ticket, &opened, source, 1).await;
         let (ticket, prepared) = refuse(ticket, prepared)?;
         let mut start = prepared.start(&ticket.live.call_id, Operation::Write);
         start.encoding = wire_encoding(encoding).into();
         let (input, worker_input) = mpsc::channel(QUEUE);
-        let (modes, cancel) = (prepared.connection.streams.clone(), ticket.live.cancel.clone());
+        let (modes, cancel) = (
+            prepared.connection.streams.clone(),
+            ticket.live.cancel.clone(),
+        );
         let wrong = Arc::new(std::sync::Mutex::new(None));
         let found = wrong.clone();
         tokio::spawn(async move {
@@ -157,12 +232,21 @@ impl Runtime for RuntimeService {
                 }
             }
         });
-        let input = CallInput { receiver: worker_input, wrong };
+        let input = CallInput {
+            receiver: worker_input,
+            wrong,
+        };
         let events = self.launch(ticket, &opened, prepared, start, Some(input), encoding);
-        Ok(Response::new(Box::pin(events::stream(events, events::write))))
+        Ok(Response::new(Box::pin(events::stream(
+            events,
+            events::write,
+        ))))
     }
 
-    async fn sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<Self::SyncStream>, Status> {
+    async fn sync(
+        &self,
+        request: Request<v1::SyncRequest>,
+    ) -> Result<Response<Self::SyncStream>, Status> {
         let opened = Opened::of(&request, request.get_ref().options.clone());
         let bytes = request.get_ref().encode_to_vec();
         let request = request.into_inner();
@@ -173,31 +257,65 @@ impl Runtime for RuntimeService {
             "" => format!("{}->{}", source.label(), destination.label()),
             key => key.to_owned(),
         };
-        let ticket = match self.begin("sync", &opened, state_key.clone(), bytes).await? {
+        let ticket = match self
+            .begin("sync", &opened, state_key.clone(), bytes)
+            .await?
+        {
             Ok(ticket) => ticket,
             Err(attached) => return Ok(Response::new(Box::pin(attached_sync(attached)))),
         };
-        let (ticket, job) = refuse_sync(self.sync_job(ticket, &opened, &workspace, &state_key, source, destination, &request).await)?;
+        let (ticket, job) = refuse_sync(
+            self.sync_job(
+                ticket,
+                &opened,
+                &workspace,
+                &state_key,
+                source,
+                destination,
+                &request,
+            )
+            .await,
+        )?;
         let (job, control, guard) = job;
         let (sender, receiver) = mpsc::channel(64);
         let core = self.0.clone();
         tokio::spawn(async move {
             let _guard = guard;
-            let started = v1::Started { call_id: job.call_id.clone(), connector: job.state_key.clone(), ..Default::default() };
-            let header = Sequencer::new(&job.call_id, job.epoch).place("", "", Event::Heartbeat).header;
+            let started = v1::Started {
+                call_id: job.call_id.clone(),
+                connector: job.state_key.clone(),
+                ..Default::default()
+            };
+            let header = Sequencer::new(&job.call_id, job.epoch)
+                .place("", "", Event::Heartbeat)
+                .header;
             // Nobody has to listen.
-            let _ = sender.send(v1::SyncEvent { header: Some(header), event: Some(v1::sync_event::Event::Started(started)) }).await;
+            let _ = sender
+                .send(v1::SyncEvent {
+                    header: Some(header),
+                    event: Some(v1::sync_event::Event::Started(started)),
+                })
+                .await;
             let end = run_sync(core, job, ticket.live.clone(), control, sender).await;
             ticket.end(end);
         });
-        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver).map(Ok))))
+        Ok(Response::new(Box::pin(
+            tokio_stream::wrappers::ReceiverStream::new(receiver).map(Ok),
+        )))
     }
 
-    async fn commit(&self, request: Request<v1::CommitRequest>) -> Result<Response<v1::CommitResponse>, Status> {
+    async fn commit(
+        &self,
+        request: Request<v1::CommitRequest>,
+    ) -> Result<Response<v1::CommitResponse>, Status> {
         let request = request.into_inner();
         let checkpoint = request.checkpoint.unwrap_or_default();
         if request.state_key.is_empty() || checkpoint.stream.is_empty() {
-            return Err(CallError::new(ErrorCode::ConfigInvalid, "state_key and checkpoint.stream say whose state it is").into());
+            return Err(CallError::new(
+                ErrorCode::ConfigInvalid,
+                "state_key and checkpoint.stream say whose state it is",
+            )
+            .into());
         }
         let workspace = workspace(&request.workspace);
         let scope = Scope {
@@ -206,7 +324,11 @@ impl Runtime for RuntimeService {
             stream: Some(checkpoint.stream.clone()),
             partition: Some(checkpoint.partition.clone()),
         };
-        let _guard = self.0.writers.acquire(vec![scope], "commit").map_err(held)?;
+        let _guard = self
+            .0
+            .writers
+            .acquire(vec![scope], "commit")
+            .map_err(held)?;
         let key = StateKey {
             workspace: workspace.to_owned(),
             state_key: request.state_key,
@@ -226,11 +348,20 @@ impl Runtime for RuntimeService {
             (false, 0) => Expected::Absent,
             (false, revision) => Expected::Revision(revision),
         };
-        match self.0.checkpoints.commit(&key, &new, expected, Utc::now()).await.map_err(checkpoint_error)? {
+        match self
+            .0
+            .checkpoints
+            .commit(&key, &new, expected, Utc::now())
+            .await
+            .map_err(checkpoint_error)?
+        {
             Commit::Committed { revision } => Ok(Response::new(v1::CommitResponse { revision })),
             Commit::Conflict { current } => {
                 let there = current.map_or("there is none".to_owned(), |current| {
-                    format!("it is at revision {} (call {})", current.revision, current.checkpoint.call_id)
+                    format!(
+                        "it is at revision {} (call {})",
+                        current.revision, current.checkpoint.call_id
+                    )
                 });
                 let message = format!("the stored checkpoint is not the expected one: {there}");
                 Err(CallError::new(ErrorCode::StateConflict, message).into())
@@ -263,7 +394,14 @@ impl RuntimeService {
         let prepared = self.prepared(&mut ticket, &opened, source, 1).await;
         let (ticket, prepared) = refuse(ticket, prepared)?;
         let start = prepared.start(&ticket.live.call_id, operation);
-        Ok(self.launch(ticket, &opened, prepared, start, None, v1::Encoding::Unspecified))
+        Ok(self.launch(
+            ticket,
+            &opened,
+            prepared,
+            start,
+            None,
+            v1::Encoding::Unspecified,
+        ))
     }
 
     /// A new call's ticket, or the events of the call that request_id names.
@@ -274,7 +412,13 @@ impl RuntimeService {
         connection: String,
         request: Vec<u8>,
     ) -> Result<Result<Ticket, mpsc::Receiver<Emitted>>, Status> {
-        let what = What { kind, workspace: opened.workspace(), request_id: &opened.options.request_id, connection, request };
+        let what = What {
+            kind,
+            workspace: opened.workspace(),
+            request_id: &opened.options.request_id,
+            connection,
+            request,
+        };
         Ok(match self.0.calls.begin(&opened.caller, what).await? {
             Begun::New(ticket) => Ok(ticket),
             Begun::Running(live) => Err(attach(live.call_id.clone(), Some(live), None)),
@@ -282,7 +426,13 @@ impl RuntimeService {
         })
     }
 
-    async fn prepared(&self, ticket: &mut Ticket, opened: &Opened, source: Source, workers: u32) -> Result<Prepared, CallError> {
+    async fn prepared(
+        &self,
+        ticket: &mut Ticket,
+        opened: &Opened,
+        source: Source,
+        workers: u32,
+    ) -> Result<Prepared, CallError> {
         let prepared = prepare(&self.0, opened.workspace(), &ticket.live.call_id, source).await?;
         self.0.calls.named(&ticket.live.call_id, &prepared.pin());
         ticket.admit(&opened.caller, workers).await?;
@@ -290,13 +440,27 @@ impl RuntimeService {
     }
 
     /// The states that a Read resumes from.
-    async fn states(&self, prepared: &Prepared, from: read_request::From, given: &[v1::Checkpoint]) -> Result<States, CallError> {
-        let given = given.iter().map(|checkpoint| ((checkpoint.stream.clone(), checkpoint.partition.clone()), checkpoint.state.clone()));
+    async fn states(
+        &self,
+        prepared: &Prepared,
+        from: read_request::From,
+        given: &[v1::Checkpoint],
+    ) -> Result<States, CallError> {
+        let given = given.iter().map(|checkpoint| {
+            (
+                (checkpoint.stream.clone(), checkpoint.partition.clone()),
+                checkpoint.state.clone(),
+            )
+        });
         match from {
             read_request::From::Beginning => Ok(States::new()),
             read_request::From::Checkpoint => Ok(given.collect()),
             _ if prepared.state_key.is_empty() => Ok(States::new()),
-            _ => self.0.stored_states(&prepared.workspace, &prepared.state_key).await,
+            _ => {
+                self.0
+                    .stored_states(&prepared.workspace, &prepared.state_key)
+                    .await
+            }
         }
     }
 
@@ -315,18 +479,32 @@ impl RuntimeService {
         let control = opened.control(&ticket, prepared.duration);
         tokio::spawn(async move {
             let call_id = ticket.live.call_id.clone();
-            let unbounded = start.streams.iter().any(|stream| stream.mode == "streaming");
+            let unbounded = start
+                .streams
+                .iter()
+                .any(|stream| stream.mode == "streaming");
             let job = prepared.job(&core, &call_id, start, unbounded);
             let mut sequencer = Sequencer::new(&call_id, unix_ms());
-            let started = v1::Started { call_id, connector: prepared.pin(), encoding: encoding.into(), attached: false };
+            let started = v1::Started {
+                call_id,
+                connector: prepared.pin(),
+                encoding: encoding.into(),
+                attached: false,
+            };
             let first = sequencer.place("", "", Event::Started(started));
             // A caller that is gone already ends the call in the same way as one that goes later.
             let _ = sender.send(first).await;
             let mut last = sequencer.place("", "", Event::Heartbeat);
-            let (input, wrong) = input.map_or((None, None), |input| (Some(input.receiver), Some(input.wrong)));
+            let (input, wrong) = input.map_or((None, None), |input| {
+                (Some(input.receiver), Some(input.wrong))
+            });
             let outlet = Outlet::new(sender.clone(), sequencer, true);
-            let mut outcome = run(&core.host, job, input, outlet, &control, |pid| ticket.live.set_pid(0, pid)).await;
-            let wrong = wrong.and_then(|wrong| wrong.lock().ok().and_then(|mut wrong| wrong.take()));
+            let mut outcome = run(&core.host, job, input, outlet, &control, |pid| {
+                ticket.live.set_pid(0, pid)
+            })
+            .await;
+            let wrong =
+                wrong.and_then(|wrong| wrong.lock().ok().and_then(|mut wrong| wrong.take()));
             if let (Some(error), Err(_)) = (wrong, &outcome.result) {
                 outcome.result = Err(error);
             }
@@ -344,7 +522,10 @@ impl RuntimeService {
         receiver
     }
 
-    #[allow(clippy::too_many_arguments, reason = "both sides of a sync are prepared at once")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "both sides of a sync are prepared at once"
+    )]
     async fn sync_job(
         &self,
         mut ticket: Ticket,
@@ -357,11 +538,27 @@ impl RuntimeService {
     ) -> Result<(Ticket, (SyncJob, Control, caisson_state::WriterGuard)), (Ticket, CallError)> {
         let call_id = ticket.live.call_id.clone();
         let result = async {
-            let source = prepare(&self.0, workspace, &call_id, source).await.map_err(|error| error.of_side("source"))?;
-            let destination = prepare(&self.0, workspace, &call_id, destination).await.map_err(|error| error.of_side("destination"))?;
-            let scope = Scope { workspace: workspace.to_owned(), state_key: state_key.to_owned(), stream: None, partition: None };
-            let guard = self.0.writers.acquire(vec![scope], &call_id).map_err(held)?;
-            self.0.calls.named(&call_id, &format!("{} -> {}", source.pin(), destination.pin()));
+            let source = prepare(&self.0, workspace, &call_id, source)
+                .await
+                .map_err(|error| error.of_side("source"))?;
+            let destination = prepare(&self.0, workspace, &call_id, destination)
+                .await
+                .map_err(|error| error.of_side("destination"))?;
+            let scope = Scope {
+                workspace: workspace.to_owned(),
+                state_key: state_key.to_owned(),
+                stream: None,
+                partition: None,
+            };
+            let guard = self
+                .0
+                .writers
+                .acquire(vec![scope], &call_id)
+                .map_err(held)?;
+            self.0.calls.named(
+                &call_id,
+                &format!("{} -> {}", source.pin(), destination.pin()),
+            );
             ticket.admit(&opened.caller, 2).await?;
             let states = match request.from() {
                 read_request::From::Beginning => States::new(),
@@ -369,8 +566,18 @@ impl RuntimeService {
             };
             let encoding = v1::Encoding::ArrowIpc;
             let start = source.start(&call_id, Operation::Read);
-            let start = read_start(start, &request.streams, &source.connection.streams, &states, encoding, 0);
-            let unbounded = start.streams.iter().any(|stream| stream.mode == "streaming");
+            let start = read_start(
+                start,
+                &request.streams,
+                &source.connection.streams,
+                &states,
+                encoding,
+                0,
+            );
+            let unbounded = start
+                .streams
+                .iter()
+                .any(|stream| stream.mode == "streaming");
             let mut write = destination.start(&call_id, Operation::Write);
             write.encoding = wire_encoding(encoding).into();
             let duration = source.duration.min(destination.duration);
@@ -427,8 +634,16 @@ fn attach(call_id: String, live: Option<Arc<Live>>, end: Option<End>) -> mpsc::R
     let (sender, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
         let mut sequencer = Sequencer::new(&call_id, 0);
-        let started = v1::Started { call_id, attached: true, ..Default::default() };
-        if sender.send(sequencer.place("", "", Event::Started(started))).await.is_err() {
+        let started = v1::Started {
+            call_id,
+            attached: true,
+            ..Default::default()
+        };
+        if sender
+            .send(sequencer.place("", "", Event::Started(started)))
+            .await
+            .is_err()
+        {
             return;
         }
         let end = match (end, live) {
@@ -440,7 +655,9 @@ fn attach(call_id: String, live: Option<Arc<Live>>, end: Option<End>) -> mpsc::R
             Some(End::Summary(summary)) => Event::Summary(summary),
             Some(End::Sync(summary)) => Event::SyncSummary(summary),
             Some(End::Failure(failure)) => Event::Failure(failure),
-            None => Event::Failure(CallError::new(ErrorCode::Internal, "the call ended without a record").to_failure()),
+            None => Event::Failure(
+                CallError::new(ErrorCode::Internal, "the call ended without a record").to_failure(),
+            ),
         };
         // Who asked may be gone again.
         let _ = sender.send(sequencer.place("", "", event)).await;
@@ -448,6 +665,8 @@ fn attach(call_id: String, live: Option<Arc<Live>>, end: Option<End>) -> mpsc::R
     receiver
 }
 
-fn attached_sync(events: mpsc::Receiver<Emitted>) -> impl Stream<Item = Result<v1::SyncEvent, Status>> {
+fn attached_sync(
+    events: mpsc::Receiver<Emitted>,
+) -> impl Stream<Item = Result<v1::SyncEvent, Status>> {
     events::stream(events, events::sync)
 }

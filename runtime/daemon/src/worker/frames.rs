@@ -3,10 +3,16 @@
 use std::io;
 
 use bytes::Bytes;
-use caisson_wire::{DecodeError, Decoder, EncodeError, encode, message::{FromWorker, Start, ToWorker, from_worker, to_worker}};
-use zeroize::{Zeroize, Zeroizing};
+use caisson_wire::{
+    DecodeError, Decoder, EncodeError, encode,
+    message::{FromWorker, Start, ToWorker, from_worker, to_worker},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixStream, unix::{OwnedReadHalf, OwnedWriteHalf}};
+use tokio::net::{
+    UnixStream,
+    unix::{OwnedReadHalf, OwnedWriteHalf},
+};
+use zeroize::{Zeroize, Zeroizing};
 
 /// One read asks for at most this much, so that a frame's announced length
 /// alone never reserves memory.
@@ -39,13 +45,21 @@ pub(crate) struct FrameWriter {
 /// Both directions over the worker's only socket.
 pub(crate) fn split(socket: UnixStream) -> (FrameReader, FrameWriter) {
     let (read, write) = socket.into_split();
-    (FrameReader { socket: read, decoder: Decoder::new() }, FrameWriter { socket: write })
+    (
+        FrameReader {
+            socket: read,
+            decoder: Decoder::new(),
+        },
+        FrameWriter { socket: write },
+    )
 }
 
 impl FrameReader {
     /// The next frame; `None` once the worker closed between two frames.
     /// Cancel-safe: what was read stays in the decoder.
-    pub(crate) async fn next(&mut self) -> Result<Option<(from_worker::Message, Bytes)>, FrameError> {
+    pub(crate) async fn next(
+        &mut self,
+    ) -> Result<Option<(from_worker::Message, Bytes)>, FrameError> {
         loop {
             if let Some((frame, body)) = self.decoder.next()? {
                 return Ok(Some((frame.message.ok_or(FrameError::Empty)?, body)));
@@ -70,10 +84,15 @@ impl FrameWriter {
     /// Sends Start, the one message that holds values of secrets, and wipes
     /// them.
     pub(crate) async fn start(&mut self, start: Start) -> Result<(), FrameError> {
-        let mut message = ToWorker { message: Some(to_worker::Message::Start(start)) };
+        let mut message = ToWorker {
+            message: Some(to_worker::Message::Start(start)),
+        };
         let head = encode(&message, 0).map(Zeroizing::new);
         if let Some(to_worker::Message::Start(start)) = &mut message.message {
-            start.secrets.iter_mut().for_each(|secret| secret.value.zeroize());
+            start
+                .secrets
+                .iter_mut()
+                .for_each(|secret| secret.value.zeroize());
         }
         self.socket.write_all(&head?).await?;
         Ok(())
@@ -81,8 +100,17 @@ impl FrameWriter {
 
     /// Sends one message and its body. Not cancel-safe: a half-sent frame
     /// ends the call.
-    pub(crate) async fn send(&mut self, message: to_worker::Message, body: Bytes) -> Result<(), FrameError> {
-        let head = encode(&ToWorker { message: Some(message) }, body.len())?;
+    pub(crate) async fn send(
+        &mut self,
+        message: to_worker::Message,
+        body: Bytes,
+    ) -> Result<(), FrameError> {
+        let head = encode(
+            &ToWorker {
+                message: Some(message),
+            },
+            body.len(),
+        )?;
         self.socket.write_all(&head).await?;
         self.socket.write_all(&body).await?;
         Ok(())

@@ -8,8 +8,8 @@
 mod classify;
 mod frames;
 mod order;
-mod output;
 mod outlet;
+mod output;
 mod run;
 mod translate;
 

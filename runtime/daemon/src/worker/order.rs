@@ -57,7 +57,12 @@ pub(crate) enum Violation {
 
 impl Order {
     pub(crate) fn new(operation: Operation) -> Self {
-        Self { operation, phase: Phase::Silent, schemas: HashMap::new(), checkpoints: HashSet::new() }
+        Self {
+            operation,
+            phase: Phase::Silent,
+            schemas: HashMap::new(),
+            checkpoints: HashSet::new(),
+        }
     }
 
     /// Checks one message with a body of `body` bytes.
@@ -76,8 +81,12 @@ impl Order {
             (Phase::Silent, _) => return Err(Violation::Untimely(word, "before Hello")),
             (_, Message::Hello(_)) => return Err(Violation::Untimely(word, "twice")),
             (Phase::Starting, Message::Started(_)) => self.phase = Phase::Running,
-            (Phase::Running, Message::Started(_)) => return Err(Violation::Untimely(word, "twice")),
-            (Phase::Starting | Phase::Running, Message::Done(_) | Message::Failed(_)) => self.phase = Phase::Ended,
+            (Phase::Running, Message::Started(_)) => {
+                return Err(Violation::Untimely(word, "twice"));
+            }
+            (Phase::Starting | Phase::Running, Message::Done(_) | Message::Failed(_)) => {
+                self.phase = Phase::Ended
+            }
             (_, Message::Log(_) | Message::Progress(_) | Message::Throttled(_)) => {}
             (Phase::Starting, _) => return Err(Violation::Untimely(word, "before Started")),
             (Phase::Running, _) => {}
@@ -85,13 +94,20 @@ impl Order {
         self.fits(message, word, body)
     }
 
-    fn fits(&mut self, message: &Message, word: &'static str, body: usize) -> Result<(), Violation> {
+    fn fits(
+        &mut self,
+        message: &Message,
+        word: &'static str,
+        body: usize,
+    ) -> Result<(), Violation> {
         use Operation::{Inspect, List, Read, Test, Write};
         let expected = match message {
             Message::Object(_) => self.operation == List,
             Message::Step(_) => self.operation == Test,
             Message::Facts(_) => self.operation == Inspect,
-            Message::Schema(_) | Message::Batch(_) | Message::Checkpoint(_) => self.operation == Read,
+            Message::Schema(_) | Message::Batch(_) | Message::Checkpoint(_) => {
+                self.operation == Read
+            }
             Message::StreamStatus(_) => matches!(self.operation, Read | Write),
             Message::Rejected(_) => matches!(self.operation, Read | Write),
             Message::Acknowledged(_) | Message::Committed(_) => self.operation == Write,
@@ -112,8 +128,14 @@ impl Order {
             }
             Message::Batch(batch) => {
                 short("a partition's name", batch.partition.len(), NAME)?;
-                if !self.schemas.get(&batch.stream).is_some_and(|ids| ids.contains(&batch.schema_id)) {
-                    return Err(Violation::UnknownSchema(batch.schema_id.chars().take(80).collect()));
+                if !self
+                    .schemas
+                    .get(&batch.stream)
+                    .is_some_and(|ids| ids.contains(&batch.schema_id))
+                {
+                    return Err(Violation::UnknownSchema(
+                        batch.schema_id.chars().take(80).collect(),
+                    ));
                 }
                 if body == 0 || batch.records == 0 {
                     return Err(Violation::EmptyBatch(batch.records, body));
@@ -125,7 +147,9 @@ impl Order {
                 short("a checkpoint's id", checkpoint.id.len(), NAME)?;
                 short("a checkpoint's state", checkpoint.state.len(), STATE)?;
                 if !self.checkpoints.insert(checkpoint.id.clone()) {
-                    return Err(Violation::RepeatedCheckpoint(checkpoint.id.chars().take(80).collect()));
+                    return Err(Violation::RepeatedCheckpoint(
+                        checkpoint.id.chars().take(80).collect(),
+                    ));
                 }
             }
             _ => {}
@@ -135,7 +159,11 @@ impl Order {
 }
 
 fn short(what: &'static str, len: usize, limit: usize) -> Result<(), Violation> {
-    if len > limit { Err(Violation::TooLong(what, len, limit)) } else { Ok(()) }
+    if len > limit {
+        Err(Violation::TooLong(what, len, limit))
+    } else {
+        Ok(())
+    }
 }
 
 fn word(message: &Message) -> &'static str {
@@ -168,24 +196,39 @@ mod tests {
 
     fn reading() -> Order {
         let mut order = Order::new(Operation::Read);
-        let hello = Hello { protocol_version: caisson_wire::PROTOCOL_VERSION, ..Default::default() };
+        let hello = Hello {
+            protocol_version: caisson_wire::PROTOCOL_VERSION,
+            ..Default::default()
+        };
         order.accept(&Message::Hello(hello), 0).unwrap();
         order.accept(&Message::Started(Started {}), 0).unwrap();
         order
     }
 
     fn schema(stream: &str) -> Message {
-        Message::Schema(Schema { stream: stream.into(), schema_id: "s1".into(), ..Default::default() })
+        Message::Schema(Schema {
+            stream: stream.into(),
+            schema_id: "s1".into(),
+            ..Default::default()
+        })
     }
 
     fn batch(stream: &str) -> Message {
-        Message::Batch(Batch { stream: stream.into(), schema_id: "s1".into(), records: 1, ..Default::default() })
+        Message::Batch(Batch {
+            stream: stream.into(),
+            schema_id: "s1".into(),
+            records: 1,
+            ..Default::default()
+        })
     }
 
     #[test]
     fn nothing_is_heard_before_hello() {
         let mut order = Order::new(Operation::Read);
-        assert_eq!(order.accept(&batch("a"), 1), Err(Violation::Untimely("Batch", "before Hello")));
+        assert_eq!(
+            order.accept(&batch("a"), 1),
+            Err(Violation::Untimely("Batch", "before Hello"))
+        );
     }
 
     #[test]
@@ -193,28 +236,49 @@ mod tests {
         let mut order = reading();
         order.accept(&schema("a"), 1).unwrap();
         assert_eq!(order.accept(&batch("a"), 1), Ok(()));
-        assert_eq!(order.accept(&batch("b"), 1), Err(Violation::UnknownSchema("s1".into())));
+        assert_eq!(
+            order.accept(&batch("b"), 1),
+            Err(Violation::UnknownSchema("s1".into()))
+        );
     }
 
     #[test]
     fn a_checkpoint_cannot_come_twice_nor_be_huge() {
         let mut order = reading();
-        let checkpoint = |len| Message::Checkpoint(Checkpoint { id: "1".into(), state: vec![0; len], ..Default::default() });
-        assert!(matches!(order.accept(&checkpoint(STATE + 1), 0), Err(Violation::TooLong(..))));
+        let checkpoint = |len| {
+            Message::Checkpoint(Checkpoint {
+                id: "1".into(),
+                state: vec![0; len],
+                ..Default::default()
+            })
+        };
+        assert!(matches!(
+            order.accept(&checkpoint(STATE + 1), 0),
+            Err(Violation::TooLong(..))
+        ));
         order.accept(&checkpoint(1), 0).unwrap();
-        assert_eq!(order.accept(&checkpoint(1), 0), Err(Violation::RepeatedCheckpoint("1".into())));
+        assert_eq!(
+            order.accept(&checkpoint(1), 0),
+            Err(Violation::RepeatedCheckpoint("1".into()))
+        );
     }
 
     #[test]
     fn nothing_is_heard_after_the_end() {
         let mut order = reading();
         order.accept(&Message::Done(Done::default()), 0).unwrap();
-        assert_eq!(order.accept(&schema("a"), 1), Err(Violation::Untimely("Schema", "after its end")));
+        assert_eq!(
+            order.accept(&schema("a"), 1),
+            Err(Violation::Untimely("Schema", "after its end"))
+        );
     }
 
     #[test]
     fn an_object_has_no_place_in_a_read() {
         let mut order = reading();
-        assert_eq!(order.accept(&Message::Object(Object::default()), 0), Err(Violation::Foreign("Object")));
+        assert_eq!(
+            order.accept(&Message::Object(Object::default()), 0),
+            Err(Violation::Foreign("Object"))
+        );
     }
 }

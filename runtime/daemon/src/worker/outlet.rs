@@ -59,9 +59,12 @@ impl Control {
 
     /// The deadline as Unix milliseconds, 0 without one.
     pub(crate) fn deadline_unix_ms(&self) -> u64 {
-        let Some(deadline) = self.deadline else { return 0 };
+        let Some(deadline) = self.deadline else {
+            return 0;
+        };
         let at = SystemTime::now() + deadline.saturating_duration_since(Instant::now());
-        at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+        at.duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64)
     }
 }
 
@@ -78,8 +81,17 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    pub(crate) fn new(sender: mpsc::Sender<Emitted>, sequencer: Sequencer, ends_with_reader: bool) -> Self {
-        Self { sender, sequencer, ends_with_reader, deaf: false }
+    pub(crate) fn new(
+        sender: mpsc::Sender<Emitted>,
+        sequencer: Sequencer,
+        ends_with_reader: bool,
+    ) -> Self {
+        Self {
+            sender,
+            sequencer,
+            ends_with_reader,
+            deaf: false,
+        }
     }
 
     /// Returns once nobody reads any more; never for a call that outlives its
@@ -94,7 +106,13 @@ impl Outlet {
 
     /// Sends one event, waiting for room until `control` stops the call.
     /// False if it was not sent.
-    pub(crate) async fn send(&mut self, stream: &str, partition: &str, event: Event, until: impl Future<Output = ()>) -> bool {
+    pub(crate) async fn send(
+        &mut self,
+        stream: &str,
+        partition: &str,
+        event: Event,
+        until: impl Future<Output = ()>,
+    ) -> bool {
         if self.deaf {
             return false;
         }

@@ -32,7 +32,10 @@ pub(crate) struct LogQuota {
 impl LogQuota {
     pub(crate) fn new() -> Arc<Self> {
         let limiter = RateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST));
-        Arc::new(Self { limiter, dropped: AtomicU64::new(0) })
+        Arc::new(Self {
+            limiter,
+            dropped: AtomicU64::new(0),
+        })
     }
 
     /// Whether one more line may pass; counts it if not.
@@ -55,10 +58,18 @@ impl LogQuota {
 
 /// Reads one pipe until it closes: redacts, then cuts into lines, so that a
 /// secret cannot hide across two of them. `stderr` lines are warnings.
-pub(crate) fn collect(pipe: OwnedFd, name: &'static str, redactor: &Redactor, quota: Arc<LogQuota>, lines: mpsc::Sender<v1::Log>) {
+pub(crate) fn collect(
+    pipe: OwnedFd,
+    name: &'static str,
+    redactor: &Redactor,
+    quota: Arc<LogQuota>,
+    lines: mpsc::Sender<v1::Log>,
+) {
     let mut redactor = redactor.stream();
     tokio::spawn(async move {
-        let Ok(mut receiver) = pipe::Receiver::from_owned_fd(pipe) else { return };
+        let Ok(mut receiver) = pipe::Receiver::from_owned_fd(pipe) else {
+            return;
+        };
         let mut cut = Lines::default();
         let mut chunk = vec![0; CHUNK];
         let send = |line: String| {
@@ -78,8 +89,17 @@ pub(crate) fn collect(pipe: OwnedFd, name: &'static str, redactor: &Redactor, qu
 }
 
 fn log(name: &str, message: String) -> v1::Log {
-    let level = if name == "stderr" { Level::Warn } else { Level::Info };
-    v1::Log { level: level.into(), logger: name.to_owned(), message, fields_json: String::new() }
+    let level = if name == "stderr" {
+        Level::Warn
+    } else {
+        Level::Info
+    };
+    v1::Log {
+        level: level.into(),
+        logger: name.to_owned(),
+        message,
+        fields_json: String::new(),
+    }
 }
 
 /// Cuts bytes into lines of at most [`LINE`] bytes.
@@ -93,7 +113,11 @@ impl Lines {
             while self.0.len() > LINE || self.0.last() == Some(&b'\n') {
                 let rest = self.0.split_off(self.0.len().min(LINE));
                 let line = std::mem::replace(&mut self.0, rest);
-                send(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned());
+                send(
+                    String::from_utf8_lossy(&line)
+                        .trim_end_matches(['\n', '\r'])
+                        .to_owned(),
+                );
             }
         }
     }

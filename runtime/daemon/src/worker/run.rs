@@ -1,6 +1,7 @@
 //! Serves one call with one worker.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -81,7 +82,10 @@ impl Outcome {
     /// The event that ends a Read, Write, Test or List.
     pub(crate) fn end(self) -> Result<v1::Summary, v1::Failure> {
         match self.result {
-            Ok(()) => Ok(v1::Summary { stats: Some(self.stats), checkpoints: self.checkpoints }),
+            Ok(()) => Ok(v1::Summary {
+                stats: Some(self.stats),
+                checkpoints: self.checkpoints,
+            }),
             Err(error) => Err(v1::Failure {
                 last_checkpoint: self.last_checkpoint,
                 refusals: self.refusals,
@@ -114,7 +118,9 @@ pub(crate) async fn run(
     tally.stats.seconds = accepted.elapsed().as_secs_f64();
     tally.stats.daemon_cpu_seconds = crate::usage::cpu_seconds() - cpu;
     tally.stats.daemon_peak_rss_bytes = crate::usage::peak_rss_bytes();
-    let last_checkpoint = tally.last.and_then(|key| tally.checkpoints.get(&key).cloned());
+    let last_checkpoint = tally
+        .last
+        .and_then(|key| tally.checkpoints.get(&key).cloned());
     Outcome {
         result,
         stats: tally.stats,
@@ -136,7 +142,10 @@ struct Tally {
 
 impl Tally {
     fn new(accepted: Instant, job: &Job) -> Self {
-        let stats = v1::Stats { missing_layers: job.missing_layers.clone(), ..Default::default() };
+        let stats = v1::Stats {
+            missing_layers: job.missing_layers.clone(),
+            ..Default::default()
+        };
         Self {
             accepted,
             stats,
@@ -167,7 +176,10 @@ impl Tally {
                 self.stats.records += done.records;
             }
             Event::Checkpoint(checkpoint) => self.checkpoint(checkpoint.clone()),
-            Event::Committed(v1::Committed { checkpoint: Some(checkpoint), .. }) => self.checkpoint(checkpoint.clone()),
+            Event::Committed(v1::Committed {
+                checkpoint: Some(checkpoint),
+                ..
+            }) => self.checkpoint(checkpoint.clone()),
             Event::Rejected(_) => self.stats.rejected += 1,
             _ => {}
         }
@@ -182,8 +194,19 @@ impl Tally {
 
     fn refused(&mut self, refusal: &v1::EgressRefusal) {
         let same = |seen: &&mut v1::EgressRefusal| {
-            (&seen.host, &seen.address, seen.port, &seen.protocol, &seen.reason)
-                == (&refusal.host, &refusal.address, refusal.port, &refusal.protocol, &refusal.reason)
+            (
+                &seen.host,
+                &seen.address,
+                seen.port,
+                &seen.protocol,
+                &seen.reason,
+            ) == (
+                &refusal.host,
+                &refusal.address,
+                refusal.port,
+                &refusal.protocol,
+                &refusal.reason,
+            )
         };
         if let Some(seen) = self.refusals.iter_mut().find(same) {
             seen.count += refusal.count.max(1);
@@ -251,6 +274,8 @@ struct Serving {
     last_sign: Instant,
     last_event: Instant,
     relayed: u64,
+    /// Bytes of batches that went to the worker.
+    fed: Arc<AtomicU64>,
 }
 
 impl Serving {
@@ -272,11 +297,26 @@ impl Serving {
         on_pid(process.pid);
         let quota = LogQuota::new();
         let (line_sender, lines) = mpsc::channel(256);
-        collect(io.stdout, "stdout", &job.redactor, quota.clone(), line_sender.clone());
-        collect(io.stderr, "stderr", &job.redactor, quota.clone(), line_sender);
+        collect(
+            io.stdout,
+            "stdout",
+            &job.redactor,
+            quota.clone(),
+            line_sender.clone(),
+        );
+        collect(
+            io.stderr,
+            "stderr",
+            &job.redactor,
+            quota.clone(),
+            line_sender,
+        );
         let mut session = host.gateway.attach(job.egress, sockets_of(io.sockets));
-        let egress = session.events().ok_or_else(|| CallError::internal("the gateway", "its events were taken"))?;
-        let socket = crate::usage::tokio_socket(io.channel).map_err(|e| CallError::internal("the worker's channel", e))?;
+        let egress = session
+            .events()
+            .ok_or_else(|| CallError::internal("the gateway", "its events were taken"))?;
+        let socket = crate::usage::tokio_socket(io.channel)
+            .map_err(|e| CallError::internal("the worker's channel", e))?;
         let (mut reader, mut writer) = split(socket);
 
         let mut order = Order::new(job.operation);
@@ -288,7 +328,9 @@ impl Serving {
         let mut process = process;
         match hello {
             Ok(Ok(Some((message, body)))) => {
-                order.accept(&message, body.len()).map_err(|violation| broken(&violation))?;
+                order
+                    .accept(&message, body.len())
+                    .map_err(|violation| broken(&violation))?;
             }
             Ok(Ok(None)) => {
                 let death = death(&mut process).await;
@@ -300,7 +342,12 @@ impl Serving {
                 return Err(classify::lost(&death, memory_limit, &last));
             }
             Ok(Err(error)) => return Err(broken(&error)),
-            Err(_) => return Err(CallError::new(ErrorCode::Stalled, "the worker did not say Hello within 30 s")),
+            Err(_) => {
+                return Err(CallError::new(
+                    ErrorCode::Stalled,
+                    "the worker did not say Hello within 30 s",
+                ));
+            }
         }
         session.open();
         let mut start = job.start;
@@ -308,7 +355,8 @@ impl Serving {
         writer.start(start).await.map_err(|error| broken(&error))?;
         let sent = Arc::new(Mutex::new(HashMap::new()));
         let (cancel, cancelled) = oneshot::channel();
-        tokio::spawn(feed(writer, input, cancelled, sent.clone()));
+        let fed = Arc::new(AtomicU64::new(0));
+        tokio::spawn(feed(writer, input, cancelled, sent.clone(), fed.clone()));
         let now = Instant::now();
         Ok(Self {
             launcher: host.launcher.clone(),
@@ -330,11 +378,17 @@ impl Serving {
             last_sign: now,
             last_event: now,
             relayed: 0,
+            fed,
         })
     }
 
     /// Passes on what the worker says until it ends or is stopped.
-    async fn serve(&mut self, outlet: &mut Outlet, control: &Control, tally: &mut Tally) -> Verdict {
+    async fn serve(
+        &mut self,
+        outlet: &mut Outlet,
+        control: &Control,
+        tally: &mut Tally,
+    ) -> Verdict {
         let mut stopping: Option<(Stop, Instant)> = None;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -359,7 +413,9 @@ impl Serving {
                         let _ = cancel.send(stop.error().message);
                     }
                 }
-                Next::GraceOver => return Verdict::Stopped(stopping.map_or(Stop::Cancelled, |(stop, _)| stop)),
+                Next::GraceOver => {
+                    return Verdict::Stopped(stopping.map_or(Stop::Cancelled, |(stop, _)| stop));
+                }
                 Next::Line(log) => self.log(log, outlet, control, grace, tally).await,
                 Next::Egress(event) => self.egress(event, outlet, control, grace, tally).await,
                 Next::Ports => self.open_ports().await,
@@ -370,7 +426,10 @@ impl Serving {
                 Next::Frame(Err(error)) => return Verdict::Ended(broken(&error)),
                 Next::Frame(Ok(Some((message, body)))) => {
                     self.last_sign = Instant::now();
-                    if let Some(verdict) = self.frame(message, body, outlet, control, grace, tally).await {
+                    if let Some(verdict) = self
+                        .frame(message, body, outlet, control, grace, tally)
+                        .await
+                    {
                         return match (verdict, stopping) {
                             // Stopped and complied; an error of its own is what the stop caused.
                             (_, Some((stop, _))) => Verdict::Stopped(stop),
@@ -389,17 +448,29 @@ impl Serving {
 
     /// Opens what a reloaded policy allows, inside the worker's own network.
     async fn open_ports(&mut self) {
-        let ports: Vec<u16> = self.missing_ports.borrow_and_update().iter().copied().collect();
+        let ports: Vec<u16> = self
+            .missing_ports
+            .borrow_and_update()
+            .iter()
+            .copied()
+            .collect();
         if ports.is_empty() {
             return;
         }
         match self.launcher.open_ports(self.worker, &ports).await {
             Ok(listeners) => {
                 if let Some(session) = &self.session {
-                    session.add_listeners(listeners.into_iter().map(|listener| (listener.port, listener.socket)).collect());
+                    session.add_listeners(
+                        listeners
+                            .into_iter()
+                            .map(|listener| (listener.port, listener.socket))
+                            .collect(),
+                    );
                 }
             }
-            Err(error) => tracing::warn!(%error, worker = self.worker, "ports of a new policy could not be opened"),
+            Err(error) => {
+                tracing::warn!(%error, worker = self.worker, "ports of a new policy could not be opened")
+            }
         }
     }
 
@@ -420,22 +491,45 @@ impl Serving {
             Message::Failed(failed) => return Some(Verdict::Failed(failed)),
             Message::Started(_) => tally.stats.start_ms = tally.since_accepted_ms(),
             Message::Committed(committed) => {
-                let sent = self.sent.lock().map(|mut sent| sent.remove(&committed.checkpoint_id)).unwrap_or_default();
+                let sent = self
+                    .sent
+                    .lock()
+                    .map(|mut sent| sent.remove(&committed.checkpoint_id))
+                    .unwrap_or_default();
                 let Some(checkpoint) = sent else {
-                    return Some(Verdict::Ended(broken(&"the worker committed a checkpoint that it was not given")));
+                    return Some(Verdict::Ended(broken(
+                        &"the worker committed a checkpoint that it was not given",
+                    )));
                 };
                 let (stream, partition) = (checkpoint.stream.clone(), checkpoint.partition.clone());
-                let event = Event::Committed(v1::Committed { checkpoint: Some(checkpoint), revision: 0 });
-                self.emit(&stream, &partition, event, outlet, control, grace, tally).await;
+                let event = Event::Committed(v1::Committed {
+                    checkpoint: Some(checkpoint),
+                    revision: 0,
+                });
+                self.emit(&stream, &partition, event, outlet, control, grace, tally)
+                    .await;
             }
             Message::Log(_) if !self.quota.admits() => {}
             Message::Throttled(throttled) => {
                 // Waiting is no stall.
-                let wait = throttled.until_unix_ms.saturating_sub(crate::usage::unix_ms());
+                let wait = throttled
+                    .until_unix_ms
+                    .saturating_sub(crate::usage::unix_ms());
                 self.last_sign = Instant::now() + Duration::from_millis(wait.min(24 * 3_600_000));
-                self.translate(Message::Throttled(throttled), body, outlet, control, grace, tally).await;
+                self.translate(
+                    Message::Throttled(throttled),
+                    body,
+                    outlet,
+                    control,
+                    grace,
+                    tally,
+                )
+                .await;
             }
-            message => self.translate(message, body, outlet, control, grace, tally).await,
+            message => {
+                self.translate(message, body, outlet, control, grace, tally)
+                    .await
+            }
         }
         None
     }
@@ -450,11 +544,15 @@ impl Serving {
         tally: &mut Tally,
     ) {
         if let Some((stream, partition, event)) = event(message, body, &self.redactor) {
-            self.emit(&stream, &partition, event, outlet, control, grace, tally).await;
+            self.emit(&stream, &partition, event, outlet, control, grace, tally)
+                .await;
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one event on its way out, with all that may stop it")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one event on its way out, with all that may stop it"
+    )]
     async fn emit(
         &mut self,
         stream: &str,
@@ -483,10 +581,18 @@ impl Serving {
         self.last_sign = self.last_sign.max(self.last_event);
     }
 
-    async fn log(&mut self, mut log: v1::Log, outlet: &mut Outlet, control: &Control, grace: Option<Instant>, tally: &mut Tally) {
+    async fn log(
+        &mut self,
+        mut log: v1::Log,
+        outlet: &mut Outlet,
+        control: &Control,
+        grace: Option<Instant>,
+        tally: &mut Tally,
+    ) {
         log.message = clean(&log.message, &self.redactor);
         tally.line(&log);
-        self.emit("", "", Event::Log(log), outlet, control, grace, tally).await;
+        self.emit("", "", Event::Log(log), outlet, control, grace, tally)
+            .await;
     }
 
     async fn egress(
@@ -499,7 +605,16 @@ impl Serving {
     ) {
         if let Some(refusal) = refusal_of(event, &self.redactor) {
             tally.refused(&refusal);
-            self.emit("", "", Event::Refused(refusal), outlet, control, grace, tally).await;
+            self.emit(
+                "",
+                "",
+                Event::Refused(refusal),
+                outlet,
+                control,
+                grace,
+                tally,
+            )
+            .await;
         }
     }
 
@@ -511,7 +626,11 @@ impl Serving {
         grace: Option<Instant>,
         tally: &mut Tally,
     ) -> Option<CallError> {
-        let totals = self.session.as_ref().map(Session::totals).unwrap_or_default();
+        let totals = self
+            .session
+            .as_ref()
+            .map(Session::totals)
+            .unwrap_or_default();
         let relayed = totals.bytes_up + totals.bytes_down;
         if relayed != self.relayed {
             self.relayed = relayed;
@@ -519,7 +638,8 @@ impl Serving {
         }
         if self.unbounded {
             if self.last_event.elapsed() >= HEARTBEAT {
-                self.emit("", "", Event::Heartbeat, outlet, control, grace, tally).await;
+                self.emit("", "", Event::Heartbeat, outlet, control, grace, tally)
+                    .await;
             }
             return None;
         }
@@ -532,8 +652,16 @@ impl Serving {
     }
 
     /// Sees the process dead and says how the call went.
-    async fn finish(mut self, verdict: Verdict, outlet: &mut Outlet, tally: &mut Tally) -> Result<(), CallError> {
-        let patient = matches!(verdict, Verdict::Done(_) | Verdict::Failed(_) | Verdict::Closed);
+    async fn finish(
+        mut self,
+        verdict: Verdict,
+        outlet: &mut Outlet,
+        tally: &mut Tally,
+    ) -> Result<(), CallError> {
+        let patient = matches!(
+            verdict,
+            Verdict::Done(_) | Verdict::Failed(_) | Verdict::Closed
+        );
         if !patient || timeout(EXIT, self.process.wait()).await.is_err() {
             self.process.kill();
         }
@@ -546,7 +674,10 @@ impl Serving {
         };
         tally.stats.egress_allowed = totals.allowed;
         tally.stats.egress_denied = totals.denied;
-        let over = Control { cancel: Default::default(), deadline: Some(Instant::now()) };
+        let over = Control {
+            cancel: Default::default(),
+            deadline: Some(Instant::now()),
+        };
         let soon = Some(Instant::now() + EXIT);
         while let Ok(event) = self.egress.try_recv() {
             self.egress(event, outlet, &over, soon, tally).await;
@@ -555,6 +686,7 @@ impl Serving {
             self.log(line, outlet, &over, soon, tally).await;
         }
         tally.stats.logs_dropped = self.quota.dropped();
+        tally.stats.bytes += self.fed.load(Ordering::Relaxed);
         match verdict {
             Verdict::Done(done) => {
                 tally.stats.requests = done.requests;
@@ -564,7 +696,12 @@ impl Serving {
             Verdict::Failed(failed) => {
                 tally.stats.requests = failed.requests;
                 tally.stats.throttled_seconds = failed.throttled_seconds;
-                Err(self.clean(classify::failed(failed, &death, self.memory_limit, &tally.refusals)))
+                Err(self.clean(classify::failed(
+                    failed,
+                    &death,
+                    self.memory_limit,
+                    &tally.refusals,
+                )))
             }
             Verdict::Closed => {
                 let last: Vec<_> = tally.last_lines.iter().cloned().collect();
@@ -590,6 +727,7 @@ async fn feed(
     mut input: Option<mpsc::Receiver<Input>>,
     mut cancelled: oneshot::Receiver<String>,
     sent: Arc<Mutex<HashMap<String, v1::Checkpoint>>>,
+    fed: Arc<AtomicU64>,
 ) {
     loop {
         let next = async {
@@ -635,9 +773,11 @@ async fn feed(
                 }
             },
         };
+        let bytes = body.len() as u64;
         if writer.send(message, body).await.is_err() {
             return;
         }
+        fed.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 

@@ -14,10 +14,18 @@ const TEXT: usize = 64 << 10;
 
 /// Where an event belongs and what it is; `None` for messages that only the
 /// daemon itself acts on.
-pub(crate) fn event(message: Message, body: Bytes, redactor: &Redactor) -> Option<(String, String, Event)> {
+pub(crate) fn event(
+    message: Message,
+    body: Bytes,
+    redactor: &Redactor,
+) -> Option<(String, String, Event)> {
     let clean = |text: &str| clean(text, redactor);
     Some(match message {
-        Message::Object(object) => (String::new(), String::new(), Event::Object(object_of(&object, body))),
+        Message::Object(object) => (
+            String::new(),
+            String::new(),
+            Event::Object(object_of(&object, body)),
+        ),
         Message::Step(step) => {
             let event = Event::Step(v1::TestStep {
                 name: clean(&step.name),
@@ -41,15 +49,26 @@ pub(crate) fn event(message: Message, body: Bytes, redactor: &Redactor) -> Optio
             (schema.stream, String::new(), Event::Schema(event))
         }
         Message::Batch(batch) => {
-            let event = v1::Batch { schema_id: batch.schema_id, data: body, records: batch.records };
+            let event = v1::Batch {
+                schema_id: batch.schema_id,
+                data: body,
+                records: batch.records,
+            };
             (batch.stream, batch.partition, Event::Batch(event))
         }
         Message::Checkpoint(checkpoint) => {
             let checkpoint = checkpoint_of(checkpoint);
-            (checkpoint.stream.clone(), checkpoint.partition.clone(), Event::Checkpoint(checkpoint))
+            (
+                checkpoint.stream.clone(),
+                checkpoint.partition.clone(),
+                Event::Checkpoint(checkpoint),
+            )
         }
         Message::StreamStatus(status) => {
-            let progress = v1::Progress { message: clean(&status.status), ..Default::default() };
+            let progress = v1::Progress {
+                message: clean(&status.status),
+                ..Default::default()
+            };
             (status.stream, status.partition, Event::Progress(progress))
         }
         Message::Log(log) => {
@@ -87,11 +106,18 @@ pub(crate) fn event(message: Message, body: Bytes, redactor: &Redactor) -> Optio
             (rejected.stream, rejected.partition, Event::Rejected(event))
         }
         Message::Acknowledged(done) => {
-            let event = v1::Acknowledged { sequence: done.sequence, records: done.records };
+            let event = v1::Acknowledged {
+                sequence: done.sequence,
+                records: done.records,
+            };
             (done.stream, done.partition, Event::Acknowledged(event))
         }
         Message::Facts(_) => (String::new(), String::new(), Event::Facts(body)),
-        Message::Hello(_) | Message::Started(_) | Message::Committed(_) | Message::Done(_) | Message::Failed(_) => return None,
+        Message::Hello(_)
+        | Message::Started(_)
+        | Message::Committed(_)
+        | Message::Done(_)
+        | Message::Failed(_) => return None,
     })
 }
 
@@ -113,14 +139,19 @@ pub(crate) fn clean(text: &str, redactor: &Redactor) -> String {
     if text.len() <= TEXT {
         return text.into_owned();
     }
-    let end = (0..=TEXT).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    let end = (0..=TEXT)
+        .rev()
+        .find(|&i| text.is_char_boundary(i))
+        .unwrap_or(0);
     format!("{}… ({} bytes more)", &text[..end], text.len() - end)
 }
 
 /// A worker's clock in Unix milliseconds, held within a year of now.
 fn unix_ms(ms: u64) -> SystemTime {
     let now = SystemTime::now();
-    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms)).unwrap_or(now);
+    let at = SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_millis(ms))
+        .unwrap_or(now);
     at.min(now + Duration::from_secs(366 * 24 * 3600))
 }
 
