@@ -2,7 +2,8 @@
 //!
 //! `sandbox-try launcher` is the launcher, as `caisson launcher` is. `sandbox-try DIR PYTHON SOURCE` runs one
 //! source in a worker (instance directory, interpreter, source) and says what became of it; exit code 0 when the
-//! worker's was. `sandbox-try filters PROFILE` prints the lock of a profile as BPF instructions.
+//! worker's was. `sandbox-try without CALL …` does the same on a host that withholds one system call.
+//! With the source `doctor` it prints what `caisson doctor` finds there. `sandbox-try filters PROFILE` prints the lock of a profile as BPF instructions.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use caisson_sandbox::profile::Profile;
 use caisson_sandbox::{HostConfig, Interpreter, Launcher, Layer, Program, WorkerSpec};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args: Vec<String> = std::env::args().collect();
+    let mut args: Vec<String> = std::env::args().collect();
     if args.get(1).is_some_and(|word| word == "launcher") {
         return Ok(caisson_sandbox::launcher::main()?);
     }
@@ -26,6 +27,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .collect();
         println!("{}", serde_json::to_string(&all)?);
         return Ok(());
+    }
+    if args.get(1).is_some_and(|word| word == "without") && args.len() > 3 {
+        withhold(&args[2])?;
+        args.drain(1..3);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -45,6 +50,11 @@ async fn run(args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let mut host = HostConfig::new(dir.join("instance"), interpreter, bundle.clone());
     if !nix::unistd::geteuid().is_root() {
         host.allow_missing.insert(Layer::Cgroup);
+    }
+    if source == "doctor" {
+        let reports = caisson_sandbox::doctor::examine(&host).await;
+        println!("{}", serde_json::to_string(&reports)?);
+        return Ok(());
     }
     let launcher = Launcher::start(host).await?;
     let begun = std::time::Instant::now();
@@ -67,4 +77,16 @@ async fn run(args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     } else {
         Err("the worker failed".into())
     }
+}
+
+/// Refuses one call with EPERM from here on, as a container's profile would.
+fn withhold(call: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let filter = serde_json::json!({ "withheld": {
+        "mismatch_action": "allow",
+        "match_action": { "errno": libc::EPERM },
+        "filter": [{ "syscall": call }],
+    }});
+    let arch = std::env::consts::ARCH.try_into()?;
+    let compiled = seccompiler::compile_from_json(filter.to_string().as_bytes(), arch)?;
+    Ok(seccompiler::apply_filter(&compiled["withheld"])?)
 }

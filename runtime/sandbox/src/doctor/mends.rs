@@ -59,14 +59,14 @@ fn advise(layer: Layer, errno: i32, host: Surroundings) -> &'static str {
         Layer::Namespaces | Layer::Identity | Layer::Filesystem | Layer::Network
             if host.apparmor_restricts_userns && !host.root =>
         {
-            "AppArmor withholds user namespaces from programs without a profile: install the profile in deploy/apparmor, \
-             or sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+            "AppArmor withholds user namespaces from programs without a profile: give this program a profile with \
+             `userns,`, or sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
         }
         Layer::Namespaces | Layer::Identity | Layer::Filesystem | Layer::Network
             if host.container =>
         {
-            "the container's seccomp or AppArmor profile withholds it: run the container with \
-             --security-opt seccomp=deploy/seccomp.json --security-opt apparmor=unconfined --security-opt systempaths=unconfined"
+            "the container's own profiles withhold it (workers bring their own): run it with \
+             --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined"
         }
         Layer::Namespaces if errno == libc::ENOSPC => {
             "the limit on namespaces is reached: sysctl -w user.max_user_namespaces=10000"
