@@ -50,7 +50,8 @@ class Auth:
             token = self._value("token", "value")
             return [("Authorization", f"{self._spec.get('prefix', 'Bearer')} {token}")] if token else []
         if self._kind == "basic":
-            username, password = self._value("username") or "", self._value("password") or ""
+            username = self._value("username") or "" if "username" in self._spec else ""
+            password = self._value("password") or "" if "password" in self._spec else ""
             if not username and not password:
                 return []
             import binascii

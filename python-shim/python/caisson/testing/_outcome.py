@@ -118,6 +118,11 @@ class Outcome:
         return self.error is None
 
     @property
+    def code(self) -> str:
+        """The stable code that it failed with; "" if it did not."""
+        return "" if self.error is None else self.error.code
+
+    @property
     def state(self) -> bytes | None:
         """The state of the last checkpoint."""
         return self.checkpoints[-1].state if self.checkpoints else None
