@@ -86,7 +86,7 @@ fn authority(url: &str) -> Option<(String, Option<u64>)> {
         .unwrap_or_default()
         .to_ascii_lowercase();
     let end = after
-        .find(|c: char| matches!(c, '/' | '?' | '#' | '"' | '\'' | ' ' | '\n'))
+        .find(['/', '?', '#', '"', '\'', ' ', '\n'])
         .unwrap_or(after.len());
     let authority = after[..end].rsplit('@').next().unwrap_or_default();
     let (host, port) = match authority.rsplit_once(':') {

@@ -215,7 +215,8 @@ fn is_placeholder(value: &str) -> bool {
         "${",
         "{{",
         "<",
-        "canary",
+        // What the CDK's recorder writes in a secret's place.
+        "[secret]",
     ];
     let references = ["env:", "file:", "vault:", "cmd:", "http://", "https://"];
     marks.iter().any(|mark| lower.contains(mark))

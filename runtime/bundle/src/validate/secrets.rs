@@ -37,7 +37,7 @@ pub(super) fn check(project: &ProjectDir, findings: &mut Findings) -> Result<(),
                 &file.path,
                 line,
                 found,
-                "take it out, revoke it, and write REDACTED or a secret reference",
+                "take it out, revoke it, and write [secret], REDACTED or a secret reference",
             );
         }
     }

@@ -25,7 +25,9 @@ class {{class}}(Connector[Config]):
     def test(self) -> None:
         """Fails where the directory cannot be written."""
         if not os.access(self.config.dir, os.W_OK):
-            raise errors.PermissionMissing(f"cannot write {self.config.dir}", action="Grant it under `files` in the policy.")
+            raise errors.PermissionMissing(
+                f"cannot write {self.config.dir}", action="Grant it under `files` in the policy."
+            )
 
     def open(self) -> None:
         """Nothing has been written in this call yet."""

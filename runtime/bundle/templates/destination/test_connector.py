@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from caisson.testing import Harness
 
@@ -12,17 +13,19 @@ def destination(folder: Path) -> Harness:
     return Harness(".", config={"dir": str(folder)})
 
 
-def lines(folder: Path, name: str) -> list[dict[str, object]]:
+def lines(folder: Path, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / name).read_text().splitlines()]
 
 
 def test_a_directory_is_tested(tmp_path: Path) -> None:
     assert destination(tmp_path).test().ok
-    assert destination(tmp_path / "missing").test().error.code == "PERMISSION_MISSING"
+    refused = destination(tmp_path / "missing").test().error
+    assert refused is not None
+    assert refused.code == "PERMISSION_MISSING"
 
 
 def test_records_are_appended_and_committed(tmp_path: Path) -> None:
-    orders = [json.loads(line) for line in Path("samples/orders.jsonl").read_text().splitlines()]
+    orders: list[dict[str, Any]] = [json.loads(line) for line in Path("samples/orders.jsonl").read_text().splitlines()]
     run = destination(tmp_path).write("orders", orders, primary_key=["id"], mode="append", checkpoints=[2])
     assert run.ok
     assert not run.rejects
@@ -32,7 +35,7 @@ def test_records_are_appended_and_committed(tmp_path: Path) -> None:
 
 
 def test_a_record_without_its_key_is_rejected_and_the_others_are_written(tmp_path: Path) -> None:
-    records = [{"id": 1, "total": 1.5}, {"id": None, "total": 2.5}, {"id": 3, "total": 3.5}]
+    records: list[dict[str, Any]] = [{"id": 1, "total": 1.5}, {"id": None, "total": 2.5}, {"id": 3, "total": 3.5}]
     run = destination(tmp_path).write("orders", records, primary_key=["id"], mode="append")
     assert run.ok
     assert len(run.rejects) == 1

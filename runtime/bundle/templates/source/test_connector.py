@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from caisson.testing import Harness, kill_after_each_checkpoint
+from caisson.testing import Harness, Outcome, kill_after_each_checkpoint
 
 
 @pytest.fixture
 def source() -> Harness:
     """The connector with the traffic of tests/cassettes/api.har."""
     return Harness(".", config={"api_key": "k"}, cassette="tests/cassettes/api.har")
+
+
+def code(run: Outcome) -> str:
+    """The stable code that a call failed with; empty if it did not."""
+    return run.error.code if run.error else ""
 
 
 def test_the_key_is_tested(source: Harness) -> None:
@@ -36,7 +41,7 @@ def test_nothing_is_lost_wherever_the_worker_is_killed(source: Harness) -> None:
 
 def test_a_refused_key_is_told_as_such(source: Harness) -> None:
     source.fails_with(401)
-    assert source.test().error.code == "CREDENTIALS_INVALID"
+    assert code(source.test()) == "CREDENTIALS_INVALID"
 
 
 def test_a_quota_is_waited_for(source: Harness) -> None:
@@ -46,4 +51,4 @@ def test_a_quota_is_waited_for(source: Harness) -> None:
 
 def test_an_upstream_that_stays_broken_is_told_as_such(source: Harness) -> None:
     source.fails_with(500)
-    assert source.read("orders").error.code == "UPSTREAM_UNAVAILABLE"
+    assert code(source.read("orders")) == "UPSTREAM_UNAVAILABLE"

@@ -9,12 +9,12 @@ use std::process::Command;
 use caisson_bundle::Facts;
 
 /// The CDK's sources in this repository.
-pub fn shim() -> PathBuf {
+pub(crate) fn shim() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python-shim/python")
 }
 
 /// The interpreter that tests use.
-pub fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let named = std::env::var_os("CAISSON_PYTHON").map(PathBuf::from);
     let usual = PathBuf::from("/usr/bin/python3.11");
     named.unwrap_or_else(|| {
@@ -27,7 +27,7 @@ pub fn python() -> PathBuf {
 }
 
 /// Facts of a project by the CDK's own inspection.
-pub fn facts(project: &Path) -> Facts {
+pub(crate) fn facts(project: &Path) -> Facts {
     let code = "import sys; sys.path.append(sys.argv.pop(1)); from caisson._inspect import main; sys.exit(main(sys.argv[1:]))";
     let output = Command::new(python())
         .args(["-I", "-S", "-B", "-c", code])
@@ -44,7 +44,7 @@ pub fn facts(project: &Path) -> Facts {
 }
 
 /// Writes files into a directory.
-pub fn write(root: &Path, files: &[(&str, &str)]) {
+pub(crate) fn write(root: &Path, files: &[(&str, &str)]) {
     for (path, text) in files {
         let path = root.join(path);
         fs::create_dir_all(path.parent().expect("a parent")).expect("made");
@@ -53,7 +53,7 @@ pub fn write(root: &Path, files: &[(&str, &str)]) {
 }
 
 /// A wheel with these entries.
-pub fn wheel(path: &Path, entries: &[(&str, &str)]) {
+pub(crate) fn wheel(path: &Path, entries: &[(&str, &str)]) {
     use std::io::Write;
     let mut zip = zip::ZipWriter::new(fs::File::create(path).expect("created"));
     for (name, text) in entries {
