@@ -72,7 +72,6 @@ fn the_doctor_names_the_layer_that_the_host_withholds_and_no_healthy_one() {
     as_each_user(name, |bench| async move {
         let one_layer = [
             "sethostname",
-            "setresuid",
             "bind",
             "capset",
             "landlock_restrict_self",
