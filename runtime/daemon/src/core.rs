@@ -71,12 +71,12 @@ impl Core {
         path: Option<&Path>,
     ) -> Result<Connector, CallError> {
         match path {
-            Some(path) => self.from_folder(workspace, path).await,
-            None => self.from_registry(workspace, pin).await,
+            Some(path) => self.prepared_folder(workspace, path).await,
+            None => self.published(workspace, pin).await,
         }
     }
 
-    async fn from_registry(&self, workspace: &str, pin: &str) -> Result<Connector, CallError> {
+    async fn published(&self, workspace: &str, pin: &str) -> Result<Connector, CallError> {
         let entry = self
             .registry
             .resolve(workspace, pin)
@@ -102,7 +102,7 @@ impl Core {
         })
     }
 
-    async fn from_folder(&self, workspace: &str, path: &Path) -> Result<Connector, CallError> {
+    async fn prepared_folder(&self, workspace: &str, path: &Path) -> Result<Connector, CallError> {
         if !self.config.development.contains(workspace) {
             let message = format!("workspace `{workspace}` runs published connectors only");
             return Err(CallError::new(ErrorCode::PermissionMissing, message)

@@ -38,10 +38,6 @@ pub(crate) enum Authenticator {
 
 impl Authenticator {
     /// Puts a [`Caller`] into the request, or refuses it.
-    #[allow(
-        clippy::result_large_err,
-        reason = "tonic's interceptors return Status"
-    )]
     pub(crate) fn authenticate(&self, mut request: Request<()>) -> Result<Request<()>, Status> {
         let tenant = match self {
             Self::Peers(users) => peer(&request, users)?,
@@ -53,8 +49,6 @@ impl Authenticator {
         Ok(request)
     }
 }
-
-#[allow(clippy::result_large_err, reason = "as above")]
 fn peer(request: &Request<()>, users: &BTreeSet<u32>) -> Result<String, Status> {
     let uid = request
         .extensions()
@@ -70,8 +64,6 @@ fn peer(request: &Request<()>, users: &BTreeSet<u32>) -> Result<String, Status> 
         )))
     }
 }
-
-#[allow(clippy::result_large_err, reason = "as above")]
 fn remote(request: &Request<()>, keys: &[Key], certificates: bool) -> Result<String, Status> {
     if let Some(given) = request.metadata().get("authorization") {
         let given = given

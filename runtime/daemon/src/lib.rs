@@ -6,6 +6,10 @@
 //! worker from its making to its death). This crate puts the others together
 //! and isolates nothing by itself: the sandbox does.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::result_large_err,
+    reason = "an error is the end of a call, and tonic's Status is no smaller"
+)]
 
 mod call;
 mod config;

@@ -67,7 +67,7 @@ pub(crate) struct What<'a> {
 pub(crate) enum Begun {
     New(Ticket),
     Running(Arc<Live>),
-    Ended(String, End),
+    Ended(String, Box<End>),
 }
 
 /// The right to run a call, and the duty to say how it ended. Dropped without
@@ -187,7 +187,10 @@ impl Calls {
                 if let Some(live) = self.lock().get(&record.call.call_id).cloned() {
                     return Ok(Begun::Running(live));
                 }
-                Ok(Begun::Ended(record.call.call_id.clone(), ended(&record)))
+                Ok(Begun::Ended(
+                    record.call.call_id.clone(),
+                    Box::new(ended(&record)),
+                ))
             }
             Ok(Recorded::Reused(record)) => {
                 self.lock().remove(&call_id);

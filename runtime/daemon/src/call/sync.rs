@@ -211,7 +211,7 @@ impl Pump {
                     }
                 },
                 emitted = source.recv(), if self.pending.is_none() && source_ended.is_some() => match emitted {
-                    Some(emitted) => self.from_source(emitted).await,
+                    Some(emitted) => self.take_from_source(emitted).await,
                     None => {
                         let complete = match source_ended.take() {
                             Some(ended) => ended.await.unwrap_or(false),
@@ -227,7 +227,7 @@ impl Pump {
                     }
                 },
                 emitted = timeout_at(settle_until.unwrap_or(far), destination.recv()) => match emitted {
-                    Ok(Some(emitted)) => self.from_destination(emitted).await,
+                    Ok(Some(emitted)) => self.take_from_destination(emitted).await,
                     Ok(None) => {
                         stop_source.cancel();
                         // The source ends once nothing of it waits.
@@ -249,7 +249,7 @@ impl Pump {
     }
 
     /// Keeps a source's event for the destination, or tells whoever listens.
-    async fn from_source(&mut self, emitted: Emitted) {
+    async fn take_from_source(&mut self, emitted: Emitted) {
         let header = emitted.header;
         let input = match emitted.event {
             Event::Schema(schema) => {
@@ -291,7 +291,7 @@ impl Pump {
         self.pending = Some(input);
     }
 
-    async fn from_destination(&mut self, emitted: Emitted) {
+    async fn take_from_destination(&mut self, emitted: Emitted) {
         let header = emitted.header;
         match emitted.event {
             Event::Committed(committed) => {

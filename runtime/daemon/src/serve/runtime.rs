@@ -422,7 +422,7 @@ impl RuntimeService {
         Ok(match self.0.calls.begin(&opened.caller, what).await? {
             Begun::New(ticket) => Ok(ticket),
             Begun::Running(live) => Err(attach(live.call_id.clone(), Some(live), None)),
-            Begun::Ended(call_id, end) => Err(attach(call_id, None, Some(end))),
+            Begun::Ended(call_id, end) => Err(attach(call_id, None, Some(*end))),
         })
     }
 
@@ -610,7 +610,6 @@ fn held(error: caisson_state::Held) -> CallError {
 }
 
 /// A call that is refused before a worker exists: recorded, and a gRPC error.
-#[allow(clippy::result_large_err, reason = "tonic's Status")]
 fn refuse<T>(ticket: Ticket, result: Result<T, CallError>) -> Result<(Ticket, T), Status> {
     match result {
         Ok(value) => Ok((ticket, value)),
@@ -620,8 +619,6 @@ fn refuse<T>(ticket: Ticket, result: Result<T, CallError>) -> Result<(Ticket, T)
         }
     }
 }
-
-#[allow(clippy::result_large_err, reason = "as above")]
 fn refuse_sync<T>(result: Result<(Ticket, T), (Ticket, CallError)>) -> Result<(Ticket, T), Status> {
     match result {
         Ok(done) => Ok(done),

@@ -83,8 +83,8 @@ pub(crate) fn collect(
                 Ok(read) => cut.push(&redactor.push(&chunk[..read]), &send),
             }
         }
-        cut.push(&redactor.finish(), &send);
-        cut.push(b"\n", &send);
+        cut.push(&redactor.finish(), send);
+        cut.push(b"\n", send);
     });
 }
 
