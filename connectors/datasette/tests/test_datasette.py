@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from conftest import rows
-
 from caisson.testing import Harness, kill_after_each_checkpoint
+from conftest import rows
 
 Made = Callable[..., Harness]
 

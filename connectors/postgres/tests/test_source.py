@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from conftest import made
-
 from caisson.testing import Harness, kill_after_each_checkpoint
+from conftest import made
 from servers.postgres import Postgres
 
 EVERY_TYPE = """

@@ -169,6 +169,11 @@ impl Resolved {
         })
     }
 
+    /// The value of a reference in the config.
+    pub fn value(&self, reference: &Reference) -> Option<&SecretValue> {
+        self.values.get(reference)
+    }
+
     /// Every value with the pointer of a property that uses it: what the redactor is made of.
     pub fn values(&self) -> impl Iterator<Item = (&str, &SecretValue)> {
         self.names

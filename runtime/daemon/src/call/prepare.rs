@@ -2,7 +2,6 @@
 //! config, policy, secrets, limits. Whatever is wrong here is refused with a
 //! gRPC error, and nothing has run.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,19 +180,10 @@ impl Prepared {
     /// The part of Start that every operation has.
     pub(crate) fn start(&self, call_id: &str, operation: Operation) -> message::Start {
         let mut secrets: Vec<message::Secret> = Vec::new();
-        let values: HashMap<&str, &str> = self
-            .secrets
-            .values()
-            .map(|(reference, value)| (reference, value.expose()))
-            .collect();
         let config = replace(&self.config, &mut |placed| {
-            let reference = placed.reference.to_string();
-            let value = values
-                .get(reference.as_str())
-                .copied()
-                .unwrap_or_default()
-                .as_bytes()
-                .to_vec();
+            let value = self.secrets.value(&placed.reference);
+            let value = value.expect("every reference of the config was resolved");
+            let (reference, value) = (placed.reference.to_string(), value.expose().into());
             secrets.push(message::Secret { reference, value });
             json!({ SECRET_KEY: secrets.len() - 1 })
         });
