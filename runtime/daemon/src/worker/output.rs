@@ -80,7 +80,7 @@ pub(crate) fn collect(
         loop {
             match receiver.read(&mut chunk).await {
                 Ok(0) | Err(_) => break,
-                Ok(read) => cut.push(&redactor.push(&chunk[..read]), &send),
+                Ok(read) => cut.push(&redactor.push(&chunk[..read]), send),
             }
         }
         cut.push(&redactor.finish(), send);
