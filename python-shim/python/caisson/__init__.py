@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from ._batch import Batch
     from ._connector import Connector
     from ._cursor import Cursor
-    from ._http import Http, Response
+    from ._http import Http
     from ._native import VERSION as __version__  # noqa: N811
     from ._records import Checkpoint, Idle, Reject
+    from ._response import Response
     from ._secret import Secret
     from ._settings import Settings
     from ._streams import Stream, stream
@@ -48,7 +49,7 @@ _HOME = {
     "Http": "_http",
     "Idle": "_records",
     "Reject": "_records",
-    "Response": "_http",
+    "Response": "_response",
     "Secret": "_secret",
     "Settings": "_settings",
     "Stream": "_streams",

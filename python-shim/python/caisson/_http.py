@@ -12,18 +12,12 @@ from __future__ import annotations
 import json as _json
 
 from ._auth import Auth
+from ._refusal import refusal, transport_failure, transport_kind
+from ._response import Headers, Response
 from ._retry import IDEMPOTENT, RETRIED, asked_wait, backoff, limited, quota_wait
-from ._url import encode_query, join, origin, shown, with_origin, without_parameter
-from .errors import (
-    CredentialsInvalid,
-    DnsFailed,
-    NotFound,
-    PermissionMissing,
-    QuotaExhausted,
-    Timeout,
-    TlsFailed,
-    Upstream,
-)
+from ._url import encode_query, join, origin, shown, without_parameter
+from ._walk import Walk
+from .errors import QuotaExhausted, Timeout, Upstream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,74 +30,6 @@ if TYPE_CHECKING:
     Params = Mapping[str, Any] | None
 
 MAX_REDIRECTS = 10
-MAX_EMPTY_PAGES = 1_000
-MAX_EXCERPT = 200
-
-
-class Headers(dict[str, str]):
-    """An answer's headers by lower-case name; several of one name are joined with ", "."""
-
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        super().__init__()
-        for name, value in pairs:
-            name = name.lower()
-            super().__setitem__(name, f"{self[name]}, {value}" if name in self else value)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return super().get(name.lower(), default)
-
-
-class Response:
-    """An answer.
-
-    Attributes:
-        status: The HTTP status.
-        headers: By lower-case name.
-        content: The body, decoded.
-        url: The address that was asked, without credentials.
-    """
-
-    __slots__ = ("_body", "content", "headers", "status", "url")
-
-    def __init__(self, status: int, headers: Headers, content: bytes, url: str) -> None:
-        self.status = status
-        self.headers = headers
-        self.content = content
-        self.url = url
-        self._body: Any = self  # not parsed yet
-
-    @property
-    def text(self) -> str:
-        """The body as text, in the charset that the answer names (UTF-8 otherwise)."""
-        charset = self.headers.get("content-type", "").lower().partition("charset=")[2].partition(";")[0].strip(' "')
-        try:
-            return self.content.decode(charset or "utf-8", "replace")
-        except LookupError:
-            return self.content.decode("utf-8", "replace")
-
-    def json(self) -> Any:
-        """The body as JSON values.
-
-        Raises:
-            Upstream: It is no JSON.
-        """
-        if self._body is self:
-            try:
-                self._body = _json.loads(self.content)
-            except ValueError as error:
-                kind = self.headers.get("content-type", "no content type")
-                raise Upstream(
-                    f"{self.url} answered {self.status} with a body that is no JSON ({kind}, "
-                    f"{len(self.content)} bytes): {error}",
-                    status=self.status,
-                ) from None
-        return self._body
-
-    def find(self, at: str) -> Any:
-        """The value at a dotted path of the JSON body; None if it is not there."""
-        from .pages import find
-
-        return find(self.json(), at)
 
 
 class Http:
@@ -278,7 +204,7 @@ class Http:
         Raises:
             Upstream: Where records should be there is no list, or a page token repeats.
         """
-        walk = _Walk(self, path, params, at, page, method, options)
+        walk = Walk(self, path, params, at, page, method, options)
         try:
             while walk.more:
                 response = self.request(method, *walk.address(), **options)
@@ -300,7 +226,7 @@ class Http:
         **options: Any,
     ) -> AsyncIterator[Any]:
         """`records` without blocking the event loop."""
-        walk = _Walk(self, path, params, at, page, method, options)
+        walk = Walk(self, path, params, at, page, method, options)
         try:
             while walk.more:
                 response = await self.arequest(method, *walk.address(), **options)
@@ -402,137 +328,6 @@ class Http:
         return without_parameter(url, self._auth.query) if self._auth is not None and self._auth.query else url
 
 
-class _Walk:
-    """From page to page: the tokens, what was seen, and where each page ends."""
-
-    def __init__(
-        self,
-        http: Http,
-        path: str,
-        params: Params,
-        at: str | Callable[[Any], Any] | None,
-        page: Paginator | None,
-        method: str,
-        options: dict[str, Any],
-    ) -> None:
-        import copy
-
-        self._http = http
-        self._path = path
-        self._params = dict(params or {})
-        self._at = at
-        self._page = copy.copy(page)  # a paginator remembers things about one walk
-        self._run = http._call.run
-        self._track = None
-        self._token = page.first() if page is not None else None
-        self._seen = {repr(self._token)}
-        self._empty = 0
-        self._before: bytes | None = None
-        self.more = True
-        if self._run is not None:
-            self._track = self._run.track(_request_name(method, path, self._params, options.get("json")))
-        resume = self._track.resume if self._track is not None else None
-        if resume is True:
-            self.more = False
-        elif resume is not None:
-            self._token = resume
-            self._seen.add(repr(resume))
-
-    def address(self) -> tuple[str, dict[str, Any]]:
-        """Path and parameters of the page to ask for."""
-        if self._page is None:
-            return self._path, self._params
-        whole = self._page.url(self._token)
-        if whole is not None:
-            return whole, {}
-        return self._path, {**self._params, **self._page.parameters(self._token)}
-
-    def take(self, response: Response) -> list[Any]:
-        """The records of an answer."""
-        body = response.json()
-        at = self._at
-        found = at(body) if callable(at) else response.find(at) if at else body
-        if found is None and isinstance(body, dict) and self._known_empty(body):
-            return []
-        if not isinstance(found, (list, tuple)):
-            has = f"an object with {', '.join(map(str, list(body)[:12]))}" if isinstance(body, dict) else "a list"
-            raise Upstream(
-                f"{response.url}: no list of records at {self._at!r}; the answer is "
-                f"{has if isinstance(body, (dict, list)) else type(body).__name__}",
-                status=response.status,
-            )
-        return list(found)
-
-    def hand_out(self, records: list[Any], map: Callable[[Any], Any] | None) -> Iterator[Any]:
-        """The records, followed through the stream if one is being read."""
-        track = self._track
-        for record in records:
-            if map is not None:
-                record = map(record)
-                if record is None:
-                    continue
-            if track is not None:
-                track.give(record)
-            yield record
-
-    def turn(self, response: Response, records: list[Any]) -> None:
-        """Goes on to the next page, or ends.
-
-        Raises:
-            Upstream: The token repeats, the same page came again, or pages stay empty.
-        """
-        token = self._page.next(self._token, response, records) if self._page is not None else None
-        if isinstance(token, str) and self._page is not None and self._page.url(token) is not None:
-            token = self._link(response, token)
-        if token is None:
-            self.more = False
-        else:
-            if repr(token) in self._seen or (records and response.content == self._before):
-                raise Upstream(
-                    f"{response.url}: the next page was there before; the API's pages run in a circle",
-                    status=response.status,
-                    action="Correct the paginator of this stream, or report it to the API's makers.",
-                )
-            self._empty = 0 if records else self._empty + 1
-            if self._empty >= MAX_EMPTY_PAGES:
-                raise Upstream(f"{response.url}: {MAX_EMPTY_PAGES} empty pages one after another")
-            self._seen.add(repr(token))
-            self._before = response.content
-        self._token = token
-        if self._track is not None and self._run is not None:
-            self._run.page(self._track, True if token is None else token)
-
-    def close(self) -> None:
-        """Nothing more is handed out."""
-        if self._track is not None and not self.more:
-            self._track.end()
-
-    def _link(self, response: Response, link: str) -> str:
-        base = join(self._http.base_url, self._path)
-        url = join(response.url, link, relative=True)
-        here, there = origin(base), origin(url)
-        if here != there:
-            if here.partition("://")[2].partition(":")[0] != there.partition("://")[2].partition(":")[0]:
-                raise Upstream(
-                    f"{response.url}: the next page is at another host, {there}; no credentials go there",
-                    status=response.status,
-                )
-            # Behind a proxy that ends TLS, APIs name themselves by the wrong scheme or port.
-            url = with_origin(url, base)
-        return self._http.strip_credentials(url)
-
-    def _known_empty(self, body: dict[str, Any]) -> bool:
-        # Some APIs leave the list out (or null) when it is empty; the key itself must be known.
-        return isinstance(self._at, str) and "." not in self._at and self._at in body
-
-
-def _request_name(method: str, path: str, params: dict[str, Any], body: Any) -> str:
-    import hashlib
-
-    text = _json.dumps([method, path, params, body], sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
 def _draw() -> float:
     import random
 
@@ -542,35 +337,3 @@ def _draw() -> float:
 def host_of(url: str) -> str:
     """Host and port of an address."""
     return origin(url).partition("://")[2]
-
-
-def transport_kind(error: Exception) -> str | None:
-    """The kind of a native TransportError; None for any other error."""
-    if type(error).__name__ != "TransportError":
-        return None
-    return str(error.args[0]) if error.args else "protocol"
-
-
-def transport_failure(told: str, kind: str, error: Exception) -> Exception:
-    """The stable error of a request that got no answer."""
-    detail = str(error.args[1]) if len(error.args) > 1 else kind
-    message = f"{told}: {detail}"
-    if kind == "dns":
-        return DnsFailed(message)
-    if kind == "tls":
-        return TlsFailed(message)
-    return Upstream(message)
-
-
-def refusal(method: str, response: Response) -> Exception:
-    """The stable error of an answer that is no success."""
-    status = response.status
-    excerpt = " ".join(response.text[:MAX_EXCERPT].split()) if response.content else ""
-    message = f"{method} {response.url} answered {status}" + (f": {excerpt}" if excerpt else "")
-    if status == 401:
-        return CredentialsInvalid(message)
-    if status == 403:
-        return PermissionMissing(message)
-    if status in (404, 410):
-        return NotFound(message, status=status)
-    return Upstream(message, status=status)

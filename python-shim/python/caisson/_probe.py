@@ -29,10 +29,12 @@ def probe(call: Call, connector: Any) -> None:
     from ._worker import shut
 
     step = "open"
+    started = False
     told_of: set[str] = set()
     try:
         call.finish(connector.open())
         call.send("started", {})
+        started = True
         _passed(call, "open", "the connector started with this configuration")
         step = "test"
         for told in call.iterate(_result(call, connector)):
@@ -48,6 +50,8 @@ def probe(call: Call, connector: Any) -> None:
     except Exception as error:
         from ._failure import code_of
 
+        if not started:
+            call.send("started", {})
         failed_at = FAILED_AT.get(code_of(error), step)
         if failed_at in STEPS:
             for name in STEPS[3 : STEPS.index(failed_at)]:

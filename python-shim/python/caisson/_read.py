@@ -6,6 +6,8 @@ they take turns whenever one is idle.
 
 from __future__ import annotations
 
+import copy
+
 from ._run import Managed, Owned, Pace
 from ._settings import fields_of
 from ._slice import Slice
@@ -51,18 +53,56 @@ def read(call: Call, connector: Any, start: dict[str, Any], pace: Pace | None = 
     Raises:
         ConfigInvalid: A stream or a mode that this connector does not have.
     """
-    wanted = list(start.get("streams") or [])
+    entries = list(start.get("streams") or [])
+    whole = bool(start.get("all_streams")) or not entries
     found = declared(connector)
-    if not wanted or any(each["name"] not in found for each in wanted):
+    if whole or any(each["name"] not in found for each in entries):
         found = discover(call, connector)
-    if not wanted:
-        wanted = [{"name": name} for name in found]
+    wanted = chosen(entries, found, whole)
     runs = [_prepare(call, start, each, found, pace) for each in wanted]
     if any(run.stream.mode == "streaming" for run, _ in runs):
         _take_turns(call, runs)
         return
     for run, method in runs:
         _read_one(call, run, method)
+
+
+def chosen(entries: list[dict[str, Any]], found: dict[str, tuple[Stream, Any]], whole: bool) -> list[dict[str, Any]]:
+    """One entry for each (stream, partition) to read.
+
+    Args:
+        entries: Of the Start message. With an empty partition, a stream is meant with
+            all its partitions, and its other entries only bring their states.
+        found: The streams that there are.
+        whole: All streams are meant; entries only bring states and a limit.
+
+    Raises:
+        ConfigInvalid: A stream that is not there.
+    """
+    grouped: dict[str, dict[str, dict[str, Any]]] = {}
+    limit = max((each.get("max_records") or 0 for each in entries), default=0)
+    if whole:
+        grouped = {name: {"": {"name": name, "max_records": limit}} for name in found}
+    for entry in entries:
+        name = entry["name"]
+        if name in found:
+            grouped.setdefault(name, {})[entry.get("partition") or ""] = entry
+        elif not whole:
+            raise ConfigInvalid(
+                f"there is no stream {name!r}; there is: {', '.join(found) or 'none'}",
+                action="Correct the name of the stream in the connection.",
+            )
+    wanted: list[dict[str, Any]] = []
+    for name, known in grouped.items():
+        parts = found[name][0].partitions
+        parts = list(parts() if callable(parts) else parts) if "" in known else []
+        if parts:
+            wanted += [known.get(part) or {**known[""], "partition": part, "state": b""} for part in parts]
+        elif "" in known:
+            wanted.append(known[""])
+        else:
+            wanted += known.values()
+    return wanted
 
 
 def _prepare(
@@ -73,12 +113,8 @@ def _prepare(
     pace: Pace | None,
 ) -> tuple[StreamRun, Any]:
     name = wanted["name"]
-    if name not in found:
-        raise ConfigInvalid(
-            f"there is no stream {name!r}; there is: {', '.join(found) or 'none'}",
-            action="Correct the name of the stream in the connection.",
-        )
-    stream, method = found[name]
+    declared_stream, method = found[name]
+    stream = copy.copy(declared_stream)  # each partition is a stream of its own here
     takes = parameters(method)
     modes = modes_of(stream, takes)
     stream.partition = wanted.get("partition") or ""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Verdict = Literal["deliver", "skip", "end"]
 
-MAX_TIES = 20_000
+MAX_TIES = 10_000
 """Records at one cursor value that a state names; beyond, they are delivered again."""
 
 

@@ -74,7 +74,9 @@ class Writer:
             raise ConnectorFailed(f"stream {fields['stream']}: a batch came before its schema")
         target = self._target(fields["stream"], fields.get("partition") or "")
         data = RecordBatch.decode(self._schemas.get(schema_id), self._encoding, body)
-        if target.stream.schema is None:
+        declared = self._schemas.get(schema_id)
+        known = target.stream.schema
+        if declared is None and (known is None or known.fields() != data.schema.fields()):
             target.stream.schema = data.schema
             self._tell_schema(target)
         target.dirty = True

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Protocol
 
-    from ._http import Response
+    from ._response import Response
 
     class Paginator(Protocol):
         """What `records(page=…)` takes; write your own where none of these fits."""

@@ -66,6 +66,17 @@ def test_a_connector_without_test_says_so() -> None:
     assert steps(Harness(Plain).test().check()) == [("open", "passed"), ("test", "passed")]
 
 
+class Closed(Connector[Any]):
+    def open(self) -> None:
+        raise errors.ConfigInvalid("no such shop")
+
+
+def test_a_connector_that_does_not_open_fails_at_its_first_step() -> None:
+    run = Harness(Closed).test()
+    assert steps(run) == [("open", "failed")]
+    assert [kind for kind, _, _ in run.frames] == ["started", "step", "failed"]
+
+
 @pytest.mark.parametrize(
     ("fault", "step", "code"),
     [

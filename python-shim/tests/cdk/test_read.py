@@ -132,6 +132,30 @@ def test_partitions_modes_and_the_stream_are_given_by_name() -> None:
     assert run.checkpoints[0].partition == "b"
 
 
+def test_a_stream_that_is_read_whole_is_read_part_after_part_with_the_states_there_are() -> None:
+    harness = Harness(Stateful)
+    run = harness.read("parts").check()
+    assert [each["part"] for each in run.records] == ["a", "b"]
+    started = [each["partition"] for each in run.statuses if each["status"] == "started"]
+    assert started == ["a", "b"]
+    entries = [{"name": "parts"}, {"name": "parts", "partition": "b", "state": b'{"v": 1, "own": 7}'}]
+    again = harness.read(streams=entries, all_streams=False).check()
+    own = [(each.partition, json.loads(each.state)["own"]) for each in again.checkpoints]
+    assert own == [("a", None), ("b", 7)]
+
+
+def test_all_streams_take_the_states_that_there_are() -> None:
+    entries = [{"name": "numbers", "state": b'{"v": 1, "own": {"next": 9}}'}, {"name": "gone", "state": b"{}"}]
+    run = Harness(Stateful).read(streams=entries, all_streams=True)
+    assert [each["id"] for each in run.by_stream["numbers"]] == [9]
+    assert [each["part"] for each in run.by_stream["parts"]] == ["a", "b"]
+
+
+def test_checkpoints_of_one_call_have_ids_of_their_own() -> None:
+    ids = [each.id for each in Harness(Stateful).read("numbers", "parts").check().checkpoints]
+    assert len(set(ids)) == len(ids)
+
+
 def test_a_checkpoint_without_a_place_to_return_to_is_refused() -> None:
     run = Harness(Stateful).read("forgetful")
     assert run.error is not None
