@@ -154,6 +154,7 @@ impl Launcher {
                 });
             }
         };
+        crate::instance::sweep_locks()?;
         let connection = Connection::start(&config.launcher_exe).await?;
         Ok(Launcher(Arc::new(Host {
             config,

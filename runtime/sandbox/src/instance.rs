@@ -116,6 +116,21 @@ impl Instance {
     }
 }
 
+/// Removes the host's lock files of instances that have ended. Their next start makes them anew.
+pub(crate) fn sweep_locks() -> Result<(), InstanceError> {
+    let entries = fs::read_dir(host_dir()?).into_iter().flatten().flatten();
+    let locks = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "lock"));
+    for path in locks {
+        if let Some(held) = try_lock(&path)? {
+            let _ = fs::remove_file(&path);
+            drop(held);
+        }
+    }
+    Ok(())
+}
+
 /// Where the locks of all instances of this user on this host lie.
 pub(crate) fn host_dir() -> Result<PathBuf, InstanceError> {
     let uid = nix::unistd::geteuid();
@@ -153,6 +168,19 @@ fn make_private(dir: &Path) -> Result<(), InstanceError> {
 
 /// `None` when another process holds it.
 pub(crate) fn try_lock(path: &Path) -> Result<Option<Flock<File>>, InstanceError> {
+    loop {
+        let Some(lock) = try_lock_once(path)? else {
+            return Ok(None);
+        };
+        // A sweep may have removed the file between opening and locking it; then this lock guards nothing.
+        let inode = |file: nix::Result<nix::sys::stat::FileStat>| file.ok().map(|stat| stat.st_ino);
+        if inode(nix::sys::stat::fstat(&*lock)) == inode(nix::sys::stat::stat(path)) {
+            return Ok(Some(lock));
+        }
+    }
+}
+
+fn try_lock_once(path: &Path) -> Result<Option<Flock<File>>, InstanceError> {
     let fault = |source: io::Error| InstanceError::Io {
         path: path.to_owned(),
         source,

@@ -38,6 +38,8 @@ pub fn main() -> io::Result<()> {
         .ok()
         .and_then(|pid| pid.parse::<i32>().ok());
     sys::clear_environment();
+    // Away from the daemon's terminal: Ctrl-C is the daemon's to answer, by draining its calls.
+    let _ = nix::unistd::setsid();
     let parent = parent
         .ok_or_else(|| io::Error::other("the launcher is started by the daemon, not by hand"))?;
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;

@@ -19,6 +19,20 @@ fn pidfd(pid: i32) -> OwnedFd {
     }
 }
 
+/// Launcher and workers of this process.
+fn children() -> Vec<i32> {
+    std::fs::read_dir("/proc/self/task")
+        .expect("threads")
+        .flatten()
+        .flat_map(|task| {
+            let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            text.split_whitespace()
+                .map(|pid| pid.parse().expect("a number"))
+                .collect::<Vec<i32>>()
+        })
+        .collect()
+}
+
 fn ends_soon(process: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::from(10_000u16)).expect("poll") == 1
@@ -140,20 +154,7 @@ fn a_launcher_that_is_killed_is_replaced_and_its_workers_live_on() {
                     "socket.socket(fileno=3).recv(1); print('done')",
                 )
                 .await;
-            // The launcher is the child of this process that is not the worker.
-            let mine = std::process::id();
-            let children: Vec<i32> = std::fs::read_dir(format!("/proc/{mine}/task"))
-                .expect("threads")
-                .flatten()
-                .flat_map(|task| {
-                    let text =
-                        std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-                    text.split_whitespace()
-                        .map(|pid| pid.parse().expect("a number"))
-                        .collect::<Vec<i32>>()
-                })
-                .filter(|pid| *pid != worker.pid())
-                .collect();
+            let children = children().into_iter().filter(|pid| *pid != worker.pid());
             for launcher in children {
                 let held = pidfd(launcher);
                 nix::sys::signal::kill(
@@ -168,4 +169,24 @@ fn a_launcher_that_is_killed_is_replaced_and_its_workers_live_on() {
             assert_eq!(worker.wait().await.expect("an end").status, Some(0));
         },
     );
+}
+
+#[test]
+fn a_ctrl_c_on_the_daemons_terminal_reaches_neither_launcher_nor_workers() {
+    let name = "a_ctrl_c_on_the_daemons_terminal_reaches_neither_launcher_nor_workers";
+    as_each_user(name, |bench| async move {
+        let worker = bench
+            .launch(bench.spec(), "socket.socket(fileno=3).recv(1)")
+            .await;
+        let own = nix::unistd::getsid(None).expect("a session");
+        let children = children();
+        assert!(
+            children.contains(&worker.pid()) && children.len() > 1,
+            "{children:?}"
+        );
+        for child in children {
+            let session = nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(child)));
+            assert_ne!(session.expect("a session"), own);
+        }
+    });
 }

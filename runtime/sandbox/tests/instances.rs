@@ -79,6 +79,25 @@ fn a_start_sweeps_the_groups_of_dead_instances_and_no_others() {
 }
 
 #[test]
+fn a_start_leaves_the_lock_of_a_living_instance_alone() {
+    as_each_user(
+        "a_start_leaves_the_lock_of_a_living_instance_alone",
+        |bench| async move {
+            let living = Instance::open(&bench.dir.path().join("living")).expect("an instance");
+            let other = support::config(&bench.dir.path().join("other"), &bench.bundle);
+            let other = Launcher::start(other).await.expect("another daemon");
+            let copy = bench.dir.path().join("copy");
+            std::fs::create_dir(&copy).expect("a directory");
+            let id = living.dir().join("instance-id");
+            std::fs::copy(id, copy.join("instance-id")).expect("a copied id");
+            let error = Instance::open(&copy).expect_err("the id is in use");
+            assert!(matches!(error, InstanceError::Busy { .. }), "{error}");
+            drop(other);
+        },
+    );
+}
+
+#[test]
 fn no_layer_but_cgroup_may_be_missing() {
     as_each_user("no_layer_but_cgroup_may_be_missing", |bench| async move {
         let mut config = support::config(&bench.dir.path().join("third"), &bench.bundle);
