@@ -41,11 +41,11 @@ pub(crate) enum ListFormat {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ListArgs {
-    #[command(flatten)]
-    pub(crate) connection: ConnectionArgs,
     /// How objects are printed.
     #[arg(long, value_enum, default_value_t = ListFormat::Text)]
     pub(crate) format: ListFormat,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
     #[command(flatten)]
     pub(crate) call: CallArgs,
     #[command(flatten)]
@@ -98,10 +98,6 @@ pub(crate) struct SelectArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ReadArgs {
-    #[command(flatten)]
-    pub(crate) connection: ConnectionArgs,
-    #[command(flatten)]
-    pub(crate) select: SelectArgs,
     /// Where reading begins [default: the state file, else stored checkpoints
     /// of a --connection or --state-key, else the beginning].
     #[arg(long, value_enum, conflicts_with = "state")]
@@ -121,6 +117,10 @@ pub(crate) struct ReadArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+    #[command(flatten)]
     pub(crate) call: CallArgs,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
@@ -128,8 +128,6 @@ pub(crate) struct ReadArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct WriteArgs {
-    #[command(flatten)]
-    pub(crate) connection: ConnectionArgs,
     /// Records to write: JSON lines or an Arrow IPC stream; - for standard input.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) input: PathBuf,
@@ -148,6 +146,8 @@ pub(crate) struct WriteArgs {
     /// File for the records that the destination refused, JSON lines with the reason.
     #[arg(long, value_name = "FILE")]
     pub(crate) rejects: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
     #[command(flatten)]
     pub(crate) call: CallArgs,
     #[command(flatten)]
@@ -168,14 +168,14 @@ pub(crate) struct SyncArgs {
     /// Name of the stored checkpoints [default: both files' paths].
     #[arg(long, value_name = "KEY")]
     pub(crate) state_key: Option<String>,
-    #[command(flatten)]
-    pub(crate) select: SelectArgs,
     /// Where reading begins.
     #[arg(long, value_enum, default_value_t = FromArg::Stored)]
     pub(crate) from: FromArg,
     /// Start the call and come back; it goes on in the daemon.
     #[arg(long)]
     pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
     #[command(flatten)]
     pub(crate) call: CallArgs,
     #[command(flatten)]

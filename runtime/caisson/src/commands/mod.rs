@@ -34,7 +34,7 @@ use crate::voice::Voice;
 /// A command that is ready to run.
 pub(crate) enum Job {
     /// Needs no daemon.
-    Here(Box<dyn FnOnce(&mut Voice) -> Result<Exit>>),
+    Here(Here),
     /// Runs a daemon of its own, in its own way.
     Alone(Alone),
     /// Is the daemon.
@@ -44,6 +44,9 @@ pub(crate) enum Job {
 }
 
 type Pending<'a> = Pin<Box<dyn Future<Output = Result<Exit>> + 'a>>;
+
+/// What runs without a daemon.
+pub(crate) type Here = Box<dyn FnOnce(&mut Voice) -> Result<Exit>>;
 
 /// What runs beside the daemon's services.
 pub(crate) type Alone = Box<dyn for<'a> FnOnce(&'a mut Voice, Interrupt) -> Pending<'a>>;

@@ -4,6 +4,7 @@ mod arrow;
 mod input;
 mod jsonl;
 mod output;
+mod sink;
 mod state;
 
 pub(crate) use input::{Input, Records};

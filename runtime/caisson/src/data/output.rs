@@ -6,9 +6,6 @@
 //! of several streams may share a file or pipe, one after the other.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -16,6 +13,7 @@ use bytes::Bytes;
 use caisson_proto::v1;
 
 use super::arrow;
+use super::sink::{Open, append, begins_with, cut_back, file_name, name_of, numbered};
 use crate::args::RecordFormat;
 use crate::stop::{Result, Stop};
 
@@ -58,36 +56,6 @@ pub(crate) struct Output {
     schemas: HashMap<(String, String), Bytes>,
     /// Files of a run that was cut short, with the length that counts.
     unfinished: BTreeMap<String, u64>,
-}
-
-struct Open {
-    stream: String,
-    /// None for standard output.
-    path: Option<PathBuf>,
-    /// Arrow: the schema that the file begins with.
-    schema: Bytes,
-    writer: BufWriter<Box<dyn Sink>>,
-    length: u64,
-    /// The length that the last checkpoint covers.
-    covered: u64,
-}
-
-/// A file or standard output.
-trait Sink: Write {
-    /// Makes what was written outlive a crash, where that can be.
-    fn make_durable(&mut self) -> io::Result<()>;
-}
-
-impl Sink for File {
-    fn make_durable(&mut self) -> io::Result<()> {
-        self.sync_data()
-    }
-}
-
-impl Sink for io::Stdout {
-    fn make_durable(&mut self) -> io::Result<()> {
-        self.flush()
-    }
 }
 
 impl Output {
@@ -160,14 +128,7 @@ impl Output {
 
     /// Makes everything that was written outlive a crash.
     pub(crate) fn make_durable(&mut self) -> Result<()> {
-        for file in &mut self.files {
-            file.flush()?;
-            file.writer
-                .get_mut()
-                .make_durable()
-                .map_err(|error| file_error(&file.path, error))?;
-        }
-        Ok(())
+        self.files.iter_mut().try_for_each(Open::make_durable)
     }
 
     /// Ends every Arrow stream; the files are whole.
@@ -185,9 +146,7 @@ impl Output {
                     .iter()
                     .all(|file| file.path.as_ref() != Some(&path))
                 {
-                    let file = OpenOptions::new().append(true).open(&path);
-                    file.and_then(|mut file| file.write_all(&arrow::END))
-                        .map_err(|error| file_error(&Some(path), error))?;
+                    append(&path, &arrow::END)?;
                 }
             }
             for file in &mut self.files {
@@ -265,133 +224,15 @@ impl Output {
         } else {
             stream
         };
-        let mut open = Open {
-            stream: stream.to_owned(),
-            path: None,
-            schema: schema.clone(),
-            writer: BufWriter::with_capacity(1 << 16, Box::new(io::stdout())),
-            length: 0,
-            covered: 0,
-        };
-        open.write(&schema)?;
-        self.files.push(open);
+        self.files.push(Open::stdout(stream, schema)?);
         Ok(self.files.len() - 1)
     }
 
     fn open(&mut self, stream: &str, path: PathBuf, schema: Bytes) -> Result<usize> {
         let kept = self.unfinished.get(&name_of(&path)).copied().unwrap_or(0);
-        let (file, length) =
-            at(&path, kept).map_err(|error| file_error(&Some(path.clone()), error))?;
-        let mut open = Open {
-            stream: stream.to_owned(),
-            path: Some(path),
-            schema: schema.clone(),
-            writer: BufWriter::with_capacity(1 << 16, Box::new(file)),
-            length,
-            covered: length,
-        };
-        if length == 0 {
-            open.write(&schema)?;
-        }
-        self.files.push(open);
+        self.files.push(Open::file(stream, path, kept, schema)?);
         Ok(self.files.len() - 1)
     }
-}
-
-impl Open {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.writer
-            .write_all(bytes)
-            .map_err(|error| file_error(&self.path, error))?;
-        self.length += bytes.len() as u64;
-        // A reader of a pipe gets each batch when it comes.
-        if self.path.is_none() {
-            self.flush()
-        } else {
-            Ok(())
-        }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.writer
-            .flush()
-            .map_err(|error| file_error(&self.path, error))
-    }
-}
-
-/// Cuts a file of an earlier run back to what its checkpoints cover. False if
-/// it is not there any more, or shorter: then nothing of it can be continued.
-fn cut_back(path: &Path, kept: u64) -> bool {
-    let open = OpenOptions::new().write(true).open(path);
-    let Ok(file) = open else { return false };
-    file.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.len() >= kept)
-        && file.set_len(kept).is_ok()
-}
-
-fn begins_with(path: &Path, schema: &[u8]) -> bool {
-    let mut begins = vec![0; schema.len()];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut begins));
-    read.is_ok() && begins == schema
-}
-
-/// Opens `path` to go on after `kept` bytes; what was there after them is gone.
-fn at(path: &Path, kept: u64) -> io::Result<(File, u64)> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Ok((file, 0));
-    }
-    file.set_len(kept)?;
-    file.seek(SeekFrom::Start(kept))?;
-    Ok((file, kept))
-}
-
-/// A file as the state file names it.
-fn name_of(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn file_error(path: &Option<PathBuf>, error: io::Error) -> Stop {
-    match path {
-        None if error.kind() == io::ErrorKind::BrokenPipe => Stop::BrokenPipe,
-        None => Stop::Other(anyhow::Error::new(error).context("cannot write to standard output")),
-        Some(path) => Stop::Other(anyhow::Error::msg(format!(
-            "cannot write {}: {error}",
-            path.display()
-        ))),
-    }
-}
-
-/// `orders.arrow`, `orders.2.arrow`, …
-fn numbered(path: &Path, generation: usize) -> PathBuf {
-    if generation == 1 {
-        return path.to_owned();
-    }
-    let mut name = path.file_stem().map(OsString::from).unwrap_or_default();
-    name.push(format!(".{generation}"));
-    if let Some(extension) = path.extension() {
-        name.push(".");
-        name.push(extension);
-    }
-    path.with_file_name(name)
-}
-
-/// A stream's name as one that any file system takes; a connector chose it,
-/// so nothing in it may lead out of the folder.
-fn file_name(stream: &str) -> String {
-    let mut name = String::new();
-    for byte in stream.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => name.push(char::from(byte)),
-            b'.' if !name.is_empty() => name.push('.'),
-            other => name.push_str(&format!("%{other:02X}")),
-        }
-    }
-    name
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod daemon;
+mod example;
 mod offline;
 mod read;
 mod write;
