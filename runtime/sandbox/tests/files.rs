@@ -153,3 +153,32 @@ fn a_bundle_that_is_missing_is_named() {
         );
     });
 }
+
+#[test]
+fn a_bundle_that_only_its_owner_may_read_is_refused_where_workers_are_other_users() {
+    let name = "a_bundle_that_only_its_owner_may_read_is_refused_where_workers_are_other_users";
+    as_each_user(name, |bench| async move {
+        let mut spec = bench.spec();
+        spec.bundle = bench.dir.path().join("private");
+        std::fs::create_dir(&spec.bundle).expect("a bundle");
+        std::fs::set_permissions(&spec.bundle, std::fs::Permissions::from_mode(0o700))
+            .expect("modes");
+        let made = bench
+            .launcher
+            .launch_program(spec, Program::Python("pass".into()))
+            .await;
+        if support::is_root() {
+            let error = made.map(drop).expect_err("not readable by the worker");
+            assert!(error.to_string().contains("chmod -R a+rX"), "{error}");
+        } else {
+            assert_eq!(
+                made.expect("its own user")
+                    .wait()
+                    .await
+                    .expect("an end")
+                    .status,
+                Some(0)
+            );
+        }
+    });
+}

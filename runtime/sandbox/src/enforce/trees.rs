@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -23,6 +24,8 @@ pub(crate) struct Trees(HashMap<usize, Tree>);
 pub(crate) struct Tree {
     pub(crate) fd: OwnedFd,
     pub(crate) is_dir: bool,
+    /// May everybody read it?
+    for_all: bool,
 }
 
 impl Trees {
@@ -39,6 +42,15 @@ impl Trees {
                     optional,
                     ..
                 } => match copy_path(from, *exec, *device) {
+                    Ok(tree) if outer.is_some() && !tree.for_all => {
+                        let what = format!(
+                            "a root daemon's workers are other users, and {0} is not readable by all; \
+                             chmod -R a+rX {0}",
+                            from.display()
+                        );
+                        let fault = Fault::new(Step::Trees, what, nix::Error::EACCES);
+                        return Err(fault.about(Subject::Source(from.clone())));
+                    }
                     Ok(tree) => drop(trees.insert(number, tree)),
                     Err(e) if *optional && e.kind() == io::ErrorKind::NotFound => {}
                     Err(e) => {
@@ -56,6 +68,7 @@ impl Trees {
                         Tree {
                             fd: tree,
                             is_dir: true,
+                            for_all: true,
                         },
                     );
                 }
@@ -71,7 +84,10 @@ impl Trees {
 }
 
 fn copy_path(from: &Path, exec: bool, device: bool) -> io::Result<Tree> {
-    let is_dir = std::fs::metadata(from)?.is_dir();
+    let found = std::fs::metadata(from)?;
+    let is_dir = found.is_dir();
+    let needed = if is_dir { 0o5 } else { 0o4 };
+    let for_all = found.mode() & needed == needed;
     let fd = sys::clone_tree(from)?;
     let mut set = libc::MOUNT_ATTR_NOSUID;
     if !exec {
@@ -84,7 +100,11 @@ fn copy_path(from: &Path, exec: bool, device: bool) -> io::Result<Tree> {
         libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV
     };
     sys::set_mount_attributes(fd.as_fd(), true, set, None)?;
-    Ok(Tree { fd, is_dir })
+    Ok(Tree {
+        fd,
+        is_dir,
+        for_all,
+    })
 }
 
 /// Opens the directory beneath one of those that the policy names; no symlink, no `..`, no magic link.
