@@ -32,6 +32,11 @@ def compare(world: World) -> Difference:
     return Difference(compared, lost, duplicated)
 
 
+def rows(world: World) -> dict[str, int]:
+    """How many rows each table of the lake holds."""
+    return {table: len(_rows(world.lake, table)) for table in TABLES}
+
+
 def _rows(path: Path, table: str) -> list[dict[str, Any]]:
     base = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
     base.row_factory = sqlite3.Row

@@ -16,10 +16,9 @@ STANDS = {
         "filesystem",
         "no `files` rule names it: the worker's root holds its bundle and the interpreter",
     ),
-    "environ": ("environment", "written from nothing, and no other process can be seen"),
-    "policy": ("filesystem", "no `files` rule names it"),
+    "environ": ("environment and pid namespace", "no rule can allow it"),
+    "policy": ("filesystem", "rule: none under `files` names it"),
 }
-TARGETS = {"dial": "tcp", "dns": "udp", "name": "dns", "metadata": "tcp"}
 
 
 def plain(world: World) -> int:
@@ -66,7 +65,8 @@ def caged(world: World) -> int:
     for attempt in attempts:
         layer, rule = _stopped_by(attempt, refusals)
         verdict = "TOOK" if attempt["taken"] else "refused"
-        say(f"   {verdict:<8} {attempt['attempt']:<9} {_short(attempt['target']):<34} by {layer}: {rule}")
+        say(f"   {verdict:<8} {attempt['attempt']:<9} {_short(attempt['target']):<34} by {layer}")
+        say(f"{'':<55}{rule}")
     # Loot that arrived counts, whatever the thief believes.
     return sum(bool(attempt["taken"]) for attempt in attempts) + world.attacker.taken - taken_before
 
@@ -76,12 +76,12 @@ def _stopped_by(attempt: dict[str, Any], refusals: list[dict[str, Any]]) -> tupl
     name = attempt["attempt"]
     if name in STANDS:
         return STANDS[name]
-    host, _, port = attempt["target"].partition("/")[0].rpartition(":")
     for refusal in refusals:
-        same_port = port and int(port) == refusal.get("port", 0)
-        if (same_port and refusal.get("address") == host) or (name == "name" and "attacker" in refusal.get("host", "")):
-            rule = " ".join(refusal.get("rule", "").split()) or "no rule can allow it"
-            return f"{refusal['layer']} ({refusal['reason']})", rule
+        where = f"{refusal.get('address', '')}:{refusal.get('port', 0)}"
+        asked = name == "name" and refusal.get("host", "").endswith(".attacker.example")
+        if asked or attempt["target"].startswith(where):
+            rule = " ".join(refusal.get("rule", "").split()).removeprefix("- ")
+            return f"{refusal['layer']} ({refusal['reason']})", f"rule: {rule}" if rule else "no rule can allow it"
     return "network", f"nothing is there ({attempt['detail']})"
 
 

@@ -155,8 +155,8 @@ class Client:
     """
 
     def __init__(self, target: str, metadata: Iterable[tuple[str, str]] = ()) -> None:
-        options = [("grpc.max_receive_message_length", 4 << 20)]
-        self.channel = grpc.insecure_channel(target, options=options)
+        # The path of a Unix socket is no valid HTTP authority, so one is given.
+        self.channel = grpc.insecure_channel(target, options=[("grpc.default_authority", "localhost")])
         self.metadata = tuple(metadata)
         # Without the metadata, the reflection calls would be anonymous.
         intercepted = grpc.intercept_channel(self.channel, *([_Keyed(self.metadata)] if self.metadata else []))
