@@ -7,6 +7,7 @@ when the caller cancels, and is not begun when the deadline comes first.
 from __future__ import annotations
 
 import time
+from _thread import get_ident
 
 from .errors import Cancelled, QuotaExhausted
 
@@ -96,6 +97,7 @@ class Call:
         self.throttled_seconds = 0.0
         self.run: StreamRun | None = None
         self._loop: Any = None
+        self._thread = get_ident()
         self._sent = self.clock.monotonic()
 
     def option(self, name: str) -> Any:
@@ -158,7 +160,8 @@ class Call:
                 f"{host} asks to wait {seconds:.0f} s ({cause}); the deadline of this call comes first",
                 retry_at=until,
             )
-        if self.run is not None:
+        if self.run is not None and get_ident() == self._thread:
+            # From another thread the stream may be in the middle of a record.
             self.run.settle()
         self.send("throttled", {"until_unix_ms": int(until * 1000), "host": host, "cause": cause})
         before = self.clock.monotonic()

@@ -1,10 +1,10 @@
 """The native half: lock, channel, encoder, decoder, HTTP transport."""
 
 from collections.abc import Iterable
-from typing import Any, Literal, final
+from typing import Any, Final, Literal, Self, final
 
-PROTOCOL_VERSION: int
-VERSION: str
+PROTOCOL_VERSION: Final[int]
+VERSION: Final[str]
 
 def lock(profile: str) -> None:
     """Puts the final seccomp filter of `profile` on every thread. Irreversible.
@@ -20,7 +20,7 @@ class Channel:
     release the GIL while bytes move. After the daemon closed, every method
     raises EOFError."""
 
-    def __init__(self, fd: int) -> None: ...
+    def __new__(cls, fd: int) -> Self: ...
     def receive(self, timeout: float | None = None) -> tuple[str, dict[str, Any], bytes] | None:
         """The next message: (kind, fields, body). `kind` is the oneof's arm in
         ToWorker ("start", "schema", "batch", ...), `fields` its fields by
@@ -45,8 +45,8 @@ class Emitter:
     fit (stream, record, field, expected and found type, never the value) and
     caisson.errors.RecordTooLarge."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         channel: Channel,
         stream: str,
         partition: str,
@@ -61,7 +61,7 @@ class Emitter:
         flush_seconds: float = 0.2,
         sample: int = 1000,
         max_records: int = 0,
-    ) -> None: ...
+    ) -> Self: ...
     def record(self, record: dict[str, Any]) -> None:
         """Adds one record. Without a schema, records are kept until `sample`
         of them (or a checkpoint, flush, or flush_seconds) fix it."""
@@ -148,15 +148,15 @@ class HttpTransport:
     """A pool of HTTP/1.1 connections (rustls, ring). The GIL is released
     while a request runs. Redirects are not followed and no status raises."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         connect_timeout: float = 10.0,
         read_timeout: float = 60.0,
         ca_file: str | None = None,
         user_agent: str = "caisson",
         max_body: int = 268435456,
-    ) -> None: ...
+    ) -> Self: ...
     def request(
         self,
         method: str,

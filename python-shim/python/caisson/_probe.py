@@ -48,7 +48,7 @@ def probe(call: Call, connector: Any) -> None:
                 if name not in told_of:
                     _passed(call, name, "")
     except Exception as error:
-        from ._failure import code_of
+        from ._failure import MAX_MESSAGE, code_of
 
         if not started:
             call.send("started", {})
@@ -57,7 +57,8 @@ def probe(call: Call, connector: Any) -> None:
             for name in STEPS[3 : STEPS.index(failed_at)]:
                 if name not in told_of:
                     _passed(call, name, "")
-        call.send("step", {"name": failed_at, "status": "failed", "message": str(error) or type(error).__name__})
+        message = (str(error) or type(error).__name__)[:MAX_MESSAGE]
+        call.send("step", {"name": failed_at, "status": "failed", "message": message})
         raise
     finally:
         shut(call, connector)

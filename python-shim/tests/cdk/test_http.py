@@ -433,3 +433,24 @@ def test_a_cancelled_call_ends_in_the_middle_of_a_wait(serve: Serve) -> None:
     assert run.error is not None
     assert run.error.code == "CANCELLED"
     assert 30 <= harness.clock.slept <= 31
+
+
+class Parallel(Connector[Any]):
+    """Asks for several pages at once; one of them is throttled in another thread."""
+
+    @stream(primary_key="id", cursor="id", order="asc")
+    async def items(self) -> AsyncIterator[Record]:
+        import asyncio
+
+        http = self.client("https://api.example.com")
+        yield {"id": 0}
+        for response in await asyncio.gather(*(http.aget(f"/{n}") for n in range(1, 6))):
+            yield response.json()
+
+
+def test_requests_that_run_together_wait_apart() -> None:
+    harness = Harness(Parallel, api=Api(lambda request: {"id": int(request.path[1:])}))
+    harness.fails_with(429, retry_after=2, times=2, on="/3")
+    run = harness.read("items").check()
+    assert [each["id"] for each in run.records] == [0, 1, 2, 3, 4, 5]
+    assert len(run.throttled) == 2
