@@ -50,13 +50,16 @@ pub(crate) fn stream(object: &Bound<'_, PyAny>) -> PyResult<RecordBatchStreamRea
         return unsafe { RecordBatchStreamReader::from_raw(pointer) }.map_err(raised);
     }
     if object.hasattr("__arrow_c_array__")? {
-        let pair = object.call_method0("__arrow_c_array__")?.cast_into::<PyTuple>()?;
+        let pair = object
+            .call_method0("__arrow_c_array__")?
+            .cast_into::<PyTuple>()?;
         let schema = pointer::<FFI_ArrowSchema>(&pair.get_item(0)?, SCHEMA)?;
         let array = pointer::<FFI_ArrowArray>(&pair.get_item(1)?, ARRAY)?;
         // SAFETY: capsules of these names hold valid structures, by the
         // interface. The schema is read; the array is moved out and left
         // released.
-        let data = unsafe { from_ffi(FFI_ArrowArray::from_raw(array), &*schema) }.map_err(raised)?;
+        let data =
+            unsafe { from_ffi(FFI_ArrowArray::from_raw(array), &*schema) }.map_err(raised)?;
         if !matches!(data.data_type(), DataType::Struct(_)) {
             return Err(PyTypeError::new_err(format!(
                 "Arrow data is a batch of records (a struct), not an array of {}",
@@ -65,7 +68,9 @@ pub(crate) fn stream(object: &Bound<'_, PyAny>) -> PyResult<RecordBatchStreamRea
         }
         let array = StructArray::from(data);
         if array.null_count() > 0 {
-            return Err(PyValueError::new_err("a batch of records has no null records"));
+            return Err(PyValueError::new_err(
+                "a batch of records has no null records",
+            ));
         }
         let batch = RecordBatch::from(array);
         let schema = batch.schema();

@@ -37,7 +37,11 @@ enum Fault {
     Value(String),
 }
 
+/// Status, headers, body.
 type Answer = (u16, Vec<(String, Vec<u8>)>, Vec<u8>);
+
+/// The same for Python.
+type Told<'py> = (u16, Vec<(String, String)>, Bound<'py, PyBytes>);
 
 fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds)
@@ -60,12 +64,14 @@ fn roots(file: Option<String>) -> PyResult<RootCerts> {
     };
     let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let der = certificate
-            .map_err(|error| PyValueError::new_err(format!("{path}: {error:?}")))?;
+        let der =
+            certificate.map_err(|error| PyValueError::new_err(format!("{path}: {error:?}")))?;
         certificates.push(Certificate::from_der(&der).to_owned());
     }
     if named && certificates.is_empty() {
-        return Err(PyValueError::new_err(format!("{path}: holds no certificate")));
+        return Err(PyValueError::new_err(format!(
+            "{path}: holds no certificate"
+        )));
     }
     Ok(RootCerts::new_with_certs(&certificates))
 }
@@ -124,7 +130,7 @@ impl HttpTransport {
         headers: Vec<(String, String)>,
         body: Option<&[u8]>,
         timeout: Option<f64>,
-    ) -> PyResult<(u16, Vec<(String, String)>, Bound<'py, PyBytes>)> {
+    ) -> PyResult<Told<'py>> {
         let timeout = timeout.map(|limit| seconds("timeout", limit)).transpose()?;
         let answer = py.detach(|| self.exchange(method, url, &headers, body, timeout));
         let (status, headers, body) = answer.map_err(|fault| match fault {
@@ -136,7 +142,10 @@ impl HttpTransport {
             // Headers are Latin-1 by tradition; UTF-8 where they happen to be.
             .map(|(name, value)| match String::from_utf8(value) {
                 Ok(value) => (name, value),
-                Err(raw) => (name, raw.into_bytes().iter().map(|b| char::from(*b)).collect()),
+                Err(raw) => (
+                    name,
+                    raw.into_bytes().iter().map(|b| char::from(*b)).collect(),
+                ),
             })
             .collect();
         Ok((status, headers, PyBytes::new(py, &body)))
@@ -152,30 +161,48 @@ impl HttpTransport {
         body: Option<&[u8]>,
         timeout: Option<Duration>,
     ) -> Result<Answer, Fault> {
-        let value = |what: &str, error: &dyn std::fmt::Display| Fault::Value(format!("{what}: {error}"));
-        let method = http::Method::from_bytes(method.as_bytes())
-            .map_err(|error| value("method", &error))?;
+        let value =
+            |what: &str, error: &dyn std::fmt::Display| Fault::Value(format!("{what}: {error}"));
+        let method =
+            http::Method::from_bytes(method.as_bytes()).map_err(|error| value("method", &error))?;
         let uri: http::Uri = url.parse().map_err(|error| value("URL", &error))?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
-            return Err(Fault::Value("URL: it begins with http:// or https:// and a host".into()));
+        if !matches!(uri.scheme_str(), Some("http" | "https"))
+            || uri.host().is_none_or(str::is_empty)
+        {
+            return Err(Fault::Value(
+                "URL: it begins with http:// or https:// and a host".into(),
+            ));
         }
-        let mut request = http::Request::builder().method(method).uri(uri);
+        let mut request = http::Request::builder().method(&method).uri(uri);
         for (name, text) in headers {
             // Never the value in a message: it may be a secret.
-            let content = http::HeaderValue::from_bytes(text.as_bytes())
-                .map_err(|_| Fault::Value(format!("header {name:?}: a value without control characters")))?;
+            let content = http::HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
+                Fault::Value(format!(
+                    "header {name:?}: a value without control characters"
+                ))
+            })?;
             request = request.header(name.as_str(), content);
         }
         let agent = &self.agent;
-        let answered = match body {
+        // Methods that usually carry a body say so when there is none.
+        let expected = ["POST", "PUT", "PATCH"].contains(&method.as_str());
+        let answered = match body.or(expected.then_some(&[])) {
             Some(body) => {
-                let request = request.body(body).map_err(|error| value("header", &error))?;
-                let request = agent.configure_request(request).timeout_global(timeout).build();
+                let request = request
+                    .body(body)
+                    .map_err(|error| value("header", &error))?;
+                let request = agent
+                    .configure_request(request)
+                    .timeout_global(timeout)
+                    .build();
                 agent.run(request)
             }
             None => {
                 let request = request.body(()).map_err(|error| value("header", &error))?;
-                let request = agent.configure_request(request).timeout_global(timeout).build();
+                let request = agent
+                    .configure_request(request)
+                    .timeout_global(timeout)
+                    .build();
                 agent.run(request)
             }
         };
@@ -218,13 +245,20 @@ impl HttpTransport {
             ureq::Error::Io(io) => match io.kind() {
                 // ureq's own errors come back out of readers inside of one.
                 _ if io.get_ref().is_some_and(|inner| inner.is::<ureq::Error>()) => {
-                    let inner = io.into_inner().and_then(|inner| inner.downcast::<ureq::Error>().ok());
+                    let inner = io
+                        .into_inner()
+                        .and_then(|inner| inner.downcast::<ureq::Error>().ok());
                     return match inner {
                         Some(inner) => self.fault(*inner),
                         None => Fault::Transport("protocol", message),
                     };
                 }
-                _ if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => "tls",
+                _ if io
+                    .get_ref()
+                    .is_some_and(|inner| inner.is::<rustls::Error>()) =>
+                {
+                    "tls"
+                }
                 ErrorKind::TimedOut | ErrorKind::WouldBlock => "timeout",
                 ErrorKind::ConnectionRefused
                 | ErrorKind::HostUnreachable
@@ -240,7 +274,10 @@ impl HttpTransport {
             _ => "protocol",
         };
         let message = match kind {
-            "timeout" => format!("{message} (no byte for {:?}, or the request's own limit)", self.read_timeout),
+            "timeout" => format!(
+                "{message} (no byte for {:?}, or the request's own limit)",
+                self.read_timeout
+            ),
             _ => message,
         };
         Fault::Transport(kind, message)

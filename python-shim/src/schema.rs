@@ -111,7 +111,11 @@ pub(crate) fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'
         Value::Number(number) => match (number.as_i64(), number.as_u64()) {
             (Some(number), _) => number.into_pyobject(py)?.into_any(),
             (_, Some(number)) => number.into_pyobject(py)?.into_any(),
-            _ => number.as_f64().unwrap_or(f64::NAN).into_pyobject(py)?.into_any(),
+            _ => number
+                .as_f64()
+                .unwrap_or(f64::NAN)
+                .into_pyobject(py)?
+                .into_any(),
         },
         Value::String(text) => PyString::new(py, text).into_any(),
         Value::Array(items) => {

@@ -3,6 +3,18 @@
 from collections.abc import Iterable
 from typing import Any, Final, Literal, Self, final
 
+__all__ = [
+    "PROTOCOL_VERSION",
+    "VERSION",
+    "ArrowSchema",
+    "Channel",
+    "Emitter",
+    "HttpTransport",
+    "RecordBatch",
+    "TransportError",
+    "lock",
+]
+
 PROTOCOL_VERSION: Final[int]
 VERSION: Final[str]
 

@@ -53,14 +53,16 @@ fn lines(schema: Option<SchemaRef>, body: &[u8]) -> Result<RecordBatch, String> 
     let mut columns = Columns::new(schema, slots);
     let mut aside = Aside::new(Unknown::Error);
     for (index, record) in records.iter().enumerate() {
-        columns.push(record, Origin::Json, &mut aside).map_err(|misfit| {
-            format!(
-                "record {index}, field {:?}: expected {}, found {}",
-                misfit.field(),
-                misfit.expected,
-                misfit.found
-            )
-        })?;
+        columns
+            .push(record, Origin::Json, &mut aside)
+            .map_err(|misfit| {
+                format!(
+                    "record {index}, field {:?}: expected {}, found {}",
+                    misfit.field(),
+                    misfit.expected,
+                    misfit.found
+                )
+            })?;
     }
     columns.finish().map_err(|error| error.to_string())
 }

@@ -19,7 +19,7 @@ use objects::Objects;
 #[pyclass(frozen, module = "caisson._native")]
 pub(crate) struct RecordBatch(Arrow);
 
-fn refused(misfit: Box<Misfit>) -> PyErr {
+fn refused(misfit: &Misfit) -> PyErr {
     PyValueError::new_err(format!(
         "column {:?}: expected {}, found {}",
         misfit.field(),
@@ -56,7 +56,11 @@ impl RecordBatch {
 
     #[getter]
     fn nbytes(&self) -> PyResult<usize> {
-        let sizes = self.0.columns().iter().map(|column| column.to_data().get_slice_memory_size());
+        let sizes = self
+            .0
+            .columns()
+            .iter()
+            .map(|column| column.to_data().get_slice_memory_size());
         sizes
             .sum::<Result<usize, _>>()
             .map_err(|error| PyValueError::new_err(error.to_string()))
@@ -116,7 +120,7 @@ impl RecordBatch {
         let rows = self.0.num_rows();
         let text = py
             .detach(|| copy_text::rows(&readers, rows, null))
-            .map_err(refused)?;
+            .map_err(|misfit| refused(&misfit))?;
         Ok(PyBytes::new(py, &text))
     }
 

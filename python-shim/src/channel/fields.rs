@@ -55,11 +55,7 @@ pub(super) fn to_python(
     Ok((kind, fields))
 }
 
-fn start_fields(
-    py: Python<'_>,
-    fields: &Bound<'_, PyDict>,
-    start: message::Start,
-) -> PyResult<()> {
+fn start_fields(py: Python<'_>, fields: &Bound<'_, PyDict>, start: message::Start) -> PyResult<()> {
     fields.set_item("operation", word(start.operation().as_str_name()))?;
     fields.set_item("encoding", word(start.encoding().as_str_name()))?;
     fields.set_item("protocol_version", start.protocol_version)?;
@@ -136,7 +132,10 @@ impl<'py> Fields<'_, 'py> {
         }
         for key in self.items.keys() {
             let key = key.to_string();
-            if !names.iter().any(|name| name.trim_start_matches("r#") == key) {
+            if !names
+                .iter()
+                .any(|name| name.trim_start_matches("r#") == key)
+            {
                 return Err(PyTypeError::new_err(format!(
                     "{:?} has no field {key:?}; it has {}",
                     self.kind,
@@ -169,10 +168,7 @@ macro_rules! arms {
 }
 
 /// The inverse, for what a worker may say.
-pub(super) fn from_python(
-    kind: &str,
-    items: &Bound<'_, PyDict>,
-) -> PyResult<from_worker::Message> {
+pub(super) fn from_python(kind: &str, items: &Bound<'_, PyDict>) -> PyResult<from_worker::Message> {
     arms! { kind, items;
         "hello" => Hello { protocol_version, cdk_version, python_version, profile },
         "started" => Started {},

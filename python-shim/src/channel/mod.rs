@@ -74,16 +74,16 @@ impl Channel {
         }
     }
 
-    #[pyo3(signature = (kind, fields, body=None))]
+    #[pyo3(signature = (kind, fields, body=b""), text_signature = "($self, kind, fields, body=b'')")]
     fn send(
         &self,
         py: Python<'_>,
         kind: &str,
         fields: &Bound<'_, PyDict>,
-        body: Option<&[u8]>,
+        body: &[u8],
     ) -> PyResult<()> {
         let message = fields::from_python(kind, fields)?;
-        py.detach(|| self.socket.send(message, &[body.unwrap_or_default()]))?;
+        py.detach(|| self.socket.send(message, &[body]))?;
         Ok(())
     }
 

@@ -50,6 +50,10 @@ impl From<Errno> for Broken {
 
 /// What [`Socket::receive`] saw.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "moved once, and nearly always a frame"
+)]
 pub(crate) enum Came {
     /// One arm of ToWorker and its body.
     Frame(to_worker::Message, Bytes),

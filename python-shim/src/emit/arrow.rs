@@ -73,7 +73,10 @@ impl Lane {
             return self.send_lines(out, &batch, first);
         }
         // Rows differ in size, so this aims and Out::batch makes sure.
-        let sizes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
+        let sizes = batch
+            .columns()
+            .iter()
+            .map(|column| column.to_data().get_slice_memory_size());
         let bytes: usize = sizes.sum::<Result<usize, _>>()?;
         let pieces = bytes.div_ceil(self.config.target).clamp(1, rows);
         let step = rows.div_ceil(pieces);

@@ -20,7 +20,11 @@ pub(super) enum Failure {
         found: String,
     },
     /// RecordTooLarge.
-    TooLarge { record: u64, bytes: usize, max: usize },
+    TooLarge {
+        record: u64,
+        bytes: usize,
+        max: usize,
+    },
     /// The schema came from Arrow data and has a type that dicts cannot fill.
     Foreign(String),
     /// The daemon is gone.
@@ -96,10 +100,14 @@ impl Failure {
                     .set_item("record", record)
                     .and_then(|()| ours(py, "RecordTooLarge", message, stream, &details))
             }
-            Self::Foreign(message) => Ok(PyTypeError::new_err(format!("stream {stream:?}: {message}"))),
+            Self::Foreign(message) => Ok(PyTypeError::new_err(format!(
+                "stream {stream:?}: {message}"
+            ))),
             Self::Closed => Ok(PyEOFError::new_err("the daemon closed the channel")),
             Self::Io(number, message) => Ok(PyOSError::new_err((number, message))),
-            Self::Arrow(message) => Ok(PyValueError::new_err(format!("stream {stream:?}: {message}"))),
+            Self::Arrow(message) => Ok(PyValueError::new_err(format!(
+                "stream {stream:?}: {message}"
+            ))),
             Self::AfterClose => Ok(PyValueError::new_err(format!(
                 "stream {stream:?}: the emitter is closed"
             ))),
@@ -116,7 +124,10 @@ fn ours(
     stream: &str,
     details: &Bound<'_, PyDict>,
 ) -> PyResult<PyErr> {
-    let exception = py.import("caisson.errors")?.getattr(class)?.call1((message,))?;
+    let exception = py
+        .import("caisson.errors")?
+        .getattr(class)?
+        .call1((message,))?;
     exception.setattr("stream", stream)?;
     for (name, value) in details.iter() {
         exception.setattr(name.cast_into::<pyo3::types::PyString>()?, value)?;

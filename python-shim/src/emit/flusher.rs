@@ -26,7 +26,10 @@ fn run(lane: &Lane) {
     while !state.closed && state.failure.is_none() {
         state.armed = false;
         let Some(due) = due(&state, lane.config.flush) else {
-            state = lane.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = lane
+                .wake
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
             continue;
         };
         let now = Instant::now();

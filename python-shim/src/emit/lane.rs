@@ -68,7 +68,11 @@ impl Lane {
     }
 
     /// A record was added to columns or lines; true if a batch is due.
-    pub(super) fn pushed(self: &Arc<Self>, state: &mut State, size: usize) -> Result<bool, Failure> {
+    pub(super) fn pushed(
+        self: &Arc<Self>,
+        state: &mut State,
+        size: usize,
+    ) -> Result<bool, Failure> {
         if size > self.config.max {
             state.take_back_last(size);
             return Err(Failure::TooLarge {
@@ -82,11 +86,18 @@ impl Lane {
     }
 
     /// A record for the sample; true if the sample is complete.
-    pub(super) fn sampled(self: &Arc<Self>, state: &mut State, pairs: Pairs) -> Result<bool, Failure> {
+    pub(super) fn sampled(
+        self: &Arc<Self>,
+        state: &mut State,
+        pairs: Pairs,
+    ) -> Result<bool, Failure> {
         let Phase::Sampling(sample) = &mut state.phase else {
             return Ok(false);
         };
-        state.sampled += pairs.iter().map(|(name, value)| name.len() + weight(value)).sum::<usize>();
+        state.sampled += pairs
+            .iter()
+            .map(|(name, value)| name.len() + weight(value))
+            .sum::<usize>();
         sample.push(pairs);
         let complete = sample.len() >= self.config.sample || state.sampled >= self.config.max;
         self.counted(state);

@@ -40,7 +40,7 @@ impl Emitter {
     #[new]
     #[pyo3(signature = (
         channel, stream, partition, *, encoding, schema, unknown="error", primary_key=Vec::new(),
-        cursor=String::new(), target_bytes=1_048_576, max_bytes=3_670_016, flush_seconds=0.2,
+        cursor="", target_bytes=1_048_576, max_bytes=3_670_016, flush_seconds=0.2,
         sample=1_000, max_records=0
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords in Python")]
@@ -52,7 +52,7 @@ impl Emitter {
         schema: Option<&ArrowSchema>,
         unknown: &str,
         primary_key: Vec<String>,
-        cursor: String,
+        cursor: &str,
         target_bytes: usize,
         max_bytes: usize,
         flush_seconds: f64,
@@ -74,7 +74,7 @@ impl Emitter {
                 _ => return Err(PyValueError::new_err("unknown is error, drop or extra")),
             },
             primary_key,
-            cursor,
+            cursor: cursor.to_owned(),
             max: max_bytes.clamp(1, caisson_wire::MAX_BODY),
             target: target_bytes.clamp(1, max_bytes.clamp(1, caisson_wire::MAX_BODY)),
             flush: Duration::try_from_secs_f64(flush_seconds)
@@ -82,7 +82,11 @@ impl Emitter {
             sample: sample.max(1),
             max_records,
         };
-        let lane = Lane::new(channel.socket.clone(), config, schema.map(|schema| schema.inner()));
+        let lane = Lane::new(
+            channel.socket.clone(),
+            config,
+            schema.map(|schema| schema.inner()),
+        );
         Ok(Self {
             lane: Arc::new(lane),
             shape: Mutex::new(None),

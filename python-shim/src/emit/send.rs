@@ -48,7 +48,11 @@ impl Out {
 
     /// Sends the schema unless this channel has seen it of this stream.
     pub(super) fn announce(&mut self, lane: &Lane, schema: &SchemaRef) -> Result<(), Failure> {
-        if self.ready.as_ref().is_some_and(|ready| ready.schema == *schema) {
+        if self
+            .ready
+            .as_ref()
+            .is_some_and(|ready| ready.schema == *schema)
+        {
             return Ok(());
         }
         let config = &lane.config;
@@ -61,7 +65,8 @@ impl Out {
                 cursor: config.cursor.clone(),
                 mode: String::new(),
             };
-            lane.socket.send(from_worker::Message::Schema(message), &[&body])
+            lane.socket
+                .send(from_worker::Message::Schema(message), &[&body])
         })?;
         self.ready = Some(Ready {
             schema: schema.clone(),
@@ -130,7 +135,8 @@ impl Out {
             sequence: self.sequence + 1,
             records: rows as u64,
         };
-        lane.socket.send(from_worker::Message::Batch(message), body)?;
+        lane.socket
+            .send(from_worker::Message::Batch(message), body)?;
         self.sequence += 1;
         Ok(())
     }
@@ -151,7 +157,8 @@ impl Out {
             records,
             r#final: last,
         };
-        lane.socket.send(from_worker::Message::Checkpoint(message), &[])?;
+        lane.socket
+            .send(from_worker::Message::Checkpoint(message), &[])?;
         self.sequence += 1;
         Ok(id)
     }

@@ -198,7 +198,10 @@ pub(super) fn weight(value: &Value) -> usize {
         Value::Text(text) | Value::Decimal(text) | Value::Big(text) => text.len(),
         Value::Bytes(bytes) => bytes.len(),
         Value::List(items) => items.iter().map(weight).sum(),
-        Value::Map(pairs) => pairs.iter().map(|(name, value)| name.len() + weight(value)).sum(),
+        Value::Map(pairs) => pairs
+            .iter()
+            .map(|(name, value)| name.len() + weight(value))
+            .sum(),
         _ => 0,
     }
 }

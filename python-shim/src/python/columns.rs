@@ -24,7 +24,14 @@ pub(crate) fn push(
     aside: &mut Aside,
 ) -> Result<usize, Fault> {
     let rows = columns.rows;
-    fields(&mut columns.columns, rows, shape, record, aside, &Trail::Root)?;
+    fields(
+        &mut columns.columns,
+        rows,
+        shape,
+        record,
+        aside,
+        &Trail::Root,
+    )?;
     Ok(columns.end_record(aside))
 }
 
@@ -131,9 +138,7 @@ fn object(
             let known = Known::get(value.py())?;
             if !known.is_decimal(value) {
                 false
-            } else if let Some(number) =
-                decimal::parse(value.str()?.to_str()?, precision, scale)
-            {
+            } else if let Some(number) = decimal::parse(value.str()?.to_str()?, precision, scale) {
                 column.scalar(Scalar::Decimal(number), aside);
                 true
             } else {

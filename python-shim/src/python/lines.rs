@@ -77,7 +77,15 @@ impl Visit for Fields<'_> {
         let slot = &self.slots[index];
         begin_field(self.out, &slot.key, self.first);
         self.first = false;
-        match object(self.out, slot, value, child, self.aside, self.trail, At::Field) {
+        match object(
+            self.out,
+            slot,
+            value,
+            child,
+            self.aside,
+            self.trail,
+            At::Field,
+        ) {
             Ok(()) => Ok(()),
             Err(fault) => Err(fault.within(&slot.name)),
         }
@@ -145,7 +153,8 @@ fn object(
         }
         Kind::Json => return super::json::write(out, value, 0),
         Kind::List(_) | Kind::Struct(_) | Kind::Map(_) => {
-            if nested(out, slot, value, shape, aside, above, at)? {
+            let done = nested(out, slot, value, shape, aside, above, at)?;
+            if done {
                 return Ok(());
             }
         }

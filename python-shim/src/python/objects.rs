@@ -39,7 +39,10 @@ impl Known {
             };
             Ok(Self {
                 datetime: class("datetime")?,
-                reduce: datetimes.getattr("datetime")?.getattr("__reduce__")?.unbind(),
+                reduce: datetimes
+                    .getattr("datetime")?
+                    .getattr("__reduce__")?
+                    .unbind(),
                 date: class("date")?,
                 time: class("time")?,
                 timedelta: class("timedelta")?,
@@ -95,7 +98,10 @@ impl Known {
         let seconds = (number(intern!(py, "hour"))? * 60 + number(intern!(py, "minute"))?) * 60
             + number(intern!(py, "second"))?;
         let micros = number(intern!(py, "microsecond"))?;
-        self.in_utc(object, days * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + micros)
+        self.in_utc(
+            object,
+            days * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + micros,
+        )
     }
 
     fn in_utc(&self, object: &Bound<'_, PyAny>, local: i64) -> PyResult<(i64, bool)> {
@@ -136,7 +142,10 @@ impl Known {
         if object.cast::<PyList>().is_ok() || object.cast::<PyTuple>().is_ok() {
             let mut items = Vec::with_capacity(object.len()?);
             for (index, item) in object.try_iter()?.enumerate() {
-                items.push(self.value(&item?, depth + 1).map_err(|fault| fault.at(index))?);
+                items.push(
+                    self.value(&item?, depth + 1)
+                        .map_err(|fault| fault.at(index))?,
+                );
             }
             return Ok(Value::List(items));
         }
@@ -165,7 +174,13 @@ impl Known {
         }
         if object.cast::<PyByteArray>().is_ok() || object.cast::<PyMemoryView>().is_ok() {
             let bytes = py.get_type::<PyBytes>().call1((object,))?;
-            return Ok(Value::Bytes(bytes.cast::<PyBytes>().map_err(PyErr::from)?.as_bytes().to_vec()));
+            return Ok(Value::Bytes(
+                bytes
+                    .cast::<PyBytes>()
+                    .map_err(PyErr::from)?
+                    .as_bytes()
+                    .to_vec(),
+            ));
         }
         self.other(object, depth)
     }
@@ -214,7 +229,9 @@ impl Known {
                 return Err(super::walk::not_text(&key));
             };
             let name = text(name)?.to_owned();
-            let value = self.value(&item, depth).map_err(|fault| fault.within(&name))?;
+            let value = self
+                .value(&item, depth)
+                .map_err(|fault| fault.within(&name))?;
             pairs.push((name, value));
         }
         Ok(pairs)
@@ -261,7 +278,9 @@ pub(super) fn int(object: &Bound<'_, PyAny>) -> Option<i64> {
 fn big(object: &Bound<'_, PyAny>) -> Result<String, Fault> {
     // 300 bits are beyond every type that could hold it, and Python refuses
     // to print the longest.
-    let bits: u64 = object.call_method0(intern!(object.py(), "bit_length"))?.extract()?;
+    let bits: u64 = object
+        .call_method0(intern!(object.py(), "bit_length"))?
+        .extract()?;
     if bits > 300 {
         return Err(Misfit::new("int of at most 76 digits", "int out of range").into());
     }
@@ -275,8 +294,8 @@ fn timedelta(object: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
     let py = object.py();
     let number = |name| object.getattr(name)?.extract::<i64>();
     let days = number(intern!(py, "days"))?;
-    let rest = number(intern!(py, "seconds"))? * MICROS_PER_SECOND
-        + number(intern!(py, "microseconds"))?;
+    let rest =
+        number(intern!(py, "seconds"))? * MICROS_PER_SECOND + number(intern!(py, "microseconds"))?;
     Ok(days
         .checked_mul(MICROS_PER_DAY)
         .and_then(|days| days.checked_add(rest)))

@@ -91,9 +91,8 @@ impl Shape {
             // SAFETY: `dict` is a live dict and the thread is attached.
             // PyDict_Next checks its position against the dict each time, so
             // a dict that changed meanwhile costs items, not memory.
-            let more = unsafe {
-                ffi::PyDict_Next(dict.as_ptr(), &mut position, &mut key, &mut value)
-            };
+            let more =
+                unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut position, &mut key, &mut value) };
             if more == 0 {
                 return Ok(seen);
             }
@@ -126,7 +125,10 @@ impl Shape {
                     visit.field(index, &value, self.children[index].as_deref_mut())?;
                 }
                 None => {
-                    let key = key.to_owned().cast_into::<PyString>().map_err(PyErr::from)?;
+                    let key = key
+                        .to_owned()
+                        .cast_into::<PyString>()
+                        .map_err(PyErr::from)?;
                     visit.unknown(key.to_str()?, &value)?;
                 }
             }

@@ -82,7 +82,11 @@ fn float(out: &mut Vec<u8>, number: f64, finite: impl FnOnce(&mut Vec<u8>)) {
     if number.is_nan() {
         out.extend_from_slice(b"NaN");
     } else if number.is_infinite() {
-        out.extend_from_slice(if number < 0.0 { b"-Infinity" } else { b"Infinity" });
+        out.extend_from_slice(if number < 0.0 {
+            b"-Infinity"
+        } else {
+            b"Infinity"
+        });
     } else {
         finite(out);
     }
@@ -120,17 +124,31 @@ fn escaped(out: &mut Vec<u8>, text: &[u8]) {
 mod tests {
     use std::sync::Arc;
 
-    use arrow_array::{ArrayRef, BinaryArray, BooleanArray, Float64Array, RecordBatch, StringArray};
+    use arrow_array::{
+        ArrayRef, BinaryArray, BooleanArray, Float64Array, RecordBatch, StringArray,
+    };
 
     use super::*;
 
     #[test]
     fn a_backslash_a_tab_and_a_null_cannot_be_confused() {
         let columns: [(&str, ArrayRef); 4] = [
-            ("text", Arc::new(StringArray::from(vec![Some("a\tb\\N\n"), None, Some("")]))),
-            ("bool", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]))),
-            ("float", Arc::new(Float64Array::from(vec![1.5, f64::NAN, f64::NEG_INFINITY]))),
-            ("bytes", Arc::new(BinaryArray::from(vec![&b"\x00\xff"[..], b"", b"a"]))),
+            (
+                "text",
+                Arc::new(StringArray::from(vec![Some("a\tb\\N\n"), None, Some("")])),
+            ),
+            (
+                "bool",
+                Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])),
+            ),
+            (
+                "float",
+                Arc::new(Float64Array::from(vec![1.5, f64::NAN, f64::NEG_INFINITY])),
+            ),
+            (
+                "bytes",
+                Arc::new(BinaryArray::from(vec![&b"\x00\xff"[..], b"", b"a"])),
+            ),
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let text = rows(&Reader::of(&batch).unwrap(), 3, "\\N").unwrap();

@@ -22,7 +22,10 @@ fn split(text: &str) -> Option<Parts<'_>> {
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let valid = !(whole.is_empty() && fraction.is_empty())
-        && whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit());
+        && whole
+            .bytes()
+            .chain(fraction.bytes())
+            .all(|b| b.is_ascii_digit());
     valid.then_some(Parts {
         negative,
         whole,
@@ -145,13 +148,26 @@ mod tests {
 
     #[test]
     fn exponents_move_the_point_and_lost_digits_are_refused() {
-        let is = |text: &str, scale, number: i128| assert_eq!(parse(text, 38, scale), Some(i256::from_i128(number)), "{text}");
+        let is = |text: &str, scale, number: i128| {
+            assert_eq!(
+                parse(text, 38, scale),
+                Some(i256::from_i128(number)),
+                "{text}"
+            )
+        };
         is("1E+2", 0, 100);
         is("1.5e-3", 4, 15);
         is("-0.10", 1, -1);
         is("0E-20", 2, 0);
         is("007", 0, 7);
-        for (text, scale) in [("0.001", 2), ("1e40", 0), ("NaN", 2), ("", 2), (".", 2), ("1e999999999999", 2)] {
+        for (text, scale) in [
+            ("0.001", 2),
+            ("1e40", 0),
+            ("NaN", 2),
+            ("", 2),
+            (".", 2),
+            ("1e999999999999", 2),
+        ] {
             assert_eq!(parse(text, 38, scale), None, "{text}");
         }
     }

@@ -42,9 +42,7 @@ pub(crate) fn fit<'a>(
 ) -> Result<Scalar<'a>, Box<Misfit>> {
     let fitted = match (kind, value) {
         (Kind::Bool, Value::Bool(bool)) => Some(Scalar::Bool(*bool)),
-        (Kind::Int(int), Value::Int(number)) => {
-            int.holds(*number).then_some(Scalar::Int(*number))
-        }
+        (Kind::Int(int), Value::Int(number)) => int.holds(*number).then_some(Scalar::Int(*number)),
         (Kind::Int(Int::U64), Value::Big(digits)) => digits.parse().ok().map(Scalar::Above),
         (Kind::Int(int), Value::Float(number)) => whole(*number)
             .filter(|number| int.holds(*number))
@@ -109,7 +107,10 @@ pub(crate) fn misfit(kind: &Kind, value: &Value) -> Box<Misfit> {
     let found = match (kind, value) {
         (Kind::Int(_), Value::Int(_)) => "int out of range".to_owned(),
         (Kind::Int(_), Value::Float(_)) => "float with a fraction or out of range".to_owned(),
-        (Kind::Decimal { .. }, Value::Decimal(_) | Value::Int(_) | Value::Big(_) | Value::Float(_)) => {
+        (
+            Kind::Decimal { .. },
+            Value::Decimal(_) | Value::Int(_) | Value::Big(_) | Value::Float(_),
+        ) => {
             let size = decimal_of(value).and_then(|text| decimal::size(&text));
             match size {
                 Some((before, after)) => format!(
@@ -119,10 +120,19 @@ pub(crate) fn misfit(kind: &Kind, value: &Value) -> Box<Misfit> {
                 None => format!("{} that is not finite", value.type_name()),
             }
         }
-        (Kind::Date | Kind::Time | Kind::Timestamp { .. } | Kind::Duration(_) | Kind::Decimal { .. }, Value::Text(_)) => {
+        (
+            Kind::Date
+            | Kind::Time
+            | Kind::Timestamp { .. }
+            | Kind::Duration(_)
+            | Kind::Decimal { .. },
+            Value::Text(_),
+        ) => {
             format!("str that is no {}", kind.name())
         }
-        (Kind::Timestamp { .. }, Value::Timestamp { aware, .. }) if *aware == matches!(kind, Kind::Timestamp { aware: true, .. }) => {
+        (Kind::Timestamp { .. }, Value::Timestamp { aware, .. })
+            if *aware == matches!(kind, Kind::Timestamp { aware: true, .. }) =>
+        {
             "datetime out of range".to_owned()
         }
         _ => value.type_name().to_owned(),
@@ -198,7 +208,10 @@ mod tests {
 
     #[test]
     fn what_would_lose_something_is_refused() {
-        let money = Kind::Decimal { precision: 10, scale: 2 };
+        let money = Kind::Decimal {
+            precision: 10,
+            scale: 2,
+        };
         assert!(fits(&money, Value::Decimal("1.50".into())));
         assert!(fits(&money, Value::Float(19.99)));
         assert!(fits(&money, Value::Int(3)));
@@ -212,34 +225,67 @@ mod tests {
         assert!(!fits(&Kind::Int(Int::I64), Value::Bool(true)));
         assert!(!fits(&Kind::Int(Int::I64), Value::Text("3".into())));
         assert!(fits(&Kind::Int(Int::U64), Value::Big(u64::MAX.to_string())));
-        assert!(!fits(&Kind::Int(Int::I64), Value::Big(u64::MAX.to_string())));
+        assert!(!fits(
+            &Kind::Int(Int::I64),
+            Value::Big(u64::MAX.to_string())
+        ));
         assert!(!fits(&Kind::Text, Value::Int(1)));
         assert!(!fits(&Kind::Binary, Value::Text("YQ==".into())));
-        assert!(!fits(&Kind::Date, Value::Timestamp { micros: 0, aware: true }));
+        assert!(!fits(
+            &Kind::Date,
+            Value::Timestamp {
+                micros: 0,
+                aware: true
+            }
+        ));
     }
 
     #[test]
     fn a_zone_is_never_thrown_away() {
-        let naive = Kind::Timestamp { unit: TimeUnit::Microsecond, aware: false };
-        assert!(fits(&UTC, Value::Timestamp { micros: 0, aware: false }));
+        let naive = Kind::Timestamp {
+            unit: TimeUnit::Microsecond,
+            aware: false,
+        };
+        assert!(fits(
+            &UTC,
+            Value::Timestamp {
+                micros: 0,
+                aware: false
+            }
+        ));
         assert!(fits(&UTC, Value::Text("2024-05-01T12:00:00+02:00".into())));
-        assert!(!fits(&naive, Value::Timestamp { micros: 0, aware: true }));
+        assert!(!fits(
+            &naive,
+            Value::Timestamp {
+                micros: 0,
+                aware: true
+            }
+        ));
         assert!(!fits(&naive, Value::Text("2024-05-01T12:00:00Z".into())));
     }
 
     #[test]
     fn nanoseconds_end_in_2262() {
-        let nanos = Kind::Timestamp { unit: TimeUnit::Nanosecond, aware: true };
+        let nanos = Kind::Timestamp {
+            unit: TimeUnit::Nanosecond,
+            aware: true,
+        };
         assert!(fits(&nanos, Value::Text("2262-01-01".into())));
         assert!(!fits(&nanos, Value::Text("2263-01-01".into())));
     }
 
     #[test]
     fn the_error_says_what_was_wrong_but_never_the_value() {
-        let money = Kind::Decimal { precision: 10, scale: 2 };
+        let money = Kind::Decimal {
+            precision: 10,
+            scale: 2,
+        };
         let error = fit(&money, &Value::Decimal("1.505".into()), Origin::Python).unwrap_err();
         assert_eq!(error.expected, "decimal(10,2)");
-        assert_eq!(error.found, "Decimal with 1 digits before the point and 3 after it");
+        assert_eq!(
+            error.found,
+            "Decimal with 1 digits before the point and 3 after it"
+        );
         let error = fit(&UTC, &Value::Text("secret".into()), Origin::Python).unwrap_err();
         assert_eq!(error.found, "str that is no timestamp");
     }

@@ -176,7 +176,11 @@ impl Seen {
         if !self.decimal && !self.big {
             return Some(DataType::Int64);
         }
-        let scale = if self.decimal { self.after.max(SCALE) } else { 0 };
+        let scale = if self.decimal {
+            self.after.max(SCALE)
+        } else {
+            0
+        };
         let fits = !self.broken && self.before + scale <= 38;
         fits.then_some(DataType::Decimal128(38, scale as i8))
     }
@@ -198,14 +202,22 @@ mod tests {
 
     /// The kind's name after these values of one field were seen.
     fn kind(values: &[Value]) -> String {
-        let records: Vec<Vec<_>> = values.iter().map(|value| vec![("x".to_owned(), value.clone())]).collect();
+        let records: Vec<Vec<_>> = values
+            .iter()
+            .map(|value| vec![("x".to_owned(), value.clone())])
+            .collect();
         let schema = infer(records.iter().map(Vec::as_slice));
         assert!(schema.field(0).is_nullable());
         Slot::from_field(schema.field(0)).unwrap().kind.name()
     }
 
     fn object(names: impl IntoIterator<Item = String>) -> Value {
-        Value::Map(names.into_iter().map(|name| (name, Value::Int(1))).collect())
+        Value::Map(
+            names
+                .into_iter()
+                .map(|name| (name, Value::Int(1)))
+                .collect(),
+        )
     }
 
     #[test]
@@ -224,9 +236,24 @@ mod tests {
         assert_eq!(kind(&[decimal("NaN")]), "json");
         assert_eq!(kind(&[Int(1), Big("9".repeat(30))]), "decimal(38,0)");
         assert_eq!(kind(&[Big("9".repeat(39))]), "json");
-        assert_eq!(kind(&[Timestamp { micros: 0, aware: true }, Timestamp { micros: 0, aware: false }]), "json");
+        assert_eq!(
+            kind(&[
+                Timestamp {
+                    micros: 0,
+                    aware: true
+                },
+                Timestamp {
+                    micros: 0,
+                    aware: false
+                }
+            ]),
+            "json"
+        );
         assert_eq!(kind(&[Date(0), Null]), "date");
-        assert_eq!(kind(&[List(vec![]), List(vec![Int(1), Float(1.5)])]), "list of float64");
+        assert_eq!(
+            kind(&[List(vec![]), List(vec![Int(1), Float(1.5)])]),
+            "list of float64"
+        );
         assert_eq!(kind(&[List(vec![])]), "list of string");
         assert_eq!(kind(&[List(vec![Int(1), text()])]), "list of json");
     }
@@ -236,18 +263,34 @@ mod tests {
         let names = |range: std::ops::Range<usize>| range.map(|n| n.to_string());
         assert_eq!(kind(&[object(names(0..2)), object(names(1..3))]), "struct");
         assert_eq!(kind(&[object(names(0..0))]), "json");
-        assert_eq!(kind(&[object(names(0..200)), object(names(200..400))]), "json");
+        assert_eq!(
+            kind(&[object(names(0..200)), object(names(200..400))]),
+            "json"
+        );
     }
 
     #[test]
     fn fields_keep_the_order_in_which_they_came() {
         let records = [
-            vec![("b".to_owned(), Value::Int(1)), ("a".to_owned(), Value::Int(1))],
-            vec![("c".to_owned(), Value::Int(1)), ("a".to_owned(), Value::Int(1))],
+            vec![
+                ("b".to_owned(), Value::Int(1)),
+                ("a".to_owned(), Value::Int(1)),
+            ],
+            vec![
+                ("c".to_owned(), Value::Int(1)),
+                ("a".to_owned(), Value::Int(1)),
+            ],
         ];
         let schema = infer(records.iter().map(Vec::as_slice));
-        let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         assert_eq!(names, ["b", "a", "c"]);
-        assert!(matches!(Slot::from_field(schema.field(0)).unwrap().kind, Kind::Int(_)));
+        assert!(matches!(
+            Slot::from_field(schema.field(0)).unwrap().kind,
+            Kind::Int(_)
+        ));
     }
 }

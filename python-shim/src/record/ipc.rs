@@ -88,9 +88,7 @@ const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 /// The bytes come from outside, and the reader has assertions that they can
 /// break: that is malformed input, too.
-fn guarded<T>(
-    read: impl FnOnce() -> Result<T, ArrowError>,
-) -> Result<T, ArrowError> {
+fn guarded<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ArrowError> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
         .unwrap_or_else(|_| Err(ArrowError::IpcError("malformed message".into())))
 }
@@ -108,7 +106,12 @@ mod tests {
         let column: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]));
         let batch = RecordBatch::try_from_iter([("a", column)]).unwrap();
         let mut encoder = Encoder::new(&batch.schema()).unwrap();
-        let bytes = encoder.batch(&batch).unwrap().iter().flat_map(|buffer| buffer.to_vec()).collect();
+        let bytes = encoder
+            .batch(&batch)
+            .unwrap()
+            .iter()
+            .flat_map(|buffer| buffer.to_vec())
+            .collect();
         (batch, bytes)
     }
 
@@ -123,8 +126,17 @@ mod tests {
     fn a_batch_without_a_body_is_read_and_a_cut_one_refused() {
         let column: ArrayRef = Arc::new(arrow_array::NullArray::new(2));
         let batch = RecordBatch::try_from_iter([("a", column)]).unwrap();
-        let bytes: Vec<u8> = Encoder::new(&batch.schema()).unwrap().batch(&batch).unwrap().iter().flat_map(|buffer| buffer.to_vec()).collect();
-        assert_eq!(read_batches(&batch.schema(), bytes.into()).unwrap(), [batch]);
+        let bytes: Vec<u8> = Encoder::new(&batch.schema())
+            .unwrap()
+            .batch(&batch)
+            .unwrap()
+            .iter()
+            .flat_map(|buffer| buffer.to_vec())
+            .collect();
+        assert_eq!(
+            read_batches(&batch.schema(), bytes.into()).unwrap(),
+            [batch]
+        );
         let (batch, bytes) = sample();
         for cut in [1, 8, 9] {
             let cut = &bytes[..bytes.len() - cut];

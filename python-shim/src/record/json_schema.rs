@@ -191,7 +191,10 @@ fn either(
             _ => only = Some(field),
         }
     }
-    Ok(only.map_or_else(|| json_field(name, true), |field| field.with_nullable(nullable)))
+    Ok(only.map_or_else(
+        || json_field(name, true),
+        |field| field.with_nullable(nullable),
+    ))
 }
 
 #[cfg(test)]
@@ -220,25 +223,47 @@ mod tests {
     #[test]
     fn types_formats_and_null_are_understood() {
         assert_eq!(one(json!({"type": "integer"})), "int64");
-        assert_eq!(one(json!({"type": ["string", "null"], "format": "date-time"})), json!(["timestamp", "null"]));
+        assert_eq!(
+            one(json!({"type": ["string", "null"], "format": "date-time"})),
+            json!(["timestamp", "null"])
+        );
         assert_eq!(one(json!({"$ref": "#/$defs/money"})), "decimal(38,9)");
         assert_eq!(one(json!({"enum": ["a", "b"]})), "string");
         assert_eq!(one(json!({"const": 5})), "int64");
-        assert_eq!(one(json!({"type": "array", "items": {"type": "number"}})), json!({"list": "float64"}));
+        assert_eq!(
+            one(json!({"type": "array", "items": {"type": "number"}})),
+            json!({"list": "float64"})
+        );
         assert_eq!(one(json!({"type": "array"})), "json");
-        assert_eq!(one(json!({"type": "object", "additionalProperties": {"type": "boolean"}})), json!({"map": "bool"}));
+        assert_eq!(
+            one(json!({"type": "object", "additionalProperties": {"type": "boolean"}})),
+            json!({"map": "bool"})
+        );
         assert_eq!(one(json!({"type": "object"})), "json");
         assert_eq!(one(json!({})), json!(["json", "null"]));
-        assert_eq!(one(json!({"anyOf": [{"type": "string"}, {"type": "null"}]})), json!(["string", "null"]));
-        assert_eq!(one(json!({"oneOf": [{"type": "string"}, {"type": "integer"}]})), json!(["json", "null"]));
+        assert_eq!(
+            one(json!({"anyOf": [{"type": "string"}, {"type": "null"}]})),
+            json!(["string", "null"])
+        );
+        assert_eq!(
+            one(json!({"oneOf": [{"type": "string"}, {"type": "integer"}]})),
+            json!(["json", "null"])
+        );
         assert_eq!(one(json!({"type": ["integer", "number"]})), "float64");
         assert_eq!(one(json!({"type": ["integer", "string"]})), "json");
     }
 
     #[test]
     fn circles_end_and_what_is_no_record_is_refused() {
-        assert!(schema(&json!({"$ref": "#/$defs/loop", "$defs": {"loop": {"$ref": "#/$defs/loop"}}})).unwrap_err().contains("circle"));
-        assert_eq!(one(json!({"$ref": "#/$defs/loop"})), json!(["json", "null"]));
+        assert!(
+            schema(&json!({"$ref": "#/$defs/loop", "$defs": {"loop": {"$ref": "#/$defs/loop"}}}))
+                .unwrap_err()
+                .contains("circle")
+        );
+        assert_eq!(
+            one(json!({"$ref": "#/$defs/loop"})),
+            json!(["json", "null"])
+        );
         assert_eq!(
             one(json!({"$ref": "#/$defs/tree"})),
             json!({"struct": [{"name": "left", "type": "json", "nullable": true}]})

@@ -233,7 +233,10 @@ mod tests {
 
     #[test]
     fn nan_is_refused_wherever_it_hides() {
-        let nested = Value::Map(vec![("a".into(), Value::List(vec![Value::Int(1), Value::Float(f64::NAN)]))]);
+        let nested = Value::Map(vec![(
+            "a".into(),
+            Value::List(vec![Value::Int(1), Value::Float(f64::NAN)]),
+        )]);
         let misfit = value(&mut Vec::new(), &nested).unwrap_err();
         assert_eq!(misfit.field(), "a[1]");
     }

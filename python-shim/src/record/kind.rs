@@ -6,6 +6,8 @@ use arrow_schema::{DataType, Field, Fields, TimeUnit};
 /// The canonical extension of a string that holds JSON.
 const EXTENSION: &str = "ARROW:extension:name";
 const JSON: &str = "arrow.json";
+/// It has none, and says so.
+const PARAMETERS: &str = "ARROW:extension:metadata";
 
 /// One field of a record, list or map.
 #[derive(Clone, Debug)]
@@ -60,7 +62,9 @@ pub(crate) enum Int {
 
 /// No value of Python can be encoded as this Arrow type.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("field {field:?} has Arrow type {data_type}, which records cannot be encoded to; yield Arrow data or declare another type")]
+#[error(
+    "field {field:?} has Arrow type {data_type}, which records cannot be encoded to; yield Arrow data or declare another type"
+)]
 pub(crate) struct Unsupported {
     field: String,
     data_type: String,
@@ -147,8 +151,9 @@ pub(crate) fn is_json(field: &Field) -> bool {
 
 /// A nullable string field that holds JSON.
 pub(crate) fn json_field(name: &str, nullable: bool) -> Field {
+    let extension = [(EXTENSION, JSON), (PARAMETERS, "")];
     Field::new(name, DataType::Utf8, nullable)
-        .with_metadata([(EXTENSION.to_owned(), JSON.to_owned())])
+        .with_metadata(extension.map(|(key, value)| (key.to_owned(), value.to_owned())))
 }
 
 /// The type of timestamps that come from records.

@@ -35,7 +35,14 @@ impl Lines {
         origin: Origin,
         aside: &mut Aside,
     ) -> Result<usize, Box<Misfit>> {
-        object(&mut self.out, &self.slots, pairs, origin, aside, &Trail::Root)?;
+        object(
+            &mut self.out,
+            &self.slots,
+            pairs,
+            origin,
+            aside,
+            &Trail::Root,
+        )?;
         Ok(self.end_record(aside))
     }
 
@@ -131,9 +138,8 @@ fn object(
         match find(&slot.name) {
             Some((name, item)) => value(out, slot, item, origin, aside, &Trail::Field(trail, name))
                 .map_err(|misfit| misfit.within(name))?,
-            None => null(out, slot).map_err(|_| {
-                Misfit::new(slot.kind.name(), "no value").within(&slot.name)
-            })?,
+            None => null(out, slot)
+                .map_err(|_| Misfit::new(slot.kind.name(), "no value").within(&slot.name))?,
         }
     }
     out.push(b'}');
@@ -185,15 +191,20 @@ pub(crate) fn value(
                 if index > 0 {
                     out.push(b',');
                 }
-                self::value(out, item, element, origin, aside, &Trail::Item(trail, index))
-                    .map_err(|misfit| misfit.at(index))?;
+                self::value(
+                    out,
+                    item,
+                    element,
+                    origin,
+                    aside,
+                    &Trail::Item(trail, index),
+                )
+                .map_err(|misfit| misfit.at(index))?;
             }
             out.push(b']');
             Ok(())
         }
-        (Kind::Struct(slots), Value::Map(pairs)) => {
-            object(out, slots, pairs, origin, aside, trail)
-        }
+        (Kind::Struct(slots), Value::Map(pairs)) => object(out, slots, pairs, origin, aside, trail),
         (Kind::Map(item), Value::Map(pairs)) => {
             out.push(b'{');
             for (index, (name, element)) in pairs.iter().enumerate() {
@@ -202,8 +213,15 @@ pub(crate) fn value(
                 }
                 json_text::string(out, name);
                 out.push(b':');
-                self::value(out, item, element, origin, aside, &Trail::Field(trail, name))
-                    .map_err(|misfit| misfit.within(name))?;
+                self::value(
+                    out,
+                    item,
+                    element,
+                    origin,
+                    aside,
+                    &Trail::Field(trail, name),
+                )
+                .map_err(|misfit| misfit.within(name))?;
             }
             out.push(b'}');
             Ok(())
@@ -269,8 +287,15 @@ pub(crate) fn int(out: &mut Vec<u8>, kind: &Kind, number: i64) {
 mod tests {
     use super::*;
 
-    fn line(slots: Vec<Slot>, pairs: &[(&str, Value)], unknown: Unknown) -> Result<String, Box<Misfit>> {
-        let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    fn line(
+        slots: Vec<Slot>,
+        pairs: &[(&str, Value)],
+        unknown: Unknown,
+    ) -> Result<String, Box<Misfit>> {
+        let pairs: Vec<_> = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
         let mut lines = Lines::new(slots);
         lines.push(&pairs, Origin::Python, &mut Aside::new(unknown))?;
         Ok(String::from_utf8(lines.finish()).unwrap())
@@ -285,16 +310,28 @@ mod tests {
 
     #[test]
     fn a_line_has_every_field_of_the_schema() {
-        assert_eq!(line(slots(), &[("a", Value::Int(1))], Unknown::Error).unwrap(), "{\"a\":1,\"b\":null}\n");
+        assert_eq!(
+            line(slots(), &[("a", Value::Int(1))], Unknown::Error).unwrap(),
+            "{\"a\":1,\"b\":null}\n"
+        );
         let missing = line(slots(), &[], Unknown::Error).unwrap_err();
-        assert_eq!((missing.field().as_str(), missing.found.as_str()), ("a", "no value"));
+        assert_eq!(
+            (missing.field().as_str(), missing.found.as_str()),
+            ("a", "no value")
+        );
     }
 
     #[test]
     fn unknown_fields_are_an_error_dropped_or_kept() {
         let record = [("a", Value::Int(1)), ("c", Value::Bool(true))];
-        assert_eq!(line(slots(), &record, Unknown::Error).unwrap_err().field(), "c");
-        assert_eq!(line(slots(), &record, Unknown::Drop).unwrap(), "{\"a\":1,\"b\":null}\n");
+        assert_eq!(
+            line(slots(), &record, Unknown::Error).unwrap_err().field(),
+            "c"
+        );
+        assert_eq!(
+            line(slots(), &record, Unknown::Drop).unwrap(),
+            "{\"a\":1,\"b\":null}\n"
+        );
         let mut with_extra = slots();
         with_extra.push(Slot::new(EXTRA, Kind::Json, true));
         assert_eq!(

@@ -13,13 +13,18 @@ pub(crate) fn schema(fields: &Value) -> Result<Schema, String> {
 
 fn fields(list: &Value, above: &str) -> Result<Fields, String> {
     let Value::Array(list) = list else {
-        return Err(format!("{above:?}: fields are a list of {{name, type, nullable}}"));
+        return Err(format!(
+            "{above:?}: fields are a list of {{name, type, nullable}}"
+        ));
     };
     let mut out: Vec<Field> = Vec::with_capacity(list.len());
     for item in list {
         let field = field(item, above)?;
         if out.iter().any(|other| other.name() == field.name()) {
-            return Err(format!("field {:?} is there twice", path(above, field.name())));
+            return Err(format!(
+                "field {:?} is there twice",
+                path(above, field.name())
+            ));
         }
         out.push(field);
     }
@@ -40,16 +45,22 @@ fn field(item: &Value, above: &str) -> Result<Field, String> {
         .ok_or_else(|| format!("{above:?}: a field has a name, a string"))?;
     let here = path(above, name);
     if let Some(Value::Object(keys)) = Some(item)
-        && let Some(key) = keys.keys().find(|key| !["name", "type", "nullable"].contains(&key.as_str()))
+        && let Some(key) = keys
+            .keys()
+            .find(|key| !["name", "type", "nullable"].contains(&key.as_str()))
     {
-        return Err(format!("field {here:?}: no key {key:?}; name, type and nullable are known"));
+        return Err(format!(
+            "field {here:?}: no key {key:?}; name, type and nullable are known"
+        ));
     }
     let nullable = match item.get("nullable") {
         None => true,
         Some(Value::Bool(nullable)) => *nullable,
         Some(_) => return Err(format!("field {here:?}: nullable is true or false")),
     };
-    let of = item.get("type").ok_or_else(|| format!("field {here:?} has no type"))?;
+    let of = item
+        .get("type")
+        .ok_or_else(|| format!("field {here:?} has no type"))?;
     typed(name, of, nullable, &here)
 }
 
@@ -74,7 +85,9 @@ pub(crate) fn typed(name: &str, of: &Value, nullable: bool, here: &str) -> Resul
 }
 
 fn nested(here: &str) -> String {
-    format!("field {here:?}: a type is a word, or {{\"list\": type}}, {{\"struct\": fields}}, {{\"map\": type}}")
+    format!(
+        "field {here:?}: a type is a word, or {{\"list\": type}}, {{\"struct\": fields}}, {{\"map\": type}}"
+    )
 }
 
 const WORDS: &str = "null, bool, int8..int64, uint8..uint64, float32, float64, decimal(p,s), string, binary, date, time, timestamp, timestamp_naive, duration, json";
@@ -171,9 +184,7 @@ fn type_of(field: &Field) -> Value {
             DataType::Struct(pair) if pair.len() == 2 => json!({ "map": type_of(&pair[1]) }),
             other => other.to_string().into(),
         },
-        DataType::Dictionary(_, value) => {
-            type_of(&Field::new("value", (**value).clone(), true))
-        }
+        DataType::Dictionary(_, value) => type_of(&Field::new("value", (**value).clone(), true)),
         DataType::RunEndEncoded(_, values) => type_of(values),
         other => other.to_string().into(),
     }
@@ -201,11 +212,22 @@ mod tests {
     #[test]
     fn a_fault_names_the_field_and_what_to_write() {
         let fault = |fields: Value| schema(&fields).unwrap_err();
-        assert!(fault(json!([{"name": "a", "type": "integer"}])).contains("field \"a\": no type \"integer\"; types are null, bool"));
+        assert!(
+            fault(json!([{"name": "a", "type": "integer"}]))
+                .contains("field \"a\": no type \"integer\"; types are null, bool")
+        );
         assert!(fault(json!([{"name": "a", "type": "decimal(80,2)"}])).contains("no type"));
         assert!(fault(json!([{"name": "a"}])).contains("has no type"));
-        assert!(fault(json!([{"name": "a", "type": {"struct": [{"name": "b", "type": 1}]}}])).contains("\"a.b\""));
-        assert!(fault(json!([{"name": "a", "type": "null"}, {"name": "a", "type": "null"}])).contains("twice"));
-        assert!(fault(json!([{"name": "a", "type": "null", "null": true}])).contains("no key \"null\""));
+        assert!(
+            fault(json!([{"name": "a", "type": {"struct": [{"name": "b", "type": 1}]}}]))
+                .contains("\"a.b\"")
+        );
+        assert!(
+            fault(json!([{"name": "a", "type": "null"}, {"name": "a", "type": "null"}]))
+                .contains("twice")
+        );
+        assert!(
+            fault(json!([{"name": "a", "type": "null", "null": true}])).contains("no key \"null\"")
+        );
     }
 }

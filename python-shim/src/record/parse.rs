@@ -29,7 +29,9 @@ pub(crate) fn lines(body: &[u8]) -> Result<Vec<Vec<(String, Value)>>, Malformed>
             }
             Ok(_) => "a record is a JSON object".to_owned(),
             // Its own line is always 1; the column is true.
-            Err(error) => error.to_string().replace(" at line 1 column ", " at column "),
+            Err(error) => error
+                .to_string()
+                .replace(" at line 1 column ", " at column "),
         };
         return Err(Malformed {
             line: index + 1,
@@ -67,13 +69,17 @@ mod tests {
     #[test]
     fn a_broken_line_is_named() {
         assert_eq!(lines(b"{\"a\":1}\n\n{\"a\":").unwrap_err().line, 3);
-        assert_eq!(lines(b"[1]").unwrap_err().detail, "a record is a JSON object");
+        assert_eq!(
+            lines(b"[1]").unwrap_err().detail,
+            "a record is a JSON object"
+        );
         assert!(lines(b"{\"a\":\xff}").is_err());
     }
 
     #[test]
     fn numbers_keep_their_size() {
-        let records = lines(b"{\"a\":18446744073709551615,\"b\":-9223372036854775808,\"c\":1.0}").unwrap();
+        let records =
+            lines(b"{\"a\":18446744073709551615,\"b\":-9223372036854775808,\"c\":1.0}").unwrap();
         assert_eq!(records[0][0].1, Value::Big(u64::MAX.to_string()));
         assert_eq!(records[0][1].1, Value::Int(i64::MIN));
         assert_eq!(records[0][2].1, Value::Float(1.0));

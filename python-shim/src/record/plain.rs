@@ -86,12 +86,17 @@ pub(crate) fn conform(
             continue;
         }
         let Ok(at) = given.index_of(field.name()) else {
-            return Err(Misfit::new(field.data_type().to_string(), "no column").within(field.name()));
+            return Err(
+                Misfit::new(field.data_type().to_string(), "no column").within(field.name())
+            );
         };
         let column = batch.column(at);
         let misfit = || {
-            Misfit::new(field.data_type().to_string(), column.data_type().to_string())
-                .within(field.name())
+            Misfit::new(
+                field.data_type().to_string(),
+                column.data_type().to_string(),
+            )
+            .within(field.name())
         };
         if !same(column.data_type(), field.data_type()) {
             return Err(misfit());
@@ -152,9 +157,7 @@ pub(crate) fn plain(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
 
 /// Whether two types hold the same values, whatever their layout.
 fn same(a: &DataType, b: &DataType) -> bool {
-    use DataType::{
-        Binary, LargeBinary, LargeList, LargeUtf8, List, Map, Struct, Timestamp, Utf8,
-    };
+    use DataType::{Binary, LargeBinary, LargeList, LargeUtf8, List, Map, Struct, Timestamp, Utf8};
     match (&plain_type(a), &plain_type(b)) {
         (Utf8 | LargeUtf8, Utf8 | LargeUtf8) | (Binary | LargeBinary, Binary | LargeBinary) => true,
         // A zone is a way to show an instant; without one it is none.
@@ -196,7 +199,12 @@ mod tests {
         ]));
         let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1]));
         let words: ArrayRef = Arc::new(StringViewArray::from(vec!["x"]));
-        let conformed = conform(&batch(vec![("b", numbers), ("a", words)]), &schema, Unknown::Error).unwrap();
+        let conformed = conform(
+            &batch(vec![("b", numbers), ("a", words)]),
+            &schema,
+            Unknown::Error,
+        )
+        .unwrap();
         let expected: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
         assert_eq!(conformed.column(0), &expected);
     }
@@ -213,7 +221,12 @@ mod tests {
         let expected: ArrayRef = Arc::new(StringArray::from(vec!["{\"z\":1}", "{\"z\":2}"]));
         assert_eq!(kept.column(1), &expected);
         let narrow = Arc::new(schema.project(&[0]).unwrap());
-        assert_eq!(conform(&given, &narrow, Unknown::Drop).unwrap().num_columns(), 1);
+        assert_eq!(
+            conform(&given, &narrow, Unknown::Drop)
+                .unwrap()
+                .num_columns(),
+            1
+        );
     }
 
     #[test]
@@ -222,9 +235,19 @@ mod tests {
         let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1]));
         let refused = |columns| conform(&batch(columns), &schema, Unknown::Error).unwrap_err();
         let other = refused(vec![("a", numbers.clone())]);
-        assert_eq!((other.field().as_str(), other.expected.as_str(), other.found.as_str()), ("a", "Int64", "Int32"));
+        assert_eq!(
+            (
+                other.field().as_str(),
+                other.expected.as_str(),
+                other.found.as_str()
+            ),
+            ("a", "Int64", "Int32")
+        );
         assert_eq!(refused(vec![("z", numbers)]).field(), "z");
         let none = RecordBatch::new_empty(Arc::new(Schema::empty()));
-        assert_eq!(conform(&none, &schema, Unknown::Error).unwrap_err().found, "no column");
+        assert_eq!(
+            conform(&none, &schema, Unknown::Error).unwrap_err().found,
+            "no column"
+        );
     }
 }

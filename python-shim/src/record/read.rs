@@ -6,11 +6,11 @@ use arrow_array::{Array, ArrayRef, RecordBatch, types};
 use arrow_buffer::{BooleanBuffer, NullBuffer, i256};
 use arrow_schema::{DataType, Field, TimeUnit};
 
+use super::decimal;
 use super::fit::from_unit;
 use super::json_text;
 use super::kind::is_json;
 use super::value::Misfit;
-use super::decimal;
 
 /// One column, borrowed.
 pub(crate) struct Reader<'a> {
@@ -182,7 +182,11 @@ impl<'a> Reader<'a> {
                 if !matches!(pair[0].data_type(), DataType::Utf8 | DataType::LargeUtf8) {
                     return Err(Foreign::new(field));
                 }
-                Cells::Map(map.offsets(), item(&pair[0], map.keys())?, item(&pair[1], map.values())?)
+                Cells::Map(
+                    map.offsets(),
+                    item(&pair[0], map.keys())?,
+                    item(&pair[1], map.values())?,
+                )
             }
             _ => return Err(Foreign::new(field)),
         };
@@ -232,9 +236,11 @@ impl<'a> Reader<'a> {
                 Cell::List(items, offsets[row] as usize..offsets[row + 1] as usize)
             }
             Cells::Struct(fields) => Cell::Struct(fields, row),
-            Cells::Map(offsets, keys, values) => {
-                Cell::Map(keys, values, offsets[row] as usize..offsets[row + 1] as usize)
-            }
+            Cells::Map(offsets, keys, values) => Cell::Map(
+                keys,
+                values,
+                offsets[row] as usize..offsets[row + 1] as usize,
+            ),
         }
     }
 
@@ -272,7 +278,8 @@ impl<'a> Reader<'a> {
             Cell::Duration(Some(micros)) => json_text::duration(out, micros),
             Cell::Timestamp(None, _) | Cell::Duration(None) => {
                 return Err(
-                    Misfit::new("microseconds of 64 bits", "a value out of range").within(self.name)
+                    Misfit::new("microseconds of 64 bits", "a value out of range")
+                        .within(self.name),
                 );
             }
             Cell::List(items, rows) => {

@@ -291,7 +291,13 @@ mod tests {
         ] {
             assert_eq!(parse_timestamp(form), noon, "{form}");
         }
-        for form in ["2024-02-30T00:00:00Z", "2024-05-01T25:00:00Z", "2024-05-01T12:00:00.Z", "2024-05-01T12", "x"] {
+        for form in [
+            "2024-02-30T00:00:00Z",
+            "2024-05-01T25:00:00Z",
+            "2024-05-01T12:00:00.Z",
+            "2024-05-01T12",
+            "x",
+        ] {
             assert_eq!(parse_timestamp(form), None, "{form}");
         }
     }
