@@ -41,7 +41,7 @@ impl ServerArgs {
     pub(crate) fn target(&self) -> Result<Target> {
         let Some(address) = self.server.as_deref().filter(|_| !self.local) else {
             return Ok(Target::Local {
-                embedded: self.embedded.clone(),
+                embedded: self.embedded.or_environment(),
                 workspace: self.workspace.clone(),
             });
         };

@@ -51,25 +51,49 @@ pub(crate) struct ServerArgs {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Embedded daemon")]
 pub(crate) struct EmbeddedArgs {
-    /// Where state, registry and run files live [default: $XDG_STATE_HOME/caisson/...].
-    #[arg(long, env = "CAISSON_DATA_DIR", value_name = "DIR")]
+    /// Where state, registry and run files live [env: CAISSON_DATA_DIR] [default: $XDG_STATE_HOME/caisson/...].
+    #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Folder of policy files; without one, no connector reaches any network.
-    #[arg(long, env = "CAISSON_POLICIES", value_name = "DIR")]
+    /// Folder of policy files; without one, no connector reaches any network [env: CAISSON_POLICIES].
+    #[arg(long, value_name = "DIR")]
     pub(crate) policies: Option<PathBuf>,
-    /// Folder that `file:` secret references are read from.
-    #[arg(long, env = "CAISSON_SECRETS", value_name = "DIR")]
+    /// Folder that `file:` secret references are read from [env: CAISSON_SECRETS].
+    #[arg(long, value_name = "DIR")]
     pub(crate) secrets: Option<PathBuf>,
-    /// dependencies.toml: what connectors may depend on.
-    #[arg(long, env = "CAISSON_DEPENDENCIES", value_name = "FILE")]
+    /// dependencies.toml: what connectors may depend on [env: CAISSON_DEPENDENCIES].
+    #[arg(long, value_name = "FILE")]
     pub(crate) dependencies: Option<PathBuf>,
-    /// Python interpreter of the workers, 3.11 or later.
-    #[arg(long, env = "CAISSON_PYTHON", value_name = "FILE")]
+    /// Python interpreter of the workers, 3.11 or later [env: CAISSON_PYTHON].
+    #[arg(long, value_name = "FILE")]
     pub(crate) python: Option<PathBuf>,
-    /// Folder that holds the Python package `caisson`.
-    #[arg(long, env = "CAISSON_SHIM", value_name = "DIR")]
+    /// Folder that holds the Python package `caisson` [env: CAISSON_SHIM].
+    #[arg(long, value_name = "DIR")]
     pub(crate) shim: Option<PathBuf>,
     /// Accept that the host lacks this isolation layer; only `cgroup` can be.
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     pub(crate) allow_missing: Vec<String>,
+}
+
+impl EmbeddedArgs {
+    /// The same, with the environment where nothing was typed. Kept apart from
+    /// parsing: what only the environment says is no mistake beside --server.
+    pub(crate) fn or_environment(&self) -> Self {
+        let or = |typed: &Option<PathBuf>, name: &str| {
+            let there = || {
+                std::env::var_os(name)
+                    .filter(|value| !value.is_empty())
+                    .map(PathBuf::from)
+            };
+            typed.clone().or_else(there)
+        };
+        Self {
+            data_dir: or(&self.data_dir, "CAISSON_DATA_DIR"),
+            policies: or(&self.policies, "CAISSON_POLICIES"),
+            secrets: or(&self.secrets, "CAISSON_SECRETS"),
+            dependencies: or(&self.dependencies, "CAISSON_DEPENDENCIES"),
+            python: or(&self.python, "CAISSON_PYTHON"),
+            shim: or(&self.shim, "CAISSON_SHIM"),
+            allow_missing: self.allow_missing.clone(),
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::stop::Result;
 
 pub(crate) fn build(args: DoctorArgs) -> Result<Job> {
-    let config = embedded::config(&args.embedded, "default")?;
+    let config = embedded::config(&args.embedded.or_environment(), "default")?;
     let python = config.python.or_else(find_python);
     let python = python.ok_or_else(|| {
         anyhow::anyhow!("no Python 3.11 or newer was found that every user can run: install python3.11, or name one with --python")

@@ -44,6 +44,7 @@ pub(crate) fn build(args: PublishArgs) -> Result<Job> {
         crate::connection::folder(&args.path)?;
         Source::Folder(ProjectDir::open(&args.path).map_err(project)?)
     };
+    // A running daemon has dependencies of its own; an embedded one has these.
     let dependencies_toml = match &args.server.embedded.dependencies {
         None => String::new(),
         Some(path) => std::fs::read_to_string(path)
@@ -53,7 +54,7 @@ pub(crate) fn build(args: PublishArgs) -> Result<Job> {
         source,
         wheels: args.wheels,
         output: args.output,
-        python: args.server.embedded.python.clone(),
+        python: args.server.embedded.or_environment().python,
         workspace: args.server.workspace.clone(),
         dependencies_toml,
     };

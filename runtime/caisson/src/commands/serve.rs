@@ -18,7 +18,8 @@ pub(crate) struct Serve {
     config: Config,
 }
 
-pub(crate) fn build(args: ServeArgs) -> Result<Job> {
+pub(crate) fn build(mut args: ServeArgs) -> Result<Job> {
+    args.embedded = args.embedded.or_environment();
     let default = data_dir(&args.embedded, "daemon");
     let mut config = match &args.config {
         None => Config::embedded(default?),

@@ -15,15 +15,13 @@ use crate::stop::{Result, Stop};
 
 pub(crate) fn build(args: ValidateArgs) -> Result<Job> {
     let path = PathBuf::from(crate::connection::folder(&args.path)?);
-    let allowed = allowed(&args.embedded)?;
-    let embedded = args.embedded.clone();
+    let typed = args.embedded.data_dir.clone();
+    let embedded = args.embedded.or_environment();
+    let allowed = allowed(&embedded)?;
     Ok(Job::Alone(Box::new(move |_, interrupt| {
         Box::pin(async move {
             let scratch = tempfile::tempdir().map_err(anyhow::Error::from)?;
-            let data_dir = embedded
-                .data_dir
-                .clone()
-                .unwrap_or_else(|| scratch.path().to_owned());
+            let data_dir = typed.unwrap_or_else(|| scratch.path().to_owned());
             let embedded = EmbeddedArgs {
                 data_dir: Some(data_dir),
                 ..embedded
