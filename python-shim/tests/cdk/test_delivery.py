@@ -275,7 +275,7 @@ def test_children_of_parents_are_whole_after_a_death(name: str, count: int) -> N
 class Dynamic(Connector[Any]):
     def list(self) -> Iterator[Stream]:
         for name in ("asc", "desc"):
-            yield Stream(name, primary_key="id", cursor="updated_at", order=name, extra=name)  # type: ignore[arg-type]
+            yield Stream(name, primary_key="id", cursor="updated_at", order=name, extra=name)
 
     def read(self, stream: Stream, since: Cursor) -> Iterator[Record]:
         http = self.client("https://shop.example.com")

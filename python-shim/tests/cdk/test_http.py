@@ -217,8 +217,7 @@ def test_nobody_listening_is_an_upstream_that_is_not_there(serve: Serve) -> None
 class Poster(Connector[Any]):
     def test(self) -> None:
         http = self.client("https://api.example.com", retries=2)
-        options = {"idempotent": True} if self.config.again else {}
-        http.post("/orders", json={"a": 1}, **options)
+        http.post("/orders", json={"a": 1}, idempotent=True if self.config.again else None)
 
 
 @pytest.mark.parametrize(("again", "asked"), [(False, 1), (True, 3)])

@@ -13,6 +13,7 @@ from caisson.testing import Harness, kill_after_each_checkpoint
 
 Record = dict[str, Any]
 ROWS = [{"id": n} for n in range(5)]
+WRONG: Any = "wrong"
 
 
 class Forms(Connector[Any]):
@@ -421,9 +422,9 @@ def test_a_flood_of_logs_is_counted_and_not_sent() -> None:
 @pytest.mark.parametrize(
     ("declare", "told"),
     [
-        (lambda: stream("x", order="up", cursor="a"), "order is 'asc', 'desc' or None"),
+        (lambda: stream("x", order=WRONG, cursor="a"), "order is 'asc', 'desc' or None"),
         (lambda: stream("x", order="asc"), "says nothing without cursor"),
-        (lambda: stream("x", unknown="keep"), "unknown is 'error', 'drop' or 'extra'"),
+        (lambda: stream("x", unknown=WRONG), "unknown is 'error', 'drop' or 'extra'"),
         (lambda: stream("x", modes=["ful"]), "no such mode 'ful'"),
     ],
 )

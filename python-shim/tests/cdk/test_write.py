@@ -23,24 +23,24 @@ def rows(count: int, text: str = "x") -> list[Record]:
 class Lake(Connector[Any]):
     """Lands batches in a dict; durable only after commit."""
 
-    log: list[Any] = []
+    seen: list[Any] = []
     table: dict[str, list[Record]] = {}
 
     def open(self) -> None:
-        Lake.log = []
+        Lake.seen = []
         Lake.table = {}
         self.open_rows: list[Record] = []
 
     def schema(self, stream: Stream) -> None:
-        Lake.log.append(("schema", stream.name, [field["name"] for field in stream.schema.fields()]))
+        Lake.seen.append(("schema", stream.name, [field["name"] for field in stream.schema.fields()]))
 
     def write(self, stream: Stream, batch: Batch) -> list[Reject]:
-        Lake.log.append(("write", len(batch)))
+        Lake.seen.append(("write", len(batch)))
         self.open_rows += batch.records()
         return [Reject(n, "is thirteen") for n, record in enumerate(batch) if record["id"] == 13]
 
     def commit(self, stream: Stream, checkpoint: Checkpoint | None) -> None:
-        Lake.log.append(("commit", checkpoint and checkpoint.id, checkpoint and checkpoint.final))
+        Lake.seen.append(("commit", checkpoint and checkpoint.id, checkpoint and checkpoint.final))
         Lake.table.setdefault(stream.name, []).extend(self.open_rows)
         self.open_rows = []
 
@@ -53,13 +53,13 @@ def test_records_arrive_and_are_acknowledged_when_they_are_durable() -> None:
     assert len(run.committed) == 2
     kinds = [kind for kind, _, _ in run.frames if kind in ("acknowledged", "committed")]
     assert kinds == ["acknowledged", "committed", "acknowledged", "acknowledged", "committed"]
-    assert [each[0] for each in Lake.log] == ["schema", "write", "commit", "write", "write", "commit"]
-    assert Lake.log[-1][2] is True
+    assert [each[0] for each in Lake.seen] == ["schema", "write", "commit", "write", "write", "commit"]
+    assert Lake.seen[-1][2] is True
 
 
 def test_what_comes_after_the_last_checkpoint_is_committed_at_the_end() -> None:
     run = Harness(Lake).write("orders", rows(5), schema=FIELDS, checkpoints=[]).check()
-    assert Lake.log[-1] == ("commit", None, None)
+    assert Lake.seen[-1] == ("commit", None, None)
     assert len(run.acknowledged) == 1
     assert run.committed == []
 
@@ -67,7 +67,7 @@ def test_what_comes_after_the_last_checkpoint_is_committed_at_the_end() -> None:
 @pytest.mark.parametrize(("count", "sizes"), [(3, [3]), (4, [4]), (5, [4, 1]), (9, [4, 4, 1]), (0, [])])
 def test_a_batch_is_cut_to_the_declared_number_of_records(count: int, sizes: list[int]) -> None:
     Harness(Lake, manifest={"write": {"max_records": 4}}).write("orders", rows(count), schema=FIELDS).check()
-    assert [each[1] for each in Lake.log if each[0] == "write"] == sizes
+    assert [each[1] for each in Lake.seen if each[0] == "write"] == sizes
 
 
 def test_a_batch_is_cut_to_the_declared_bytes_and_a_record_beyond_them_is_rejected() -> None:
@@ -81,7 +81,7 @@ def test_a_batch_is_cut_to_the_declared_bytes_and_a_record_beyond_them_is_reject
     assert run.rejects[0]["key_json"] == '{"id": 5}'
     assert "exceeds 1000 bytes" in run.rejects[0]["reason"]
     assert [each["id"] for each in Lake.table["orders"]] == [n for n in range(12) if n != 5]
-    assert len([each for each in Lake.log if each[0] == "write"]) >= 3
+    assert len([each for each in Lake.seen if each[0] == "write"]) >= 3
 
 
 def test_a_reject_names_the_record_in_the_batch_that_was_sent() -> None:
