@@ -4,12 +4,12 @@ import gzip
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import trustme
 
 from caisson._native import HttpTransport, TransportError
 
@@ -248,37 +248,51 @@ def test_an_answer_over_the_limit_is_too_large_packed_or_not(serve: Callable[...
     assert len(get(serve(response("200 OK", b"x" * 1000)).port, max_body=1000)[2]) == 1000
 
 
+class Authority:
+    """Issues certificates, by the command-line tool that every Debian has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self._openssl("req", "-x509", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem")
+        self.file = str(folder / "ca.pem")
+
+    def _openssl(self, *arguments: str) -> None:
+        new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
+        command = ["openssl", *arguments, *new_key]
+        subprocess.run(command, check=True, cwd=self.folder, capture_output=True)
+
+    def server(self, name: str) -> ssl.SSLContext:
+        issued = ("-CA", "ca.pem", "-CAkey", "ca.key", "-addext", f"subjectAltName=DNS:{name}")
+        ends = ("-addext", "basicConstraints=critical,CA:FALSE")
+        self._openssl("req", "-x509", "-subj", f"/CN={name}", *issued, *ends, "-keyout", "key.pem", "-out", "cert.pem")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.folder / "cert.pem", self.folder / "key.pem")
+        return context
+
+
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[trustme.CA, Path]:
-    made = trustme.CA()
-    path = tmp_path_factory.mktemp("ca") / "ca.pem"
-    made.cert_pem.write_to_path(str(path))
-    return made, path
-
-
-def tls(authority: trustme.CA, name: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name).configure_cert(context)
-    return context
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls") / "known")
 
 
 def test_tls_is_trusted_through_the_file_or_the_environment(
-    serve: Callable[..., Server], authority: tuple[trustme.CA, Path], monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Server], authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = serve(response("200 OK", b"secret"), tls(authority[0], "localhost"))
+    server = serve(response("200 OK", b"secret"), authority.server("localhost"))
     url = f"https://localhost:{server.port}/"
-    assert HttpTransport(ca_file=str(authority[1])).request("GET", url, [])[2] == b"secret"
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority[1]))
+    assert HttpTransport(ca_file=authority.file).request("GET", url, [])[2] == b"secret"
+    monkeypatch.setenv("SSL_CERT_FILE", authority.file)
     assert HttpTransport().request("GET", url, [])[2] == b"secret"
 
 
 def test_a_certificate_of_nobody_known_or_of_another_name_is_a_tls_error(
-    serve: Callable[..., Server], authority: tuple[trustme.CA, Path], monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Server], authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    stranger = serve(response("200 OK"), tls(trustme.CA(), "localhost"))
-    other_name = serve(response("200 OK"), tls(authority[0], "elsewhere.example"))
-    for server, ca_file in ((stranger, str(authority[1])), (other_name, str(authority[1])), (stranger, None)):
+    stranger = serve(response("200 OK"), Authority(tmp_path / "stranger").server("localhost"))
+    other_name = serve(response("200 OK"), authority.server("elsewhere.example"))
+    for server, ca_file in ((stranger, authority.file), (other_name, authority.file), (stranger, None)):
         with pytest.raises(TransportError) as raised:
             HttpTransport(ca_file=ca_file).request("GET", f"https://localhost:{server.port}/", [], timeout=10)
         assert raised.value.args[0] == "tls", raised.value
