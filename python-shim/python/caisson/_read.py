@@ -118,7 +118,8 @@ def _prepare(
     takes = parameters(method)
     modes = modes_of(stream, takes)
     stream.partition = wanted.get("partition") or ""
-    stream.mode = wanted.get("mode") or ("incremental" if "incremental" in modes else "full")
+    usual = next((mode for mode in ("incremental", "full") if mode in modes), modes[0])
+    stream.mode = wanted.get("mode") or usual
     if stream.mode not in modes:
         raise ConfigInvalid(
             f"stream {name!r} cannot be read in mode {stream.mode!r}; it has: {', '.join(modes)}",

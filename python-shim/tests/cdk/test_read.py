@@ -323,6 +323,10 @@ def test_a_stream_that_never_ends_is_checkpointed_in_time_and_cancels_cleanly(na
     assert next(iter(more.records))["at"] == numbers[-1] + 1
 
 
+def test_a_stream_that_only_streams_needs_no_mode_to_be_named() -> None:
+    assert len(Harness(Live).read("unbounded", seconds=5).records) >= 5
+
+
 def test_several_unbounded_streams_take_turns() -> None:
     run = Harness(Live).read("unbounded", "polled", mode="streaming", seconds=10)
     assert min(len(each) for each in run.by_stream.values()) >= 5
