@@ -19,6 +19,7 @@ pub(crate) fn text(stop: &Stop) -> String {
             format!("{faults}\nerror: {count}\n")
         }
         Stop::Failed(failure) => failed(failure),
+        Stop::Findings(stop) => self::text(stop),
         Stop::Other(error) => format!("error: {error:#}\n"),
         Stop::Said(_) | Stop::BrokenPipe => String::new(),
     }

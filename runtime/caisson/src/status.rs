@@ -59,7 +59,7 @@ fn plain(status: Status) -> Stop {
         }
         code => Stop::Other(anyhow::anyhow!(
             "the daemon answered {code:?}: {}",
-            status.message()
+            causes(&status)
         )),
     }
 }

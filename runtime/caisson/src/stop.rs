@@ -18,6 +18,8 @@ pub(crate) enum Stop {
     Faults(Faults),
     /// The call failed, or was refused before it began.
     Failed(Box<v1::Failure>),
+    /// What a check found: the same words, and the exit code of findings.
+    Findings(Box<Stop>),
     /// All there is to say was printed already.
     Said(Exit),
     /// The reader of our standard output went away.
@@ -46,6 +48,7 @@ impl Stop {
             Stop::Usage(_) | Stop::Other(_) => Exit::CouldNotRun,
             Stop::Faults(_) => Exit::Config,
             Stop::Failed(failure) => failure.code().into(),
+            Stop::Findings(_) => Exit::Findings,
             Stop::Said(exit) => *exit,
             Stop::BrokenPipe => Exit::Done,
         }

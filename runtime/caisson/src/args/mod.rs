@@ -86,7 +86,7 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Start a connector in a new folder.
     New(NewArgs),
-    /// Check a connector's folder.
+    /// Check a connector's folder, here: no daemon is asked, no network used.
     Validate(ValidateArgs),
     /// Check, pack and store a connector's folder as a version.
     Publish(PublishArgs),

@@ -56,10 +56,11 @@ pub(crate) enum Template {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FindingsFormat {
     Text,
-    /// One JSON object.
+    /// One JSON array.
     Json,
 }
 
+/// Always runs here, in an embedded daemon; --server is taken and not asked.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ValidateArgs {
     /// The connector's folder.
@@ -68,8 +69,11 @@ pub(crate) struct ValidateArgs {
     /// How findings are printed.
     #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
     pub(crate) format: FindingsFormat,
+    /// Generate the connector's config module from connector.yaml first.
+    #[arg(long)]
+    pub(crate) write_config: bool,
     #[command(flatten)]
-    pub(crate) embedded: EmbeddedArgs,
+    pub(crate) server: ServerArgs,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -69,7 +69,7 @@ pub(crate) struct EmbeddedArgs {
     /// Folder that holds the Python package `caisson` [env: CAISSON_SHIM].
     #[arg(long, value_name = "DIR")]
     pub(crate) shim: Option<PathBuf>,
-    /// Accept that the host lacks this isolation layer; only `cgroup` can be.
+    /// Accept that the host lacks this isolation layer; only `cgroup` can be [env: CAISSON_ALLOW_MISSING].
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     pub(crate) allow_missing: Vec<String>,
 }
@@ -93,7 +93,12 @@ impl EmbeddedArgs {
             dependencies: or(&self.dependencies, "CAISSON_DEPENDENCIES"),
             python: or(&self.python, "CAISSON_PYTHON"),
             shim: or(&self.shim, "CAISSON_SHIM"),
-            allow_missing: self.allow_missing.clone(),
+            allow_missing: match std::env::var("CAISSON_ALLOW_MISSING") {
+                Ok(named) if self.allow_missing.is_empty() && !named.is_empty() => {
+                    named.split(',').map(str::to_owned).collect()
+                }
+                _ => self.allow_missing.clone(),
+            },
         }
     }
 }

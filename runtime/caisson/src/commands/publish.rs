@@ -64,6 +64,21 @@ pub(crate) fn build(args: PublishArgs) -> Result<Job> {
 }
 
 async fn run(session: &Session, voice: &mut Voice, publish: Publish) -> Result<Exit> {
+    attempt(session, voice, publish).await.map_err(found)
+}
+
+/// What is wrong with the connector is a finding, as it is under `validate`.
+fn found(stop: Stop) -> Stop {
+    match &stop {
+        Stop::Faults(_) => Stop::Findings(Box::new(stop)),
+        Stop::Failed(failure) if failure.code() == v1::ErrorCode::ConfigInvalid => {
+            Stop::Findings(Box::new(stop))
+        }
+        _ => stop,
+    }
+}
+
+async fn attempt(session: &Session, voice: &mut Voice, publish: Publish) -> Result<Exit> {
     let scratch = tempfile::tempdir().map_err(anyhow::Error::from)?;
     let (archive, bundle) = match &publish.source {
         Source::Bundle(path) => (path.clone(), caisson_bundle::read(path).map_err(refused)?),
