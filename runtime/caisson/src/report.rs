@@ -107,6 +107,9 @@ pub(crate) fn fault_line(fault: &v1::Fault) -> String {
         (file, 0) => {
             let _ = write!(text, "{file}: ");
         }
+        (file, line) if fault.column == 0 => {
+            let _ = write!(text, "{file}:{line}: ");
+        }
         (file, line) => {
             let _ = write!(text, "{file}:{line}:{}: ", fault.column);
         }

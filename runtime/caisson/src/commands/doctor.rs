@@ -43,7 +43,10 @@ pub(crate) fn build(args: DoctorArgs) -> Result<Job> {
     Ok(Job::Alone(Box::new(move |_, _| {
         Box::pin(async move {
             let reports = examine(&host).await;
-            let missing = reports.iter().filter(|report| !report.present).count();
+            let lacks = |report: &&LayerReport| {
+                !report.present && !host.allow_missing.contains(&report.layer)
+            };
+            let missing = reports.iter().filter(lacks).count();
             if args.json {
                 let whole = serde_json::json!({
                     "layers": reports,
@@ -53,7 +56,7 @@ pub(crate) fn build(args: DoctorArgs) -> Result<Job> {
                 });
                 table::out(&format!("{whole}\n"))?;
             } else {
-                table::out(&text(&reports, has_shim))?;
+                table::out(&text(&reports, missing, has_shim))?;
             }
             Ok(if missing == 0 && has_shim {
                 Exit::Done
@@ -88,9 +91,8 @@ fn example(host: &HostConfig) -> Result<Plan> {
     Ok(plan)
 }
 
-fn text(reports: &[LayerReport], has_shim: bool) -> String {
+fn text(reports: &[LayerReport], missing: usize, has_shim: bool) -> String {
     let mut text = String::new();
-    let mut missing = 0;
     for report in reports {
         let mark = if report.present { "present" } else { "MISSING" };
         text.push_str(&format!(
@@ -101,18 +103,21 @@ fn text(reports: &[LayerReport], has_shim: bool) -> String {
         if let Some(mend) = &report.mend {
             text.push_str(&format!("         mend it: {mend}\n"));
         }
-        missing += usize::from(!report.present);
     }
     if !has_shim {
         text.push_str("MISSING  package      the Python package `caisson` was not found beside this program\n");
         text.push_str("         mend it: name its folder with --shim DIR or CAISSON_SHIM\n");
     }
-    match missing {
-        0 => text.push_str("every isolation layer is here\n"),
-        n => text.push_str(&format!(
+    let lacking = reports.iter().filter(|report| !report.present).count();
+    text.push_str(&match (missing, lacking) {
+        (0, 0) => "every isolation layer is here\n".to_owned(),
+        (0, _) => {
+            "workers run without what --allow-missing names; every Summary says so\n".to_owned()
+        }
+        (n, _) => format!(
             "{n} of {} layers missing: no worker runs until they are mended\n",
             reports.len()
-        )),
-    }
+        ),
+    });
     text
 }
