@@ -22,6 +22,7 @@ Made = Callable[..., dict[str, Any]]
         ("kill", {"WORKER_LOST"}),
         ("frames", {"WORKER_LOST"}),
         ("half a frame", {"WORKER_LOST"}),
+        ("system call", {"SANDBOX_VIOLATION"}),
         ("memory", {"MEMORY_EXHAUSTED"}),
         ("disk", {"DISK_EXHAUSTED"}),
         ("processes", {"PROCESS_LIMIT"}),

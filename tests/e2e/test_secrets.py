@@ -65,7 +65,7 @@ def test_a_secret_from_a_file_is_read_from_the_one_directory(daemon: Daemon, sta
     [
         pytest.param({}, id="no grant at all"),
         pytest.param({"token": {"from": ["env:CAISSON_SECRET_OTHER"], "reveal": True}}, id="another reference"),
-        pytest.param({"token": {"from": ["env:CAISSON_SECRET_TOKEN"]}}, id="granted but not revealed"),
+        pytest.param({"other": {"from": ["env:CAISSON_SECRET_TOKEN"], "reveal": True}}, id="another property"),
     ],
 )
 def test_a_reference_outside_from_is_secret_unavailable(
@@ -75,11 +75,32 @@ def test_a_reference_outside_from_is_secret_unavailable(
     assert code_of(lambda: read(daemon, rows(token=REFERENCE), "rows")) == "SECRET_UNAVAILABLE"
 
 
-@pytest.mark.parametrize("reference", ["env:HOME", "env:PATH", "file:../caisson.yaml", "file:/etc/passwd"])
+@pytest.mark.parametrize(
+    "grant",
+    [
+        pytest.param({"from": ["env:HOME"], "reveal": True}, id="a variable of the daemon's own"),
+        pytest.param({"from": ["env:**"], "reveal": True}, id="every variable"),
+        pytest.param({"from": ["env:CAISSON_SECRET_TOKEN"]}, id="not revealed, and nothing can seal yet"),
+        pytest.param({"from": ["env:CAISSON_SECRET_TOKEN"], "seal": {"hosts": ["a.example"]}}, id="sealed"),
+    ],
+)
+def test_a_grant_that_cannot_be_honoured_is_refused_when_the_policy_is_read(
+    daemon: Daemon, grant: dict[str, Any]
+) -> None:
+    with pytest.raises(CallFailed) as refused:
+        daemon.policy("rows", secrets={"token": grant})
+    assert refused.value.code == "CONFIG_INVALID"
+    assert "secrets.token" in str(refused.value) + str(refused.value.details)
+
+
+@pytest.mark.parametrize("reference", ["file:../caisson.yaml", "file:/etc/passwd", "file:link", "env:HOME"])
 def test_providers_stay_inside_their_fences(
     daemon: Daemon, rows: Callable[..., dict[str, Any]], reference: str
 ) -> None:
-    daemon.policy("rows", secrets={"token": {"from": ["env:**", "file:**"], "reveal": True}})
+    link = daemon.folder / "secrets/link"
+    if not link.is_symlink():
+        link.symlink_to("/etc/hostname")
+    daemon.policy("rows", secrets={"token": {"from": ["file:**"], "reveal": True}})
     code = code_of(lambda: read(daemon, rows(token={"$secret": reference}), "rows"))
     assert code in ("SECRET_UNAVAILABLE", "CONFIG_INVALID")
 

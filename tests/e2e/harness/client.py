@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
@@ -24,6 +25,8 @@ SERVICES = {
     }.items()
     for name in names
 }
+# What JSON would write as text.
+EXACT = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
 
 
 class CallFailed(Exception):
@@ -117,24 +120,26 @@ class Stream:
 
 
 def as_dict(message: Any) -> Message:
-    """A message as plain values, unset fields left out, bytes as bytes."""
+    """A message as plain values, unset fields left out; bytes are bytes and integers integers."""
     found: Message = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    _restore_bytes(message, found)
+    _restore(message, found)
     return found
 
 
-def _restore_bytes(message: Any, found: Message) -> None:
+def _restore(message: Any, found: Message) -> None:
     for descriptor, value in message.ListFields():
         name = descriptor.name
-        if descriptor.type == descriptor.TYPE_BYTES and not isinstance(found[name], list):
+        if (descriptor.cpp_type in EXACT or descriptor.type == FieldDescriptor.TYPE_BYTES) and not isinstance(
+            found[name], list
+        ):
             found[name] = value
         elif descriptor.message_type is not None and isinstance(found.get(name), dict):
             if not descriptor.message_type.GetOptions().map_entry and not _well_known(descriptor.message_type):
-                _restore_bytes(value, found[name])
+                _restore(value, found[name])
         elif descriptor.message_type is not None and isinstance(found.get(name), list):
             for one, plain in zip(value, found[name], strict=True):
                 if isinstance(plain, dict):
-                    _restore_bytes(one, plain)
+                    _restore(one, plain)
 
 
 def _well_known(descriptor: Any) -> bool:

@@ -121,6 +121,7 @@ class Daemon:
         self._listener = threading.Thread(target=listen, args=(self.process.stderr,), daemon=True)
         self._listener.start()
         if not serving.wait(30) or self.process.poll() is not None:
+            self.stop()
             raise RuntimeError("the daemon did not start:\n" + "".join(self.said))
         return self
 
@@ -173,8 +174,7 @@ class Daemon:
             self._client = None
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(30)
-        self.process = None
+        self._ended()
 
     def kill(self) -> None:
         """SIGKILL: no last word."""
@@ -183,7 +183,14 @@ class Daemon:
             self._client.close()
             self._client = None
         self.process.kill()
-        self.process.wait(30)
+        self._ended()
+
+    def _ended(self) -> None:
+        if self.process is not None:
+            self.process.wait(30)
+            self._listener.join(30)
+            assert self.process.stderr is not None
+            self.process.stderr.close()
         self.process = None
 
     def remove(self) -> None:

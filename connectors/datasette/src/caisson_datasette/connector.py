@@ -36,13 +36,8 @@ class Datasette(Connector[Config]):
                 params["_filter_column"] = stream.cursor
                 params["_filter_op"] = "gte"
                 params["_filter_value"] = str(since.value)
-        yield from self.http.records(
-            path,
-            params=params,
-            at="rows",
-            page=pages.cursor("_next", at="next"),
-            map=decode(fields),
-        )
+        page = pages.cursor("_next", at="next")
+        yield from self.http.records(path, params=params, at="rows", page=page, map=decode(fields))
 
     def test(self) -> Iterator[tuple[str, str]]:
         # A wrong token is no error to Datasette: it makes the caller nobody.

@@ -134,6 +134,8 @@ class Rows(Connector[Config]):
                     thread = threading.Thread(target=threading.Event().wait, daemon=True)
                     thread.start()
                     threads.append(thread)
+            case "system call":
+                os.chroot("/tmp")
             case "leak":
                 print(f"the token is {token}")
                 sys.stderr.write(f"half of it {token[:4]}")
