@@ -25,6 +25,8 @@ use crate::{listen, open_to_all};
 
 /// How long running calls may take to end when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How long idle connections may take to close.
+const IDLE: Duration = Duration::from_millis(250);
 /// Ended calls that are remembered, and for how long: a request_id holds for
 /// a day at least.
 const CALLS: u32 = 100_000;
@@ -197,12 +199,11 @@ impl Daemon {
             );
         }
         self.stop.cancel();
-        // A client that keeps its connection open does not hold the daemon up.
-        if tokio::time::timeout(Duration::from_secs(2), self.server)
-            .await
-            .is_err()
-        {
-            tracing::debug!("connections were still open");
+        // Every call has ended; a client that keeps its idle connection open
+        // does not hold the daemon up.
+        let server = self.server.abort_handle();
+        if tokio::time::timeout(IDLE, self.server).await.is_err() {
+            server.abort();
         }
         self.core.host.gateway.audit().flush();
         self.core.store.close().await;

@@ -9,7 +9,19 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 /// What each crate may use of ours. A crate that is missing here may use
 /// nothing and is reported, so that a new one is drawn before it is linked.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("caisson", &["caisson-daemon", "caisson-document"]),
+    // The command line speaks the API, packs projects and asks the policies
+    // without a daemon; what runs a connector it reaches through the daemon.
+    (
+        "caisson",
+        &[
+            "caisson-bundle",
+            "caisson-daemon",
+            "caisson-document",
+            "caisson-egress",
+            "caisson-proto",
+            "caisson-sandbox",
+        ],
+    ),
     (
         "caisson-daemon",
         &[
