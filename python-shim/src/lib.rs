@@ -3,7 +3,7 @@
 //!
 //! The lock (the final seccomp filter), the channel to the daemon, the encoder
 //! of records, the decoder for destinations, and the HTTP transport.
-//! [`record`] is the larger part and knows no Python. `unsafe` stands where a
+//! `record` is the larger part and knows no Python. `unsafe` stands where a
 //! descriptor is received, where Arrow's C structures change hands, and in the
 //! walk over dicts; nowhere else.
 

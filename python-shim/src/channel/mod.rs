@@ -35,6 +35,8 @@ pub(crate) struct Channel {
     pub(crate) socket: Arc<Socket>,
 }
 
+const NO_BODY: &[u8] = b"";
+
 type Received<'py> = (&'static str, Bound<'py, PyDict>, Bound<'py, PyBytes>);
 
 #[pymethods]
@@ -74,7 +76,7 @@ impl Channel {
         }
     }
 
-    #[pyo3(signature = (kind, fields, body=b""), text_signature = "($self, kind, fields, body=b'')")]
+    #[pyo3(signature = (kind, fields, body=NO_BODY), text_signature = "($self, kind, fields, body=b'')")]
     fn send(
         &self,
         py: Python<'_>,

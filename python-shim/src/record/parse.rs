@@ -64,6 +64,8 @@ pub(crate) fn value(json: Json) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Strategy as _, any, prop_assert, prop_assert_eq, proptest};
+
     use super::*;
 
     #[test]
@@ -74,6 +76,17 @@ mod tests {
             "a record is a JSON object"
         );
         assert!(lines(b"{\"a\":\xff}").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_float_is_read_exactly(number in any::<f64>().prop_filter("finite", |n| n.is_finite())) {
+            let mut line = b"{\"a\":".to_vec();
+            prop_assert!(crate::record::json_text::float(&mut line, number));
+            line.push(b'}');
+            let Value::Float(read) = lines(&line).unwrap()[0][0].1 else { panic!("a float") };
+            prop_assert_eq!(read.to_bits(), number.to_bits());
+        }
     }
 
     #[test]
