@@ -50,13 +50,13 @@ fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
         .ok_or_else(|| PyValueError::new_err(format!("{name} is a number of seconds above 0")))
 }
 
-/// The roots in `file`; None trusts nobody, so that plain HTTP still works on
-/// a host without any.
+/// The roots in `file`. Where only the environment or habit names one and it
+/// is not there, nobody is trusted, and plain HTTP still works.
 fn roots(file: Option<String>) -> PyResult<RootCerts> {
-    let (path, named) = match file.or_else(|| std::env::var("SSL_CERT_FILE").ok()) {
-        Some(path) => (path, true),
-        None => (ROOTS.to_owned(), false),
-    };
+    let named = file.is_some();
+    let path = file
+        .or_else(|| std::env::var("SSL_CERT_FILE").ok())
+        .unwrap_or_else(|| ROOTS.to_owned());
     let pem = match std::fs::read(&path) {
         Ok(pem) => pem,
         Err(_) if !named => Vec::new(),
