@@ -145,8 +145,13 @@ impl Config {
     fn parse(document: &Document, base: &Path, default_data_dir: PathBuf) -> Result<Self, Faults> {
         let schema = Schema::parse(include_str!("config.schema.json"))
             .expect("the schema in this crate is valid");
-        let wire: Wire = document.checked(&schema)?;
-        let mut faults = Vec::new();
+        let mut faults = document.check(&schema);
+        // Whatever can be read is judged, so that nobody mends a file twice.
+        let wire: Wire = match document.get("") {
+            Ok(wire) => wire,
+            Err(fault) if faults.is_empty() => return Err(fault.into()),
+            Err(_) => return Err(Faults(faults)),
+        };
         let at = |path: &String| base.join(path);
         let mut config = Self::embedded(wire.data_dir.as_ref().map(at).unwrap_or(default_data_dir));
         config.listen = listen(document, wire.listen, base, &config.data_dir, &mut faults);
@@ -463,6 +468,12 @@ mod tests {
                 .unwrap_err();
         let lines: Vec<_> = faults.0.iter().map(|fault| fault.line).collect();
         assert_eq!(lines, [2, 3, 6], "{faults}");
+    }
+
+    #[test]
+    fn what_the_schema_refuses_and_what_cannot_be_read_are_reported_together() {
+        let faults = parse("polices: p\nlimits:\n  memory: lots\n").unwrap_err();
+        assert_eq!(faults.0.len(), 2, "{faults}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use caisson_proto::v1::runtime_server::Runtime;
 use caisson_proto::v1::{self, ErrorCode, read_request, write_request};
-use caisson_state::{Commit, Expected, NewCheckpoint, Scope, StateKey};
+use caisson_state::{Commit, Expected, MAX_STATE_BYTES, NewCheckpoint, Scope, StateKey};
 use caisson_wire::message::{self, Operation};
 use chrono::Utc;
 use prost::Message;
@@ -446,15 +446,23 @@ impl RuntimeService {
         from: read_request::From,
         given: &[v1::Checkpoint],
     ) -> Result<States, CallError> {
-        let given = given.iter().map(|checkpoint| {
-            (
-                (checkpoint.stream.clone(), checkpoint.partition.clone()),
-                checkpoint.state.clone(),
-            )
-        });
         match from {
             read_request::From::Beginning => Ok(States::new()),
-            read_request::From::Checkpoint => Ok(given.collect()),
+            read_request::From::Checkpoint => {
+                if let Some(large) = given
+                    .iter()
+                    .find(|checkpoint| checkpoint.state.len() > MAX_STATE_BYTES)
+                {
+                    let message = format!(
+                        "the checkpoint of stream `{}` has {} bytes, more than {MAX_STATE_BYTES}",
+                        large.stream,
+                        large.state.len()
+                    );
+                    return Err(CallError::new(ErrorCode::ConfigInvalid, message)
+                        .with_action("send a checkpoint as a Read gave it"));
+                }
+                Ok(given.iter().map(state_of).collect())
+            }
             _ if prepared.state_key.is_empty() => Ok(States::new()),
             _ => {
                 self.0
@@ -624,6 +632,13 @@ fn refuse_sync<T>(result: Result<(Ticket, T), (Ticket, CallError)>) -> Result<(T
         Ok(done) => Ok(done),
         Err((ticket, error)) => refuse(ticket, Err(error)),
     }
+}
+
+fn state_of(checkpoint: &v1::Checkpoint) -> ((String, String), Vec<u8>) {
+    (
+        (checkpoint.stream.clone(), checkpoint.partition.clone()),
+        checkpoint.state.clone(),
+    )
 }
 
 /// Started and the end of a call that was begun before.

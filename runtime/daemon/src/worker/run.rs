@@ -138,6 +138,8 @@ struct Tally {
     last: Option<(String, String)>,
     refusals: Vec<v1::EgressRefusal>,
     last_lines: VecDeque<String>,
+    /// Waits that the worker announced, for one that dies before it counts them.
+    announced_wait: Duration,
 }
 
 impl Tally {
@@ -153,6 +155,7 @@ impl Tally {
             last: None,
             refusals: Vec::new(),
             last_lines: VecDeque::new(),
+            announced_wait: Duration::ZERO,
         }
     }
 
@@ -515,6 +518,7 @@ impl Serving {
                 let wait = throttled
                     .until_unix_ms
                     .saturating_sub(crate::usage::unix_ms());
+                tally.announced_wait += Duration::from_millis(wait.min(24 * 3_600_000));
                 self.last_sign = Instant::now() + Duration::from_millis(wait.min(24 * 3_600_000));
                 self.translate(
                     Message::Throttled(throttled),
@@ -704,10 +708,14 @@ impl Serving {
                 )))
             }
             Verdict::Closed => {
+                tally.stats.throttled_seconds = tally.announced_wait.as_secs_f64();
                 let last: Vec<_> = tally.last_lines.iter().cloned().collect();
                 Err(classify::lost(&death, self.memory_limit, &last))
             }
-            Verdict::Stopped(stop) => Err(stop.error()),
+            Verdict::Stopped(stop) => {
+                tally.stats.throttled_seconds = tally.announced_wait.as_secs_f64();
+                Err(stop.error())
+            }
             Verdict::Ended(error) => Err(error),
         }
     }
