@@ -6,12 +6,15 @@
 //! never trusted; every text of it passes the redactor.
 
 mod classify;
+mod feed;
 mod frames;
 mod order;
 mod outlet;
 mod output;
 mod run;
+mod tally;
 mod translate;
 
+pub(crate) use feed::Input;
 pub(crate) use outlet::{Control, Outlet};
-pub(crate) use run::{Host, Input, Job, Outcome, run};
+pub(crate) use run::{Host, Job, Outcome, run};

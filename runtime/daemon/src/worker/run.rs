@@ -1,6 +1,6 @@
 //! Serves one call with one worker.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,15 +10,17 @@ use caisson_egress::{EgressEvent, Gateway, Session};
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_sandbox::{LaunchError, Launcher, Process, WorkerSpec};
 use caisson_secrets::Redactor;
-use caisson_wire::message::{self, Operation, from_worker::Message, to_worker};
+use caisson_wire::message::{self, Operation, from_worker::Message};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use super::classify::{self, Death};
-use super::frames::{FrameError, FrameReader, FrameWriter, split};
+use super::feed::{Input, feed};
+use super::frames::{FrameError, FrameReader, split};
 use super::order::Order;
 use super::outlet::{Control, Outlet, Stop};
 use super::output::{LogQuota, collect};
+use super::tally::Tally;
 use super::translate::{clean, event};
 use crate::call::Event;
 use crate::egress::{refusal_of, sockets_of};
@@ -32,10 +34,6 @@ const TICK: Duration = Duration::from_secs(1);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Between Done and the process's end.
 const EXIT: Duration = Duration::from_secs(2);
-/// Refusals that a Failure names.
-const REFUSALS: usize = 100;
-/// Last lines on stderr kept for a worker that dies without a word.
-const LAST_LINES: usize = 20;
 
 /// The parts of the daemon that workers need.
 pub(crate) struct Host {
@@ -56,16 +54,6 @@ pub(crate) struct Job {
     /// Streaming: heartbeats, and no stall.
     pub(crate) unbounded: bool,
     pub(crate) missing_layers: Vec<String>,
-}
-
-/// What goes to a destination's worker.
-#[derive(Debug)]
-pub(crate) enum Input {
-    Schema(message::Schema, Bytes),
-    Batch(message::Batch, Bytes),
-    Checkpoint(v1::Checkpoint),
-    /// The source ended well: everything may be made durable.
-    End,
 }
 
 /// How it went. `result` says why it ended, the rest what was done until then.
@@ -101,20 +89,27 @@ pub(crate) async fn run(
     host: &Host,
     job: Job,
     input: Option<mpsc::Receiver<Input>>,
-    mut outlet: Outlet,
+    outlet: Outlet,
     control: &Control,
     on_pid: impl FnOnce(i32),
 ) -> Outcome {
     let accepted = Instant::now();
     let cpu = crate::usage::cpu_seconds();
-    let mut tally = Tally::new(accepted, &job);
+    let tally = Tally::new(accepted, job.missing_layers.clone());
+    let mut way = Way {
+        outlet,
+        control,
+        tally,
+        stopping: None,
+    };
     let result = match Serving::launch(host, job, input, control, on_pid).await {
         Err(error) => Err(error),
         Ok(mut serving) => {
-            let verdict = serving.serve(&mut outlet, control, &mut tally).await;
-            serving.finish(verdict, &mut outlet, &mut tally).await
+            let verdict = serving.serve(&mut way).await;
+            serving.finish(verdict, &mut way).await
         }
     };
+    let mut tally = way.tally;
     tally.stats.seconds = accepted.elapsed().as_secs_f64();
     tally.stats.daemon_cpu_seconds = crate::usage::cpu_seconds() - cpu;
     tally.stats.daemon_peak_rss_bytes = crate::usage::peak_rss_bytes();
@@ -130,100 +125,43 @@ pub(crate) async fn run(
     }
 }
 
-/// What was done, so far.
-struct Tally {
-    accepted: Instant,
-    stats: v1::Stats,
-    checkpoints: HashMap<(String, String), v1::Checkpoint>,
-    last: Option<(String, String)>,
-    refusals: Vec<v1::EgressRefusal>,
-    last_lines: VecDeque<String>,
-    /// Waits that the worker announced, for one that dies before it counts them.
-    announced_wait: Duration,
+/// Where a call's events go, and what has become of it.
+struct Way<'a> {
+    outlet: Outlet,
+    control: &'a Control,
+    tally: Tally,
+    /// Why it is being stopped, and when patience ends.
+    stopping: Option<(Stop, Instant)>,
 }
 
-impl Tally {
-    fn new(accepted: Instant, job: &Job) -> Self {
-        let stats = v1::Stats {
-            missing_layers: job.missing_layers.clone(),
-            ..Default::default()
-        };
-        Self {
-            accepted,
-            stats,
-            checkpoints: HashMap::new(),
-            last: None,
-            refusals: Vec::new(),
-            last_lines: VecDeque::new(),
-            announced_wait: Duration::ZERO,
-        }
+impl Way<'_> {
+    fn grace(&self) -> Option<Instant> {
+        self.stopping.map(|(_, until)| until)
     }
 
-    fn since_accepted_ms(&self) -> f64 {
-        self.accepted.elapsed().as_secs_f64() * 1e3
+    /// What a stopped call ended with, or what happened.
+    fn stopped_or(&self, verdict: Verdict) -> Verdict {
+        self.stopping
+            .map_or(verdict, |(stop, _)| Verdict::Stopped(stop))
     }
 
-    /// Counts an event that the caller got.
-    fn count(&mut self, event: &Event) {
-        match event {
-            Event::Batch(batch) => {
-                if self.stats.batches == 0 {
-                    self.stats.first_batch_ms = self.since_accepted_ms();
+    /// Hands one event on; counts it if it was taken.
+    async fn emit(&mut self, stream: &str, partition: &str, event: Event) {
+        let (grace, control) = (self.grace(), self.control);
+        let until = async {
+            match grace {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => {
+                    let stop = control.stopped().await;
+                    // The stop is acted on at the next turn; what waits here
+                    // gets the grace too.
+                    tokio::time::sleep(stop.grace()).await;
                 }
-                self.stats.batches += 1;
-                self.stats.records += batch.records;
-                self.stats.bytes += batch.data.len() as u64;
             }
-            Event::Acknowledged(done) => {
-                self.stats.batches += 1;
-                self.stats.records += done.records;
-            }
-            Event::Checkpoint(checkpoint) => self.checkpoint(checkpoint.clone()),
-            Event::Committed(v1::Committed {
-                checkpoint: Some(checkpoint),
-                ..
-            }) => self.checkpoint(checkpoint.clone()),
-            Event::Rejected(_) => self.stats.rejected += 1,
-            _ => {}
-        }
-    }
-
-    fn checkpoint(&mut self, checkpoint: v1::Checkpoint) {
-        let key = (checkpoint.stream.clone(), checkpoint.partition.clone());
-        self.stats.checkpoints += 1;
-        self.last = Some(key.clone());
-        self.checkpoints.insert(key, checkpoint);
-    }
-
-    fn refused(&mut self, refusal: &v1::EgressRefusal) {
-        let same = |seen: &&mut v1::EgressRefusal| {
-            (
-                &seen.host,
-                &seen.address,
-                seen.port,
-                &seen.protocol,
-                &seen.reason,
-            ) == (
-                &refusal.host,
-                &refusal.address,
-                refusal.port,
-                &refusal.protocol,
-                &refusal.reason,
-            )
         };
-        if let Some(seen) = self.refusals.iter_mut().find(same) {
-            seen.count += refusal.count.max(1);
-        } else if self.refusals.len() < REFUSALS {
-            self.refusals.push(refusal.clone());
-        }
-    }
-
-    fn line(&mut self, log: &v1::Log) {
-        if log.logger == "stderr" {
-            self.last_lines.push_back(log.message.clone());
-            if self.last_lines.len() > LAST_LINES {
-                self.last_lines.pop_front();
-            }
+        let counted = event.clone();
+        if self.outlet.send(stream, partition, event, until).await {
+            self.tally.count(&counted);
         }
     }
 }
@@ -386,21 +324,15 @@ impl Serving {
     }
 
     /// Passes on what the worker says until it ends or is stopped.
-    async fn serve(
-        &mut self,
-        outlet: &mut Outlet,
-        control: &Control,
-        tally: &mut Tally,
-    ) -> Verdict {
-        let mut stopping: Option<(Stop, Instant)> = None;
+    async fn serve(&mut self, way: &mut Way<'_>) -> Verdict {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let grace = stopping.map(|(_, until)| until);
+            let grace = way.grace();
             let next = tokio::select! {
                 biased;
-                stop = control.stopped(), if grace.is_none() => Next::Stop(stop),
-                () = outlet.abandoned(), if grace.is_none() => Next::Stop(Stop::Cancelled),
+                stop = way.control.stopped(), if grace.is_none() => Next::Stop(stop),
+                () = way.outlet.abandoned(), if grace.is_none() => Next::Stop(Stop::Cancelled),
                 () = sleep_until(grace), if grace.is_some() => Next::GraceOver,
                 Some(line) = self.lines.recv() => Next::Line(line),
                 Some(event) = self.egress.recv() => Next::Egress(event),
@@ -410,38 +342,27 @@ impl Serving {
             };
             match next {
                 Next::Stop(stop) => {
-                    stopping = Some((stop, Instant::now() + stop.grace()));
+                    way.stopping = Some((stop, Instant::now() + stop.grace()));
                     if let Some(cancel) = self.cancel.take() {
                         // A closed channel means that the worker is ending anyway.
                         let _ = cancel.send(stop.error().message);
                     }
                 }
-                Next::GraceOver => {
-                    return Verdict::Stopped(stopping.map_or(Stop::Cancelled, |(stop, _)| stop));
-                }
-                Next::Line(log) => self.log(log, outlet, control, grace, tally).await,
-                Next::Egress(event) => self.egress(event, outlet, control, grace, tally).await,
+                Next::GraceOver => return way.stopped_or(Verdict::Closed),
+                Next::Line(log) => self.log(log, way).await,
+                Next::Egress(event) => self.egress(event, way).await,
                 Next::Ports => self.open_ports().await,
-                Next::Frame(Ok(None)) if stopping.is_some() => {
-                    return Verdict::Stopped(stopping.map_or(Stop::Cancelled, |(stop, _)| stop));
-                }
-                Next::Frame(Ok(None)) => return Verdict::Closed,
+                Next::Frame(Ok(None)) => return way.stopped_or(Verdict::Closed),
                 Next::Frame(Err(error)) => return Verdict::Ended(broken(&error)),
                 Next::Frame(Ok(Some((message, body)))) => {
                     self.last_sign = Instant::now();
-                    if let Some(verdict) = self
-                        .frame(message, body, outlet, control, grace, tally)
-                        .await
-                    {
-                        return match (verdict, stopping) {
-                            // Stopped and complied; an error of its own is what the stop caused.
-                            (_, Some((stop, _))) => Verdict::Stopped(stop),
-                            (verdict, None) => verdict,
-                        };
+                    if let Some(verdict) = self.frame(message, body, way).await {
+                        // Stopped and complied; an error of its own is what the stop caused.
+                        return way.stopped_or(verdict);
                     }
                 }
                 Next::Tick => {
-                    if let Some(error) = self.silence(outlet, control, grace, tally).await {
+                    if let Some(error) = self.silence(way).await {
                         return Verdict::Ended(error);
                     }
                 }
@@ -477,22 +398,14 @@ impl Serving {
         }
     }
 
-    async fn frame(
-        &mut self,
-        message: Message,
-        body: Bytes,
-        outlet: &mut Outlet,
-        control: &Control,
-        grace: Option<Instant>,
-        tally: &mut Tally,
-    ) -> Option<Verdict> {
+    async fn frame(&mut self, message: Message, body: Bytes, way: &mut Way<'_>) -> Option<Verdict> {
         if let Err(violation) = self.order.accept(&message, body.len()) {
             return Some(Verdict::Ended(broken(&violation)));
         }
         match message {
             Message::Done(done) => return Some(Verdict::Done(done)),
             Message::Failed(failed) => return Some(Verdict::Failed(failed)),
-            Message::Started(_) => tally.stats.start_ms = tally.since_accepted_ms(),
+            Message::Started(_) => way.tally.stats.start_ms = way.tally.since_accepted_ms(),
             Message::Committed(committed) => {
                 let sent = self
                     .sent
@@ -509,8 +422,7 @@ impl Serving {
                     checkpoint: Some(checkpoint),
                     revision: 0,
                 });
-                self.emit(&stream, &partition, event, outlet, control, grace, tally)
-                    .await;
+                self.emit(&stream, &partition, event, way).await;
             }
             Message::Log(_) if !self.quota.admits() => {}
             Message::Throttled(throttled) => {
@@ -518,118 +430,43 @@ impl Serving {
                 let wait = throttled
                     .until_unix_ms
                     .saturating_sub(crate::usage::unix_ms());
-                tally.announced_wait += Duration::from_millis(wait.min(24 * 3_600_000));
+                way.tally.announced_wait += Duration::from_millis(wait.min(24 * 3_600_000));
                 self.last_sign = Instant::now() + Duration::from_millis(wait.min(24 * 3_600_000));
-                self.translate(
-                    Message::Throttled(throttled),
-                    body,
-                    outlet,
-                    control,
-                    grace,
-                    tally,
-                )
-                .await;
+                self.translate(Message::Throttled(throttled), body, way)
+                    .await;
             }
-            message => {
-                self.translate(message, body, outlet, control, grace, tally)
-                    .await
-            }
+            message => self.translate(message, body, way).await,
         }
         None
     }
 
-    async fn translate(
-        &mut self,
-        message: Message,
-        body: Bytes,
-        outlet: &mut Outlet,
-        control: &Control,
-        grace: Option<Instant>,
-        tally: &mut Tally,
-    ) {
+    async fn translate(&mut self, message: Message, body: Bytes, way: &mut Way<'_>) {
         if let Some((stream, partition, event)) = event(message, body, &self.redactor) {
-            self.emit(&stream, &partition, event, outlet, control, grace, tally)
-                .await;
+            self.emit(&stream, &partition, event, way).await;
         }
     }
 
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "one event on its way out, with all that may stop it"
-    )]
-    async fn emit(
-        &mut self,
-        stream: &str,
-        partition: &str,
-        event: Event,
-        outlet: &mut Outlet,
-        control: &Control,
-        grace: Option<Instant>,
-        tally: &mut Tally,
-    ) {
-        let until = async {
-            match grace {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => {
-                    control.stopped().await;
-                    // The stop is acted on at the next turn; what waits here gets the grace too.
-                    tokio::time::sleep(Stop::Cancelled.grace()).await;
-                }
-            }
-        };
-        let counted = event.clone();
-        if outlet.send(stream, partition, event, until).await {
-            tally.count(&counted);
-        }
+    async fn emit(&mut self, stream: &str, partition: &str, event: Event, way: &mut Way<'_>) {
+        way.emit(stream, partition, event).await;
         self.last_event = Instant::now();
         self.last_sign = self.last_sign.max(self.last_event);
     }
 
-    async fn log(
-        &mut self,
-        mut log: v1::Log,
-        outlet: &mut Outlet,
-        control: &Control,
-        grace: Option<Instant>,
-        tally: &mut Tally,
-    ) {
+    async fn log(&mut self, mut log: v1::Log, way: &mut Way<'_>) {
         log.message = clean(&log.message, &self.redactor);
-        tally.line(&log);
-        self.emit("", "", Event::Log(log), outlet, control, grace, tally)
-            .await;
+        way.tally.line(&log);
+        self.emit("", "", Event::Log(log), way).await;
     }
 
-    async fn egress(
-        &mut self,
-        event: EgressEvent,
-        outlet: &mut Outlet,
-        control: &Control,
-        grace: Option<Instant>,
-        tally: &mut Tally,
-    ) {
+    async fn egress(&mut self, event: EgressEvent, way: &mut Way<'_>) {
         if let Some(refusal) = refusal_of(event, &self.redactor) {
-            tally.refused(&refusal);
-            self.emit(
-                "",
-                "",
-                Event::Refused(refusal),
-                outlet,
-                control,
-                grace,
-                tally,
-            )
-            .await;
+            way.tally.refused(&refusal);
+            self.emit("", "", Event::Refused(refusal), way).await;
         }
     }
 
     /// Heartbeats of unbounded calls; STALLED for the others.
-    async fn silence(
-        &mut self,
-        outlet: &mut Outlet,
-        control: &Control,
-        grace: Option<Instant>,
-        tally: &mut Tally,
-    ) -> Option<CallError> {
+    async fn silence(&mut self, way: &mut Way<'_>) -> Option<CallError> {
         let totals = self
             .session
             .as_ref()
@@ -642,8 +479,7 @@ impl Serving {
         }
         if self.unbounded {
             if self.last_event.elapsed() >= HEARTBEAT {
-                self.emit("", "", Event::Heartbeat, outlet, control, grace, tally)
-                    .await;
+                self.emit("", "", Event::Heartbeat, way).await;
             }
             return None;
         }
@@ -656,12 +492,7 @@ impl Serving {
     }
 
     /// Sees the process dead and says how the call went.
-    async fn finish(
-        mut self,
-        verdict: Verdict,
-        outlet: &mut Outlet,
-        tally: &mut Tally,
-    ) -> Result<(), CallError> {
+    async fn finish(mut self, verdict: Verdict, way: &mut Way<'_>) -> Result<(), CallError> {
         let patient = matches!(
             verdict,
             Verdict::Done(_) | Verdict::Failed(_) | Verdict::Closed
@@ -670,50 +501,48 @@ impl Serving {
             self.process.kill();
         }
         let death = death(&mut self.process).await;
-        tally.stats.worker_peak_rss_bytes = death.peak_rss_bytes;
-        tally.stats.worker_cpu_seconds = death.cpu_seconds;
+        way.tally.stats.worker_peak_rss_bytes = death.peak_rss_bytes;
+        way.tally.stats.worker_cpu_seconds = death.cpu_seconds;
         let totals = match self.session.take() {
             Some(session) => session.close().await,
             None => Default::default(),
         };
-        tally.stats.egress_allowed = totals.allowed;
-        tally.stats.egress_denied = totals.denied;
-        let over = Control {
-            cancel: Default::default(),
-            deadline: Some(Instant::now()),
-        };
-        let soon = Some(Instant::now() + EXIT);
+        way.tally.stats.egress_allowed = totals.allowed;
+        way.tally.stats.egress_denied = totals.denied;
+        // What is left is told if the caller takes it soon.
+        way.stopping
+            .get_or_insert((Stop::Cancelled, Instant::now() + EXIT));
         while let Ok(event) = self.egress.try_recv() {
-            self.egress(event, outlet, &over, soon, tally).await;
+            self.egress(event, way).await;
         }
         while let Ok(Some(line)) = timeout(EXIT, self.lines.recv()).await {
-            self.log(line, outlet, &over, soon, tally).await;
+            self.log(line, way).await;
         }
-        tally.stats.logs_dropped = self.quota.dropped();
-        tally.stats.bytes += self.fed.load(Ordering::Relaxed);
+        way.tally.stats.logs_dropped = self.quota.dropped();
+        way.tally.stats.bytes += self.fed.load(Ordering::Relaxed);
         match verdict {
             Verdict::Done(done) => {
-                tally.stats.requests = done.requests;
-                tally.stats.throttled_seconds = done.throttled_seconds;
+                way.tally.stats.requests = done.requests;
+                way.tally.stats.throttled_seconds = done.throttled_seconds;
                 Ok(())
             }
             Verdict::Failed(failed) => {
-                tally.stats.requests = failed.requests;
-                tally.stats.throttled_seconds = failed.throttled_seconds;
+                way.tally.stats.requests = failed.requests;
+                way.tally.stats.throttled_seconds = failed.throttled_seconds;
                 Err(self.clean(classify::failed(
                     failed,
                     &death,
                     self.memory_limit,
-                    &tally.refusals,
+                    &way.tally.refusals,
                 )))
             }
             Verdict::Closed => {
-                tally.stats.throttled_seconds = tally.announced_wait.as_secs_f64();
-                let last: Vec<_> = tally.last_lines.iter().cloned().collect();
+                way.tally.stats.throttled_seconds = way.tally.announced_wait.as_secs_f64();
+                let last: Vec<_> = way.tally.last_lines.iter().cloned().collect();
                 Err(classify::lost(&death, self.memory_limit, &last))
             }
             Verdict::Stopped(stop) => {
-                tally.stats.throttled_seconds = tally.announced_wait.as_secs_f64();
+                way.tally.stats.throttled_seconds = way.tally.announced_wait.as_secs_f64();
                 Err(stop.error())
             }
             Verdict::Ended(error) => Err(error),
@@ -726,66 +555,6 @@ impl Serving {
         error.exception = clean(&error.exception, &self.redactor);
         error.traceback = clean(&error.traceback, &self.redactor);
         error
-    }
-}
-
-/// The task that owns the way to the worker: the input of a Write, or Cancel.
-async fn feed(
-    mut writer: FrameWriter,
-    mut input: Option<mpsc::Receiver<Input>>,
-    mut cancelled: oneshot::Receiver<String>,
-    sent: Arc<Mutex<HashMap<String, v1::Checkpoint>>>,
-    fed: Arc<AtomicU64>,
-) {
-    loop {
-        let next = async {
-            match &mut input {
-                Some(input) => input.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        let (message, body) = tokio::select! {
-            biased;
-            reason = &mut cancelled => {
-                if let Ok(reason) = reason {
-                    // A worker that is gone already needs no Cancel.
-                    let _ = writer.send(to_worker::Message::Cancel(message::Cancel { reason }), Bytes::new()).await;
-                }
-                return;
-            }
-            next = next => match next {
-                Some(Input::Schema(schema, body)) => (to_worker::Message::Schema(schema), body),
-                Some(Input::Batch(batch, body)) => (to_worker::Message::Batch(batch), body),
-                Some(Input::Checkpoint(checkpoint)) => {
-                    if let Ok(mut sent) = sent.lock() {
-                        sent.insert(checkpoint.id.clone(), checkpoint.clone());
-                    }
-                    let message = message::Checkpoint {
-                        stream: checkpoint.stream,
-                        partition: checkpoint.partition,
-                        id: checkpoint.id,
-                        state: checkpoint.state,
-                        records: checkpoint.records,
-                        r#final: checkpoint.r#final,
-                    };
-                    (to_worker::Message::Checkpoint(message), Bytes::new())
-                }
-                Some(Input::End) => {
-                    input = None;
-                    (to_worker::Message::EndOfInput(message::EndOfInput {}), Bytes::new())
-                }
-                // The input broke off: whoever feeds it cancels the call.
-                None => {
-                    input = None;
-                    continue;
-                }
-            },
-        };
-        let bytes = body.len() as u64;
-        if writer.send(message, body).await.is_err() {
-            return;
-        }
-        fed.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
