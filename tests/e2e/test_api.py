@@ -233,12 +233,15 @@ def test_serve_works_without_a_configuration_file(stage: Stage, tmp_path: Path) 
         if "serving" in line:
             break
     assert "serving" in line
-    threading.Thread(target=process.stderr.read, daemon=True).start()
+    rest = threading.Thread(target=process.stderr.read, daemon=True)
+    rest.start()
     client = Client(f"unix:{tmp_path}/data/caisson.sock")
     assert client.call("ListCalls") == {}
     client.close()
     process.terminate()
-    assert process.wait(30) == 143 or process.returncode == 0
+    assert process.wait(30) in (0, 143)
+    rest.join(10)
+    process.stderr.close()
 
 
 def test_paths_are_refused_outside_development_workspaces(own: Callable[..., Daemon], stage: Stage) -> None:

@@ -59,20 +59,18 @@ def test_a_new_connector_validates_and_its_tests_pass_at_once(home: Daemon, temp
 
 def test_a_new_destination_takes_sample_payloads_from_a_file(home: Daemon) -> None:
     project = made(home, "destination")
-    samples = project / "samples"
-    samples.mkdir(exist_ok=True)
-    sample = samples / "orders.jsonl"
-    sample.write_text('{"id": 1, "name": "a"}\n{"id": 2, "name": "b"}\n')
-    config = project / "config.yaml"
-    if not config.exists():
-        config.write_text("{}\n")
-    policies = home.folder / "policies"
+    sample = project / "samples/orders.jsonl"
+    count = len(sample.read_text().splitlines())
+    (project / "samples/config.yaml").write_text(json.dumps({"dir": str(home.lake)}))
+    home.policy("shop", files=[{"dir": "${config.dir}", "within": [str(home.lake)], "access": "write"}])
+    home.identity.own(project)
     done = home.command(
-        "write", "--path", ".", "--config", "config.yaml", "--input", "samples/orders.jsonl",
-        "--policies", policies, "--shim", home.stage.shim, "--stats", "stats.json", *degraded(home), cwd=project,
+        "write", "--path", ".", "--config", "samples/config.yaml", "--input", "samples/orders.jsonl",
+        "--policies", home.folder / "policies", "--stats", "stats.json", *degraded(home), cwd=project,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert json.loads((project / "stats.json").read_text())["records"] == 2
+    assert json.loads((project / "stats.json").read_text())["records"] == count > 0
+    assert list(home.lake.iterdir())
 
 
 def degraded(home: Daemon) -> list[str]:

@@ -19,7 +19,6 @@ Made = Callable[..., dict[str, Any]]
         ("exception", {"CONNECTOR_FAILED"}),
         ("credentials", {"CREDENTIALS_INVALID"}),
         ("exit", {"WORKER_LOST"}),
-        ("kill", {"WORKER_LOST"}),
         ("frames", {"WORKER_LOST"}),
         ("half a frame", {"WORKER_LOST"}),
         ("system call", {"SANDBOX_VIOLATION"}),
@@ -33,6 +32,7 @@ Made = Callable[..., dict[str, Any]]
 def test_a_worker_that_fails_ends_with_a_stable_code_and_the_daemon_lives(
     daemon: Daemon, rows: Made, behave: str, codes: set[str]
 ) -> None:
+    daemon.policy("rows", limits={"memory": "128MiB", "tmp": "16MiB"})
     stream = read(daemon, rows(count=100, behave=behave, at=50), "rows").drain()
     failure = stream.failure
     assert failure["code"].removeprefix("ERROR_CODE_") in codes, failure

@@ -39,13 +39,13 @@ class Stage:
         shutil.copytree(
             ROOT / "python-shim/python", self.shim, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
         )
+        self.python = Path(os.environ.get("WORKER_PYTHON", "/usr/bin/python3.11"))
+        subprocess.run([str(self.python), "-m", "compileall", "-q", str(self.shim)], check=True)
         self.connectors = self.home / "connectors"
         for source in (*ROOT.glob("connectors/*"), *ROOT.glob("tests/e2e/connectors/*"), ROOT / "tests/demo/thief"):
             shutil.copytree(
                 source, self.connectors / source.name, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache")
             )
-        subprocess.run(["chmod", "-R", "a+rX", str(self.home)], check=True)
-        self.python = Path(os.environ.get("WORKER_PYTHON", "/usr/bin/python3.11"))
 
     def folder(self, name: str) -> Path:
         """A fresh folder that every user can enter."""

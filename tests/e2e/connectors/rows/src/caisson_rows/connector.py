@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -105,8 +104,6 @@ class Rows(Connector[Config]):
                 raise errors.CredentialsInvalid("the token is not known")
             case "exit":
                 os._exit(3)
-            case "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
             case "hang":
                 threading.Event().wait()
             case "garbage":

@@ -51,6 +51,7 @@ class Web(Connector[Config]):
             for item in items:
                 yield item
                 after = item["id"]
-            yield Checkpoint(after)
-            if not items:
+            if items:
+                yield Checkpoint(after)
+            else:
                 yield Idle(0.1)
