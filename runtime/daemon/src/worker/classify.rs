@@ -81,7 +81,8 @@ pub(crate) fn failed(
             error.message = format!("{}: {}", describe(refusal), error.message);
         }
     } else if !failed.action.is_empty() {
-        error.action = failed.action;
+        // Its own words, and said to be so.
+        error.action = format!("the connector says: {}", failed.action);
     }
     if failed.retry_at_unix_ms > 0 {
         // A worker can say any number; a year is further than anybody waits.

@@ -15,8 +15,12 @@ use caisson_wire::message::{Operation, from_worker::Message};
 const NAME: usize = 1024;
 /// Largest state of one checkpoint in bytes, as the public API promises.
 const STATE: usize = 1 << 20;
-/// Streams and partitions of one call.
-const STREAMS: usize = 100_000;
+/// Streams and partitions of one call, and schemas.
+const STREAMS: usize = 10_000;
+/// States of the last checkpoints of all of them together: what a call keeps.
+const STATES: usize = 64 << 20;
+/// Steps of a Test.
+const STEPS: usize = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -31,7 +35,12 @@ pub(crate) struct Order {
     operation: Operation,
     phase: Phase,
     schemas: HashMap<String, HashSet<String>>,
-    checkpoints: HashSet<String>,
+    schemas_seen: usize,
+    /// The last checkpoint of each stream and partition: its id and size.
+    partitions: HashMap<(String, String), (String, usize)>,
+    states: usize,
+    objects: usize,
+    steps: usize,
 }
 
 /// The worker broke the order: what it said and when.
@@ -51,8 +60,8 @@ pub(crate) enum Violation {
     RepeatedCheckpoint(String),
     #[error("{0} of {1} bytes is over the limit of {2}")]
     TooLong(&'static str, usize, usize),
-    #[error("the worker opened more than {0} streams and partitions")]
-    TooManyStreams(usize),
+    #[error("the worker opened more than {0} {1}")]
+    TooMany(usize, &'static str),
 }
 
 impl Order {
@@ -61,7 +70,11 @@ impl Order {
             operation,
             phase: Phase::Silent,
             schemas: HashMap::new(),
-            checkpoints: HashSet::new(),
+            schemas_seen: 0,
+            partitions: HashMap::new(),
+            states: 0,
+            objects: 0,
+            steps: 0,
         }
     }
 
@@ -116,23 +129,25 @@ impl Order {
         if !expected {
             return Err(Violation::Foreign(word));
         }
+        for name in names(message) {
+            short("a name", name.len(), NAME)?;
+        }
+        if let Some((stream, partition)) = place(message) {
+            let known = self.partitions.len();
+            self.partitions
+                .entry((stream.to_owned(), partition.to_owned()))
+                .or_default();
+            few(known, STREAMS, "streams and partitions")?;
+        }
         match message {
             Message::Schema(schema) => {
-                short("a stream's name", schema.stream.len(), NAME)?;
-                short("a schema's id", schema.schema_id.len(), NAME)?;
                 let ids = self.schemas.entry(schema.stream.clone()).or_default();
-                ids.insert(schema.schema_id.clone());
-                if self.schemas.len() > STREAMS {
-                    return Err(Violation::TooManyStreams(STREAMS));
-                }
+                self.schemas_seen += usize::from(ids.insert(schema.schema_id.clone()));
+                few(self.schemas_seen, STREAMS, "schemas")?;
             }
             Message::Batch(batch) => {
-                short("a partition's name", batch.partition.len(), NAME)?;
-                if !self
-                    .schemas
-                    .get(&batch.stream)
-                    .is_some_and(|ids| ids.contains(&batch.schema_id))
-                {
+                let ids = self.schemas.get(&batch.stream);
+                if !ids.is_some_and(|ids| ids.contains(&batch.schema_id)) {
                     return Err(Violation::UnknownSchema(
                         batch.schema_id.chars().take(80).collect(),
                     ));
@@ -142,20 +157,71 @@ impl Order {
                 }
             }
             Message::Checkpoint(checkpoint) => {
-                short("a stream's name", checkpoint.stream.len(), NAME)?;
-                short("a partition's name", checkpoint.partition.len(), NAME)?;
-                short("a checkpoint's id", checkpoint.id.len(), NAME)?;
-                short("a checkpoint's state", checkpoint.state.len(), STATE)?;
-                if !self.checkpoints.insert(checkpoint.id.clone()) {
+                let size = checkpoint.state.len();
+                short("a checkpoint's state", size, STATE)?;
+                let key = (checkpoint.stream.clone(), checkpoint.partition.clone());
+                let last = self.partitions.entry(key).or_default();
+                if last.0 == checkpoint.id {
                     return Err(Violation::RepeatedCheckpoint(
                         checkpoint.id.chars().take(80).collect(),
                     ));
                 }
+                self.states = self.states - last.1 + size;
+                *last = (checkpoint.id.clone(), size);
+                short("the states of all checkpoints", self.states, STATES)?;
+            }
+            Message::Object(_) => {
+                self.objects += 1;
+                few(self.objects, STREAMS, "objects")?;
+            }
+            Message::Step(_) => {
+                self.steps += 1;
+                few(self.steps, STEPS, "steps")?;
             }
             _ => {}
         }
         Ok(())
     }
+}
+
+fn few(count: usize, limit: usize, what: &'static str) -> Result<(), Violation> {
+    if count > limit {
+        Err(Violation::TooMany(limit, what))
+    } else {
+        Ok(())
+    }
+}
+
+/// The stream and partition that a message is about.
+fn place(message: &Message) -> Option<(&str, &str)> {
+    Some(match message {
+        Message::Schema(schema) => (&schema.stream, ""),
+        Message::Batch(batch) => (&batch.stream, &batch.partition),
+        Message::Checkpoint(checkpoint) => (&checkpoint.stream, &checkpoint.partition),
+        Message::StreamStatus(status) => (&status.stream, &status.partition),
+        Message::Progress(progress) => (&progress.stream, ""),
+        Message::Rejected(rejected) => (&rejected.stream, &rejected.partition),
+        Message::Acknowledged(done) => (&done.stream, &done.partition),
+        _ => return None,
+    })
+}
+
+/// Every name that the worker chose and that goes on as it is: bounded in
+/// length, and never one that holds a secret.
+pub(super) fn names(message: &Message) -> impl Iterator<Item = &str> {
+    let (stream, partition) = place(message).unwrap_or_default();
+    let (ids, keys): ([&str; 2], &[String]) = match message {
+        Message::Schema(schema) => ([&schema.schema_id, &schema.cursor], &schema.primary_key),
+        Message::Batch(batch) => ([&batch.schema_id, ""], &[]),
+        Message::Checkpoint(checkpoint) => ([&checkpoint.id, ""], &[]),
+        Message::Failed(failed) => ([&failed.stream, &failed.partition], &[]),
+        _ => (["", ""], &[]),
+    };
+    [stream, partition]
+        .into_iter()
+        .chain(ids)
+        .chain(keys.iter().map(String::as_str))
+        .filter(|name| !name.is_empty())
 }
 
 fn short(what: &'static str, len: usize, limit: usize) -> Result<(), Violation> {
@@ -190,7 +256,9 @@ fn word(message: &Message) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use caisson_wire::message::{Batch, Checkpoint, Done, Hello, Object, Schema, Started};
+    use caisson_wire::message::{
+        Batch, Checkpoint, Done, Hello, Object, Progress, Schema, Started,
+    };
 
     use super::*;
 
@@ -261,6 +329,45 @@ mod tests {
             order.accept(&checkpoint(1), 0),
             Err(Violation::RepeatedCheckpoint("1".into()))
         );
+    }
+
+    #[test]
+    fn what_a_call_keeps_of_a_worker_is_bounded_however_it_names_its_streams() {
+        let mut order = reading();
+        let checkpoint = |n: usize| {
+            Message::Checkpoint(Checkpoint {
+                id: n.to_string(),
+                partition: n.to_string(),
+                state: vec![0; STATE],
+                ..Default::default()
+            })
+        };
+        let refused = (0..100).find_map(|n| order.accept(&checkpoint(n), 0).err());
+        assert!(matches!(refused, Some(Violation::TooLong(..))));
+
+        let mut order = reading();
+        let refused = (0..STREAMS + 2).find_map(|n| {
+            let progress = Progress {
+                stream: n.to_string(),
+                ..Default::default()
+            };
+            order.accept(&Message::Progress(progress), 0).err()
+        });
+        assert_eq!(
+            refused,
+            Some(Violation::TooMany(STREAMS, "streams and partitions"))
+        );
+
+        let mut order = reading();
+        let refused = (0..STREAMS + 2).find_map(|n| {
+            let schema = Schema {
+                stream: "s".into(),
+                schema_id: n.to_string(),
+                ..Default::default()
+            };
+            order.accept(&Message::Schema(schema), 1).err()
+        });
+        assert_eq!(refused, Some(Violation::TooMany(STREAMS, "schemas")));
     }
 
     #[test]

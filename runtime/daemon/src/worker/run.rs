@@ -1,23 +1,25 @@
 //! Serves one call with one worker.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use caisson_egress::{EgressEvent, Gateway, Session};
+use caisson_egress::{Bound, ConnectorId, EgressEvent, Gateway, Session};
 use caisson_proto::v1::{self, ErrorCode};
-use caisson_sandbox::{LaunchError, Launcher, Process, WorkerSpec};
+use caisson_sandbox::{HostDir, LaunchError, Launcher, Process, WorkerSpec};
 use caisson_secrets::Redactor;
 use caisson_wire::message::{self, Operation, from_worker::Message};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use super::classify::{self, Death};
 use super::feed::{Input, feed};
 use super::frames::{FrameError, FrameReader, split};
-use super::order::Order;
+use super::order::{Order, names};
 use super::outlet::{Control, Outlet, Stop};
 use super::output::{LogQuota, collect};
 use super::tally::Tally;
@@ -115,11 +117,13 @@ pub(crate) async fn run(
     tally.stats.daemon_peak_rss_bytes = crate::usage::peak_rss_bytes();
     let last_checkpoint = tally
         .last
+        .take()
         .and_then(|key| tally.checkpoints.get(&key).cloned());
+    let checkpoints = tally.summed_checkpoints();
     Outcome {
         result,
         stats: tally.stats,
-        checkpoints: tally.checkpoints.into_values().collect(),
+        checkpoints,
         last_checkpoint,
         refusals: tally.refusals,
     }
@@ -188,7 +192,37 @@ enum Next {
     Stop(Stop),
     GraceOver,
     Ports,
+    Policy,
     Tick,
+}
+
+/// What a worker was given of the host, to be judged again when policies are
+/// reloaded: a mount cannot be taken back, so the call is.
+struct Grants {
+    gateway: Gateway,
+    connector: ConnectorId,
+    config: Value,
+    files: Vec<HostDir>,
+}
+
+impl Grants {
+    fn withdrawn(&self) -> Option<CallError> {
+        if self.files.is_empty() {
+            return None;
+        }
+        let policy = self.gateway.policies().find(&self.connector).ok().flatten();
+        let granted = policy.and_then(|policy| policy.files(&self.config).ok());
+        let granted = granted.unwrap_or_default();
+        let lost = self.files.iter().find(|given| {
+            let same = granted.iter().find(|grant| grant.dir == given.dir);
+            same.is_none_or(|grant| given.write && !grant.write)
+        })?;
+        let message = format!("a reloaded policy no longer grants {}", lost.dir.display());
+        Some(
+            CallError::new(ErrorCode::PermissionMissing, message)
+                .with_action("grant it again under `files`, or take it out of the connection"),
+        )
+    }
 }
 
 struct Serving {
@@ -196,6 +230,9 @@ struct Serving {
     worker: u64,
     /// Ports that a reloaded policy allows and that do not listen yet.
     missing_ports: watch::Receiver<BTreeSet<u16>>,
+    /// Changes when policies are reloaded.
+    policy: watch::Receiver<Option<Arc<Bound>>>,
+    grants: Grants,
     process: Process,
     reader: FrameReader,
     /// Taken when the call is over.
@@ -229,6 +266,12 @@ impl Serving {
     ) -> Result<Self, CallError> {
         let memory_limit = job.spec.limits.memory_bytes;
         let worker_id = job.spec.id;
+        let grants = Grants {
+            gateway: host.gateway.clone(),
+            connector: job.egress.connector.clone(),
+            config: job.egress.config.clone(),
+            files: job.spec.files.clone(),
+        };
         let worker = tokio::select! {
             biased;
             stop = control.stopped() => return Err(stop.error()),
@@ -303,6 +346,8 @@ impl Serving {
             launcher: host.launcher.clone(),
             worker: worker_id,
             missing_ports: session.missing_ports(),
+            policy: session.policy(),
+            grants,
             process,
             reader,
             session: Some(session),
@@ -337,6 +382,7 @@ impl Serving {
                 Some(line) = self.lines.recv() => Next::Line(line),
                 Some(event) = self.egress.recv() => Next::Egress(event),
                 Ok(()) = self.missing_ports.changed() => Next::Ports,
+                Ok(()) = self.policy.changed() => Next::Policy,
                 frame = self.reader.next() => Next::Frame(frame),
                 _ = tick.tick() => Next::Tick,
             };
@@ -352,6 +398,11 @@ impl Serving {
                 Next::Line(log) => self.log(log, way).await,
                 Next::Egress(event) => self.egress(event, way).await,
                 Next::Ports => self.open_ports().await,
+                Next::Policy => {
+                    if let Some(error) = self.grants.withdrawn() {
+                        return Verdict::Ended(error);
+                    }
+                }
                 Next::Frame(Ok(None)) => return way.stopped_or(Verdict::Closed),
                 Next::Frame(Err(error)) => return Verdict::Ended(broken(&error)),
                 Next::Frame(Ok(Some((message, body)))) => {
@@ -402,6 +453,11 @@ impl Serving {
         if let Err(violation) = self.order.accept(&message, body.len()) {
             return Some(Verdict::Ended(broken(&violation)));
         }
+        // A name goes on as it is, so one that holds a secret goes nowhere.
+        if names(&message).any(|name| matches!(self.redactor.redact(name), Cow::Owned(_))) {
+            let error = broken(&"a name that the worker chose holds a secret");
+            return Some(Verdict::Ended(error));
+        }
         match message {
             Message::Done(done) => return Some(Verdict::Done(done)),
             Message::Failed(failed) => return Some(Verdict::Failed(failed)),
@@ -424,7 +480,8 @@ impl Serving {
                 });
                 self.emit(&stream, &partition, event, way).await;
             }
-            Message::Log(_) if !self.quota.admits() => {}
+            Message::Log(_) | Message::Progress(_) | Message::StreamStatus(_)
+                if !self.quota.admits() => {}
             Message::Throttled(throttled) => {
                 // Waiting is no stall.
                 let wait = throttled

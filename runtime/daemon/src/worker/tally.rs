@@ -10,6 +10,9 @@ use crate::call::Event;
 
 /// Refusals that a Failure names.
 const REFUSALS: usize = 100;
+/// Checkpoints that a Summary names, and bytes of their states.
+const SUMMED: usize = 1000;
+const SUMMED_STATES: usize = 1 << 20;
 /// Last lines on stderr kept for a worker that dies without a word.
 const LAST_LINES: usize = 20;
 
@@ -76,6 +79,26 @@ impl Tally {
         self.stats.checkpoints += 1;
         self.last = Some(key.clone());
         self.checkpoints.insert(key, checkpoint);
+    }
+
+    /// The last checkpoints as a Summary names them: their states are left
+    /// out where they would not fit a message, since the caller has them.
+    pub(super) fn summed_checkpoints(&self) -> Vec<v1::Checkpoint> {
+        let size: usize = self.checkpoints.values().map(|of| of.state.len()).sum();
+        let whole = size <= SUMMED_STATES;
+        let shown = self.checkpoints.values().take(SUMMED).cloned();
+        shown
+            .map(|checkpoint| {
+                if whole {
+                    checkpoint
+                } else {
+                    v1::Checkpoint {
+                        state: Vec::new(),
+                        ..checkpoint
+                    }
+                }
+            })
+            .collect()
     }
 
     pub(super) fn refused(&mut self, refusal: &v1::EgressRefusal) {
