@@ -8,12 +8,14 @@
 mod classify;
 mod feed;
 mod frames;
+mod grants;
 mod order;
 mod outlet;
 mod output;
 mod run;
 mod tally;
 mod translate;
+mod way;
 
 pub(crate) use feed::Input;
 pub(crate) use outlet::{Control, Outlet};

@@ -7,23 +7,24 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use caisson_egress::{Bound, ConnectorId, EgressEvent, Gateway, Session};
+use caisson_egress::{Bound, EgressEvent, Gateway, Session};
 use caisson_proto::v1::{self, ErrorCode};
-use caisson_sandbox::{HostDir, LaunchError, Launcher, Process, WorkerSpec};
+use caisson_sandbox::{LaunchError, Launcher, Process, WorkerSpec};
 use caisson_secrets::Redactor;
 use caisson_wire::message::{self, Operation, from_worker::Message};
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use super::classify::{self, Death};
 use super::feed::{Input, feed};
 use super::frames::{FrameError, FrameReader, split};
+use super::grants::Grants;
 use super::order::{Order, names};
 use super::outlet::{Control, Outlet, Stop};
 use super::output::{LogQuota, collect};
 use super::tally::Tally;
 use super::translate::{clean, event};
+use super::way::{Verdict, Way};
 use crate::call::Event;
 use crate::egress::{refusal_of, sockets_of};
 use crate::error::CallError;
@@ -129,61 +130,6 @@ pub(crate) async fn run(
     }
 }
 
-/// Where a call's events go, and what has become of it.
-struct Way<'a> {
-    outlet: Outlet,
-    control: &'a Control,
-    tally: Tally,
-    /// Why it is being stopped, and when patience ends.
-    stopping: Option<(Stop, Instant)>,
-}
-
-impl Way<'_> {
-    fn grace(&self) -> Option<Instant> {
-        self.stopping.map(|(_, until)| until)
-    }
-
-    /// What a stopped call ended with, or what happened.
-    fn stopped_or(&self, verdict: Verdict) -> Verdict {
-        self.stopping
-            .map_or(verdict, |(stop, _)| Verdict::Stopped(stop))
-    }
-
-    /// Hands one event on; counts it if it was taken.
-    async fn emit(&mut self, stream: &str, partition: &str, event: Event) {
-        let (grace, control) = (self.grace(), self.control);
-        let until = async {
-            match grace {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => {
-                    let stop = control.stopped().await;
-                    // The stop is acted on at the next turn; what waits here
-                    // gets the grace too.
-                    tokio::time::sleep(stop.grace()).await;
-                }
-            }
-        };
-        let counted = event.clone();
-        if self.outlet.send(stream, partition, event, until).await {
-            self.tally.count(&counted);
-        }
-    }
-}
-
-/// How serving ended, before the process is looked at.
-enum Verdict {
-    /// The worker said Done.
-    Done(message::Done),
-    /// The worker said Failed.
-    Failed(message::Failed),
-    /// The channel closed without either.
-    Closed,
-    /// Stopped from outside.
-    Stopped(Stop),
-    /// The daemon ended it, for this reason.
-    Ended(CallError),
-}
-
 /// What happened next.
 enum Next {
     Frame(Result<Option<(Message, Bytes)>, FrameError>),
@@ -194,35 +140,6 @@ enum Next {
     Ports,
     Policy,
     Tick,
-}
-
-/// What a worker was given of the host, to be judged again when policies are
-/// reloaded: a mount cannot be taken back, so the call is.
-struct Grants {
-    gateway: Gateway,
-    connector: ConnectorId,
-    config: Value,
-    files: Vec<HostDir>,
-}
-
-impl Grants {
-    fn withdrawn(&self) -> Option<CallError> {
-        if self.files.is_empty() {
-            return None;
-        }
-        let policy = self.gateway.policies().find(&self.connector).ok().flatten();
-        let granted = policy.and_then(|policy| policy.files(&self.config).ok());
-        let granted = granted.unwrap_or_default();
-        let lost = self.files.iter().find(|given| {
-            let same = granted.iter().find(|grant| grant.dir == given.dir);
-            same.is_none_or(|grant| given.write && !grant.write)
-        })?;
-        let message = format!("a reloaded policy no longer grants {}", lost.dir.display());
-        Some(
-            CallError::new(ErrorCode::PermissionMissing, message)
-                .with_action("grant it again under `files`, or take it out of the connection"),
-        )
-    }
 }
 
 struct Serving {
