@@ -39,7 +39,8 @@ def code_of(error: BaseException) -> str:
         return error.code
     if isinstance(error, MemoryError):
         return "MEMORY_EXHAUSTED"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    # EFBIG: where no quota can be mounted, /tmp is bounded by the size of a file.
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "DISK_EXHAUSTED"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return "PROCESS_LIMIT"

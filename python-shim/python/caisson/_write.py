@@ -13,7 +13,7 @@ import json
 from ._batch import Batch, cut
 from ._records import Checkpoint
 from ._streams import Stream, parameters
-from .errors import Cancelled, ConnectorFailed
+from .errors import Cancelled, ConnectorFailed, SchemaViolation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,10 @@ class Writer:
         """A schema arrived."""
         from ._native import ArrowSchema
 
-        self._schemas[fields["schema_id"]] = ArrowSchema.from_ipc(body) if body else None
+        try:
+            self._schemas[fields["schema_id"]] = ArrowSchema.from_ipc(body) if body else None
+        except ValueError as malformed:
+            raise SchemaViolation(f"stream {fields['stream']}: malformed schema: {malformed}") from malformed
         self._headers[fields["stream"]] = fields
         for (name, _), target in self._targets.items():
             if name == fields["stream"]:
@@ -71,9 +74,12 @@ class Writer:
 
         schema_id = fields.get("schema_id") or ""
         if schema_id and schema_id not in self._schemas:
-            raise ConnectorFailed(f"stream {fields['stream']}: a batch came before its schema")
+            raise SchemaViolation(f"stream {fields['stream']}: a batch came before its schema")
         target = self._target(fields["stream"], fields.get("partition") or "")
-        data = RecordBatch.decode(self._schemas.get(schema_id), self._encoding, body)
+        try:
+            data = RecordBatch.decode(self._schemas.get(schema_id), self._encoding, body)
+        except ValueError as malformed:
+            raise SchemaViolation(f"stream {fields['stream']}: malformed batch: {malformed}") from malformed
         declared = self._schemas.get(schema_id)
         known = target.stream.schema
         if declared is None and (known is None or known.fields() != data.schema.fields()):
