@@ -80,6 +80,42 @@ fn a_directory_granted_for_reading_cannot_be_written() {
 }
 
 #[test]
+fn a_socket_in_a_granted_directory_cannot_be_connected_to() {
+    as_each_user(
+        "a_socket_in_a_granted_directory_cannot_be_connected_to",
+        |bench| async move {
+            let (srv, lake) = lake(&bench);
+            let path = lake.join("api.sock");
+            let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+            listener.set_nonblocking(true).expect("nonblocking");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("modes");
+            for write in [false, true] {
+                let mut spec = bench.spec();
+                spec.files = vec![grant(&lake, &srv, write)];
+                let source = format!(
+                    "
+lock()
+def stream(): socket.socket(socket.AF_UNIX).connect('{at}')
+def datagram(): socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(b'x', '{at}')
+def again(): socket.socketpair()[0].connect('{at}')
+def shut():
+    a, b = socket.socketpair(); b.close(); a.shutdown(socket.SHUT_RDWR); a.connect('{at}')
+say([attempt(do) for do in (stream, datagram, again, shut)])",
+                    at = path.display()
+                );
+                assert_eq!(
+                    bench.run_spec(spec, &source).await.json(),
+                    json!(["EPERM", "EPERM", "EISCONN", "EISCONN"]),
+                    "write: {write}"
+                );
+            }
+            let met = listener.accept().map(drop).expect_err("nobody came");
+            assert_eq!(met.kind(), std::io::ErrorKind::WouldBlock);
+        },
+    );
+}
+
+#[test]
 fn symlinks_and_paths_outside_are_refused_with_the_directory_named() {
     as_each_user(
         "symlinks_and_paths_outside_are_refused_with_the_directory_named",

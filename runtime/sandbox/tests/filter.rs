@@ -51,18 +51,22 @@ say(out)"
 }
 
 #[test]
-fn only_tcp_udp_and_unix_sockets_can_be_made() {
+fn only_tcp_and_udp_sockets_can_be_made_and_unix_ones_only_as_a_pair_of_streams() {
     as_each_user(
-        "only_tcp_udp_and_unix_sockets_can_be_made",
+        "only_tcp_and_udp_sockets_can_be_made_and_unix_ones_only_as_a_pair_of_streams",
         |bench| async move {
             let source = format!(
             "{NUMBERS}
 lock()
 flags = 0o2000000 | 0o4000
-allowed = [(2,1,0), (2,1,6), (2,2,0), (2,2,17), (10,1,0), (10,1,6), (10,2,17), (1,1,0), (1,2,0), (2,1|flags,6)]
+allowed = [(2,1,0), (2,1,6), (2,2,0), (2,2,17), (10,1,0), (10,1,6), (10,2,17), (2,1|flags,6)]
 refused = dict(raw=(2,3,1), icmp=(2,2,1), raw6=(10,3,58), packet=(17,3,0), netlink=(16,3,0), netlink_dgram=(16,2,0), vsock=(40,1,0), alg=(38,5,0),
-  mptcp=(2,1,262), sctp=(2,1,132), dccp=(2,6,33), udplite=(2,2,136), bluetooth=(31,3,0), xdp=(44,3,0), seqpacket=(1,5,0), tcp_as_udp=(2,2,6))
-say([[call('socket', *a) for a in allowed], {{n: call('socket', *a) for n, a in refused.items()}}])"
+  mptcp=(2,1,262), sctp=(2,1,132), dccp=(2,6,33), udplite=(2,2,136), bluetooth=(31,3,0), xdp=(44,3,0), unix=(1,1,0), unix_flags=(1,1|flags,0), unix_dgram=(1,2,0), unix_seqpacket=(1,5,0), tcp_as_udp=(2,2,6))
+fds = (ctypes.c_int * 2)()
+pairs = [(1,1,0), (1,1|flags,0)]
+no_pairs = dict(dgram_pair=(1,2,0), dgram_flags_pair=(1,2|flags,0), seqpacket_pair=(1,5,0), raw_pair=(1,3,0), inet_pair=(2,1,0))
+say([[call('socket', *a) for a in allowed] + [call('socketpair', *a, fds) for a in pairs],
+     {{n: call('socket', *a) for n, a in refused.items()}} | {{n: call('socketpair', *a, fds) for n, a in no_pairs.items()}}])"
         );
             let seen = bench.run(&source).await.json();
             assert!(
@@ -217,7 +221,7 @@ fn the_libraries_that_connectors_use_work_under_the_lock() {
         |bench| async move {
             let source = "
 lock()
-import threading, asyncio, sqlite3, ssl, tempfile, concurrent.futures, selectors, shutil, logging, time, random, uuid, subprocess, mmap, signal, select
+import threading, asyncio, sqlite3, ssl, tempfile, concurrent.futures, selectors, shutil, logging, time, random, uuid, subprocess, mmap, signal, select, multiprocessing
 box = []
 threads = [threading.Thread(target=box.append, args=(i,)) for i in range(8)]
 [t.start() for t in threads]; [t.join() for t in threads]
@@ -235,6 +239,8 @@ rows = db.execute('select count(*) from t').fetchone()[0]; db.close()
 with tempfile.TemporaryDirectory() as d:
     open(d + '/a', 'w').write('a'); shutil.copy2(d + '/a', d + '/b'); os.rename(d + '/b', d + '/c')
 context = ssl.create_default_context()
+one, two = multiprocessing.Pipe(); one.send('piped'); piped = two.recv()
+logging.basicConfig(); logging.getLogger('x').warning('logged')
 pid = os.fork()
 if pid == 0: os._exit(7)
 child = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -243,12 +249,14 @@ except OSError as e: ran = errno.errorcode[e.errno]
 try: socket.getaddrinfo('name.example', 443)
 except socket.gaierror as e: resolved = e.errno in (socket.EAI_AGAIN, socket.EAI_NONAME)
 listening = attempt(socket.socket().listen)
-say([len(box), total, said, rows, child, ran, resolved, listening, len(os.urandom(8)), uuid.uuid4().version])";
+say([len(box), total, said, rows, child, ran, resolved, listening, len(os.urandom(8)), uuid.uuid4().version, piped])";
             let mut worker = bench.launch(bench.spec(), source).await;
             // Nobody answers DNS here; closing the sockets makes the resolver give up at once.
             worker.sockets.dns_udp.clear();
             worker.sockets.dns_tcp.clear();
-            let expected = json!([8, 10, "hello", 100, 7, "EPERM", true, "EPERM", 8, 4]);
+            let expected = json!([
+                8, 10, "hello", 100, 7, "EPERM", true, "EPERM", 8, 4, "piped"
+            ]);
             assert_eq!(support::finish(worker).await.json(), expected);
         },
     );
