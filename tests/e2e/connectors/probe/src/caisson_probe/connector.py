@@ -50,6 +50,11 @@ def connect(host: str, port: int) -> str:
     return answer.decode("latin-1")
 
 
+def head(path: str) -> bytes:
+    """The beginning of a file."""
+    return Path(path).read_bytes()[:40]
+
+
 def spawn(*command: str) -> int:
     """Runs a program."""
     return subprocess.run(command, capture_output=True, check=False).returncode
@@ -79,13 +84,13 @@ class Probe(Connector[Config]):
         for name, attempt in self.fixed():
             yield {"attempt": name, "outcome": outcome(attempt)}
         for path in filter(None, self.config.paths.split(":")):
-            yield {"attempt": f"read {path}", "outcome": outcome(lambda p=path: Path(p).read_bytes()[:40])}
-            yield {"attempt": f"write {path}", "outcome": outcome(lambda p=path: Path(p).write_text("x"))}
+            yield {"attempt": f"read {path}", "outcome": outcome(partial(head, path))}
+            yield {"attempt": f"write {path}", "outcome": outcome(partial(Path(path).write_text, "x"))}
         for target in self.config.targets.split():
             host, port = target.rsplit(":", 1)
             yield {
                 "attempt": f"connect {target}",
-                "outcome": outcome(lambda h=host, p=port: connect(h, int(p))),
+                "outcome": outcome(partial(connect, host, int(port))),
             }
         while self.config.linger:
             yield Idle(0.2)
@@ -93,15 +98,15 @@ class Probe(Connector[Config]):
     def fixed(self) -> list[tuple[str, Callable[[], object]]]:
         """What every worker must refuse, or answer in one way only."""
         return [
-            ("exec python", lambda: spawn(sys.executable, "-c", "pass")),
-            ("exec sh", lambda: spawn("/bin/sh", "-c", "true")),
+            ("exec python", partial(spawn, sys.executable, "-c", "pass")),
+            ("exec sh", partial(spawn, "/bin/sh", "-c", "true")),
             ("setuid 0", partial(os.setuid, 0)),
             ("setgid 0", partial(os.setgid, 0)),
             ("mknod", partial(os.mknod, "/tmp/node", 0o020600, os.makedev(1, 3))),
-            ("netlink socket", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)),
-            ("packet socket", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW)),
-            ("raw socket", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)),
-            ("vsock socket", lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)),
+            ("netlink socket", partial(socket.socket, socket.AF_NETLINK, socket.SOCK_RAW)),
+            ("packet socket", partial(socket.socket, socket.AF_PACKET, socket.SOCK_RAW)),
+            ("raw socket", partial(socket.socket, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)),
+            ("vsock socket", partial(socket.socket, socket.AF_VSOCK, socket.SOCK_STREAM)),
             ("write bundle", lambda: Path("/caisson/bundle/src/x.py").write_text("x")),
             ("write shim", lambda: Path("/caisson/shim/caisson/x.py").write_text("x")),
             ("write root", lambda: Path("/x").write_text("x")),
