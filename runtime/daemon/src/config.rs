@@ -321,7 +321,7 @@ fn keys(document: &Document, text: &str, faults: &mut Vec<Fault>) -> Vec<Key> {
             None => faults.push(document.fault(
                 "/listen/keys",
                 format!("line {} of the file is no key", index + 1),
-                "write `name` and the SHA-256 of the key in hex, for example from: printf %s \"$KEY\" | sha256sum",
+                "write `name sha256` or `name sha256 operator`, the SHA-256 of the key in hex, for example from: printf %s \"$KEY\" | sha256sum",
             )),
         }
     }
@@ -329,9 +329,14 @@ fn keys(document: &Document, text: &str, faults: &mut Vec<Fault>) -> Vec<Key> {
 }
 
 fn key(line: &str) -> Option<Key> {
-    let (name, hex) = line.split_once(char::is_whitespace)?;
-    let hex = hex.trim();
-    if hex.len() != 64 || !hex.is_ascii() {
+    let mut words = line.split_whitespace();
+    let (name, hex) = (words.next()?, words.next()?);
+    let operator = match words.next() {
+        None => false,
+        Some("operator") => true,
+        Some(_) => return None,
+    };
+    if hex.len() != 64 || !hex.is_ascii() || words.next().is_some() {
         return None;
     }
     let mut sha256 = [0; 32];
@@ -341,6 +346,7 @@ fn key(line: &str) -> Option<Key> {
     Some(Key {
         name: name.to_owned(),
         sha256,
+        operator,
     })
 }
 
@@ -454,6 +460,7 @@ mod tests {
             address: "192.0.2.1:7443".parse().unwrap(),
             tls: None,
             keys: vec![Key {
+                operator: false,
                 name: "a".into(),
                 sha256: [0; 32],
             }],

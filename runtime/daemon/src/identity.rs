@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use nix::unistd::geteuid;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
@@ -16,6 +17,16 @@ use tonic::{Request, Status};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) tenant: Arc<str>,
+    /// Sees and ends the calls of every tenant: root, the daemon's own user,
+    /// and keys that are marked so.
+    pub(crate) operator: bool,
+}
+
+impl Caller {
+    /// Whether a tenant's calls are this caller's to see and to end.
+    pub(crate) fn may_see(&self, tenant: &str) -> bool {
+        self.operator || *self.tenant == *tenant
+    }
 }
 
 /// One key of the file of keys: its holder and the SHA-256 of the key.
@@ -25,6 +36,8 @@ pub struct Key {
     pub name: String,
     /// SHA-256 of the key's text.
     pub sha256: [u8; 32],
+    /// May see and end the calls of others.
+    pub operator: bool,
 }
 
 /// Who may call.
@@ -39,17 +52,16 @@ pub(crate) enum Authenticator {
 impl Authenticator {
     /// Puts a [`Caller`] into the request, or refuses it.
     pub(crate) fn authenticate(&self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let tenant = match self {
+        let caller = match self {
             Self::Peers(users) => peer(&request, users)?,
             Self::Tcp { keys, certificates } => remote(&request, keys, *certificates)?,
         };
-        request.extensions_mut().insert(Caller {
-            tenant: tenant.into(),
-        });
+        request.extensions_mut().insert(caller);
         Ok(request)
     }
 }
-fn peer(request: &Request<()>, users: &BTreeSet<u32>) -> Result<String, Status> {
+
+fn peer(request: &Request<()>, users: &BTreeSet<u32>) -> Result<Caller, Status> {
     let uid = request
         .extensions()
         .get::<UdsConnectInfo>()
@@ -57,14 +69,18 @@ fn peer(request: &Request<()>, users: &BTreeSet<u32>) -> Result<String, Status> 
         .map(|credentials| credentials.uid())
         .ok_or_else(|| Status::unauthenticated("the kernel did not say who is calling"))?;
     if users.contains(&uid) {
-        Ok(format!("uid:{uid}"))
+        Ok(Caller {
+            tenant: format!("uid:{uid}").into(),
+            operator: uid == 0 || uid == geteuid().as_raw(),
+        })
     } else {
         Err(Status::permission_denied(format!(
             "user {uid} may not call this daemon; add it to listen.users"
         )))
     }
 }
-fn remote(request: &Request<()>, keys: &[Key], certificates: bool) -> Result<String, Status> {
+
+fn remote(request: &Request<()>, keys: &[Key], certificates: bool) -> Result<Caller, Status> {
     if let Some(given) = request.metadata().get("authorization") {
         let given = given
             .to_str()
@@ -81,7 +97,10 @@ fn remote(request: &Request<()>, keys: &[Key], certificates: bool) -> Result<Str
             }
         });
         return match holder {
-            Some(key) => Ok(format!("key:{}", key.name)),
+            Some(key) => Ok(Caller {
+                tenant: format!("key:{}", key.name).into(),
+                operator: key.operator,
+            }),
             None => Err(Status::unauthenticated(
                 "this key is not in the daemon's file of keys",
             )),
@@ -98,7 +117,10 @@ fn remote(request: &Request<()>, keys: &[Key], certificates: bool) -> Result<Str
                     .map(|leaf| hex(&Sha256::digest(leaf.as_ref())))
             });
         if let Some(digest) = certificate {
-            return Ok(format!("certificate:{digest}"));
+            return Ok(Caller {
+                tenant: format!("certificate:{digest}").into(),
+                operator: false,
+            });
         }
     }
     Err(Status::unauthenticated(
@@ -118,6 +140,7 @@ pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
         .cloned()
         .unwrap_or_else(|| Caller {
             tenant: "unknown".into(),
+            operator: false,
         })
 }
 
@@ -127,6 +150,7 @@ mod tests {
 
     fn key(text: &str) -> Key {
         Key {
+            operator: false,
             name: "orchestrator".into(),
             sha256: Sha256::digest(text).into(),
         }
@@ -161,6 +185,17 @@ mod tests {
         );
         assert!(with("Bearer wrong").is_err());
         assert!(with("right").is_err());
+    }
+
+    #[test]
+    fn a_tenants_calls_are_its_own_and_the_operators() {
+        let caller = |tenant: &str, operator| Caller {
+            tenant: tenant.into(),
+            operator,
+        };
+        assert!(caller("key:a", false).may_see("key:a"));
+        assert!(!caller("key:a", false).may_see("key:b"));
+        assert!(caller("uid:0", true).may_see("key:b"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 use crate::call::{End, Source, ended, state_error};
 use crate::core::{Core, workspace};
 use crate::error::CallError;
+use crate::identity::{Caller, caller};
 
 pub(crate) struct OperationService(pub(crate) Arc<Core>);
 
@@ -24,6 +25,7 @@ impl Operations for OperationService {
         &self,
         request: Request<v1::ListCallsRequest>,
     ) -> Result<Response<v1::ListCallsResponse>, Status> {
+        let caller = caller(&request);
         let request = request.into_inner();
         let state = match request.state.as_str() {
             "" => None,
@@ -36,7 +38,7 @@ impl Operations for OperationService {
             })?),
         };
         let filter = CallFilter {
-            tenant: None,
+            tenant: (!caller.operator).then(|| caller.tenant.to_string()),
             workspace: (!request.workspace.is_empty()).then_some(request.workspace),
             state,
         };
@@ -64,14 +66,9 @@ impl Operations for OperationService {
         &self,
         request: Request<v1::GetCallRequest>,
     ) -> Result<Response<v1::Call>, Status> {
-        let call_id = request.into_inner().call_id;
         let record = self
-            .0
-            .calls
-            .store()
-            .get(&call_id)
-            .await
-            .map_err(call_error)?;
+            .record(&caller(&request), &request.get_ref().call_id)
+            .await?;
         Ok(Response::new(self.shown(&record)))
     }
 
@@ -88,16 +85,10 @@ impl Operations for OperationService {
         &self,
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::CancelResponse>, Status> {
-        let call_id = request.into_inner().call_id;
-        let cancelled = self.0.calls.cancel(&call_id);
-        if !cancelled {
-            self.0
-                .calls
-                .store()
-                .get(&call_id)
-                .await
-                .map_err(call_error)?;
-        }
+        let record = self
+            .record(&caller(&request), &request.get_ref().call_id)
+            .await?;
+        let cancelled = self.0.calls.cancel(&record.call.call_id);
         Ok(Response::new(v1::CancelResponse { cancelled }))
     }
 
@@ -150,6 +141,24 @@ impl Operations for OperationService {
 }
 
 impl OperationService {
+    /// A call that this caller may see; another tenant's is not there.
+    async fn record(&self, caller: &Caller, call_id: &str) -> Result<CallRecord, Status> {
+        let record = self
+            .0
+            .calls
+            .store()
+            .get(call_id)
+            .await
+            .map_err(call_error)?;
+        if caller.may_see(&record.call.tenant) {
+            Ok(record)
+        } else {
+            Err(call_error(caisson_state::CallError::Unknown(
+                call_id.to_owned(),
+            )))
+        }
+    }
+
     fn shown(&self, record: &CallRecord) -> v1::Call {
         let end = (record.state != CallState::Running).then(|| ended(record));
         let (stats, failure) = match end {
