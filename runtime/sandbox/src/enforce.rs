@@ -4,6 +4,7 @@
 //! step that fails ends the process before any foreign code. Runs single-threaded, in a fork of the launcher.
 
 mod descriptors;
+mod forbidden;
 mod landlock;
 mod limits;
 mod mounts;

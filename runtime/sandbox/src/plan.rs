@@ -42,6 +42,8 @@ pub struct Plan {
     pub network: NetworkPlan,
     /// What its root consists of, in this order.
     pub mounts: Vec<MountStep>,
+    /// Paths of the host that no granted directory may be, hold or lie beneath.
+    pub forbidden: Vec<PathBuf>,
     /// Size of the root itself in bytes, before it becomes read-only.
     pub root_bytes: u64,
     /// Resource limits: name and value, soft and hard alike.

@@ -25,6 +25,10 @@ pub struct HostConfig {
     pub uid_range: Range<u32>,
     /// Layers that may be missing: nothing, or cgroup.
     pub allow_missing: BTreeSet<Layer>,
+    /// Paths that are never granted, whatever a policy says: data, policies, secrets, audit. `instance_dir` and
+    /// `shim_dir` always belong to them. A [`HostDir`] that is, holds or lies beneath one is refused, by whatever
+    /// name or bind mount it is reached.
+    pub forbidden: Vec<PathBuf>,
 }
 
 impl HostConfig {
@@ -38,6 +42,7 @@ impl HostConfig {
             shim_dir,
             uid_range: 0x7000_0000..0x7000_1000,
             allow_missing: BTreeSet::new(),
+            forbidden: Vec::new(),
         }
     }
 }

@@ -116,6 +116,98 @@ say([attempt(do) for do in (stream, datagram, again, shut)])",
 }
 
 #[test]
+fn what_is_the_daemons_own_is_never_granted() {
+    as_each_user(
+        "what_is_the_daemons_own_is_never_granted",
+        |bench| async move {
+            let (srv, lake) = lake(&bench);
+            let dir = |name: &str| {
+                let dir = bench.dir.path().join(name);
+                std::fs::create_dir_all(&dir).expect("a directory");
+                dir
+            };
+            let data = dir("own/data");
+            let deep = dir("own/data/deep");
+            let part = dir("part");
+            let around = dir("around");
+            let inside = dir("around/inside");
+            symlink(dir("own"), bench.dir.path().join("alias")).expect("a link");
+            let alias = bench.dir.path().join("alias");
+            let mut config = support::config(&dir("second"), &bench.bundle);
+            config.forbidden = vec![
+                alias.join("data"),
+                bench.dir.path().join("later"),
+                srv.join("audit"),
+            ];
+            let launcher = caisson_sandbox::Launcher::start(config)
+                .await
+                .expect("a launcher");
+            let mut cases = vec![
+                (data.clone(), "is "),
+                (deep.clone(), "beneath"),
+                (dir("own"), "holds"),
+                (bench.dir.path().to_owned(), "holds"),
+                (alias.join("data/deep"), "beneath"),
+                (dir("second/instance"), "instance"),
+                (bench.bundle.clone(), "bundle"),
+                (dir("later/on"), "later"),
+                (srv.clone(), "audit"),
+            ];
+            // Only root can mount here; that an ordinary user reads mounts rightly is a test of the parser.
+            let _mounts = support::is_root().then(|| {
+                cases.push((part.clone(), "mount"));
+                cases.push((around.clone(), "mount"));
+                [Bound::new(&deep, &part), Bound::new(&dir("own"), &inside)]
+            });
+            let launch = async |dir: &Path, within: &Path| {
+                let mut spec = bench.spec();
+                spec.files = vec![grant(dir, within, false)];
+                let program = Program::Python("pass".into());
+                launcher.launch_program(spec, program).await
+            };
+            for (dir, why) in cases {
+                let error = launch(&dir, &dir)
+                    .await
+                    .map(drop)
+                    .expect_err(&dir.display().to_string());
+                assert!(
+                    matches!(&error, LaunchError::HostDir { dir: named, .. } if *named == dir),
+                    "{error:?}"
+                );
+                let said = error.to_string();
+                assert!(
+                    said.contains(why) && said.contains("the daemon's own"),
+                    "{why}: {said}"
+                );
+            }
+            launch(&lake, &srv)
+                .await
+                .expect("a directory beside them")
+                .wait()
+                .await
+                .expect("an end");
+        },
+    );
+}
+
+/// A bind mount for the time of a test.
+struct Bound(std::path::PathBuf);
+
+impl Bound {
+    fn new(from: &Path, at: &Path) -> Bound {
+        use nix::mount::{MsFlags, mount};
+        mount(Some(from), at, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("a bind mount");
+        Bound(at.to_owned())
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
 fn symlinks_and_paths_outside_are_refused_with_the_directory_named() {
     as_each_user(
         "symlinks_and_paths_outside_are_refused_with_the_directory_named",

@@ -32,6 +32,13 @@ fn spec() -> WorkerSpec {
     spec
 }
 
+fn nest(spec: &mut WorkerSpec, dir: &str) {
+    let mut other = spec.files[0].clone();
+    other.dir = dir.into();
+    other.write = false;
+    spec.files.push(other);
+}
+
 #[test]
 fn the_plan_of_a_worker_of_a_root_daemon() {
     let group = PathBuf::from("/sys/fs/cgroup/caisson/caisson-0badcafe-7");
@@ -80,6 +87,20 @@ fn a_plan_survives_the_way_to_the_launcher() {
 }
 
 #[test]
+fn a_directory_that_is_granted_twice_alike_is_bound_once() {
+    let outer = OuterIds {
+        uid: 1001,
+        gid: 1001,
+        privileged: false,
+    };
+    let once = plan(&host(), &spec(), &Program::Shim, outer, None).expect("a plan");
+    let mut spec = spec();
+    spec.files.push(spec.files[0].clone());
+    let twice = plan(&host(), &spec, &Program::Shim, outer, None).expect("a plan");
+    assert_eq!(once, twice);
+}
+
+#[test]
 fn limits_and_ports_that_make_no_sense_are_refused() {
     let outer = OuterIds {
         uid: 1001,
@@ -101,6 +122,9 @@ fn limits_and_ports_that_make_no_sense_are_refused() {
         refused(|spec| spec.limits.pids = 0),
         refused(|spec| spec.files[0].dir = "/etc/caisson".into()),
         refused(|spec| spec.files[0].dir = "/usr/lib/python3.11/x".into()),
+        refused(|spec| nest(spec, "/srv/lake/shop/inner")),
+        refused(|spec| nest(spec, "/srv/lake")),
+        refused(|spec| nest(spec, "/srv/lake/shop")),
     ];
     insta::assert_json_snapshot!(all);
 }

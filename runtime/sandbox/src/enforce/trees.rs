@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, fstat};
 
+use super::forbidden::{self, Refusal};
 use super::{Fault, Step, Subject};
 use crate::launcher::id_map;
 use crate::plan::{MountStep, OuterIds};
@@ -60,9 +61,11 @@ impl Trees {
                     }
                 },
                 MountStep::HostDir(dir) => {
-                    let tree = copy_host_dir(dir, outer).map_err(|(what, e)| {
-                        Fault::new(Step::Trees, what, e).about(Subject::HostDir(dir.dir.clone()))
-                    })?;
+                    let tree =
+                        copy_host_dir(dir, &plan.forbidden, outer).map_err(|(what, e)| {
+                            Fault::new(Step::Trees, what, e)
+                                .about(Subject::HostDir(dir.dir.clone()))
+                        })?;
                     trees.insert(
                         number,
                         Tree {
@@ -155,8 +158,19 @@ fn open_beneath(dir: &HostDir) -> Result<OwnedFd, (String, io::Error)> {
     Err(last)
 }
 
-fn copy_host_dir(dir: &HostDir, outer: Option<OuterIds>) -> Result<OwnedFd, (String, io::Error)> {
+fn copy_host_dir(
+    dir: &HostDir,
+    forbidden: &[PathBuf],
+    outer: Option<OuterIds>,
+) -> Result<OwnedFd, (String, io::Error)> {
     let found = open_beneath(dir)?;
+    forbidden::check(found.as_fd(), forbidden).map_err(|refusal| match refusal {
+        Refusal::Own(how, own) => (
+            format!("it {how} {}, which is the daemon's own", own.display()),
+            io::Error::other("grant a directory elsewhere"),
+        ),
+        Refusal::Unknown(e) => (format!("finding out what {} reaches", dir.dir.display()), e),
+    })?;
     let tree = sys::clone_tree_at(found.as_fd())
         .map_err(|e| (format!("copying the mount of {}", dir.dir.display()), e))?;
     let mut set = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;

@@ -9,7 +9,7 @@ use super::{
     CgroupPlan, DNS_PORT, INNER_ID, Identity, LandlockAccess, LandlockRule, MAX_PORTS, MountStep,
     NetworkPlan, OWN_V4, OWN_V6, Plan, ProgramPlan,
 };
-use crate::{HostConfig, LaunchError, Limits, Program, WorkerSpec};
+use crate::{HostConfig, HostDir, LaunchError, Limits, Program, WorkerSpec};
 
 const SHIM: &str = "/caisson/shim";
 const BUNDLE: &str = "/caisson/bundle";
@@ -66,6 +66,7 @@ pub fn plan(
         },
         landlock: landlock(&mounts),
         mounts,
+        forbidden: forbidden(host),
         root_bytes: ROOT_BYTES,
         rlimits,
         capabilities: Vec::new(),
@@ -212,11 +213,43 @@ fn mounts(host: &HostConfig, spec: &WorkerSpec) -> Result<Vec<MountStep>, Launch
         bytes: spec.limits.tmp_bytes,
     });
     steps.push(MountStep::Proc { at: "/proc".into() });
-    for dir in &spec.files {
+    for (number, dir) in spec.files.iter().enumerate() {
         check_host_dir(&dir.dir, &steps)?;
+        let earlier = &spec.files[..number];
+        if earlier
+            .iter()
+            .any(|other| other.dir == dir.dir && other.write == dir.write)
+        {
+            continue;
+        }
+        check_nesting(&dir.dir, earlier)?;
         steps.push(MountStep::HostDir(dir.clone()));
     }
     Ok(steps)
+}
+
+/// Of two grants, one inside the other, the later would decide alone what may be written.
+fn check_nesting(dir: &Path, earlier: &[HostDir]) -> Result<(), LaunchError> {
+    let nested = |other: &&HostDir| dir.starts_with(&other.dir) || other.dir.starts_with(dir);
+    match earlier.iter().find(nested) {
+        None => Ok(()),
+        Some(other) => Err(LaunchError::HostDir {
+            dir: dir.to_owned(),
+            detail: format!(
+                "{} is granted too, and the grants overlap; leave one of them out",
+                other.dir.display()
+            ),
+        }),
+    }
+}
+
+/// The daemon's own paths, named or not.
+fn forbidden(host: &HostConfig) -> Vec<PathBuf> {
+    let mut all = vec![host.instance_dir.clone(), host.shim_dir.clone()];
+    all.extend(host.forbidden.iter().cloned());
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// A granted directory is bound at its own path, so it must not cover anything of the sandbox's.
