@@ -14,7 +14,7 @@ mod views;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use serde_json::Value;
@@ -42,6 +42,8 @@ struct Inner {
     patterns: Vec<Zeroizing<Vec<u8>>>,
     /// Nothing where there is nothing to look for. Holds copies of the patterns, which the library does not wipe.
     automaton: Option<AhoCorasick>,
+    /// The same patterns without regard to case, built when a name is first looked through.
+    folded: OnceLock<AhoCorasick>,
     longest: usize,
     /// A pattern contains a space, so `+` may stand for one.
     spaces: bool,
@@ -101,13 +103,7 @@ impl Redactor {
         }
         patterns.sort_by(|a, b| a[..].cmp(&b[..]));
         patterns.dedup_by(|a, b| a[..] == b[..]);
-        let automaton = (!patterns.is_empty()).then(|| {
-            AhoCorasick::builder()
-                .match_kind(MatchKind::Standard)
-                .kind(Some(AhoCorasickKind::ContiguousNFA))
-                .build(patterns.iter().map(|pattern| &pattern[..]))
-                .expect("some megabytes of patterns fit the automaton's 31-bit states")
-        });
+        let automaton = (!patterns.is_empty()).then(|| automaton(&patterns, false));
         let longest = patterns
             .iter()
             .map(|pattern| pattern.len())
@@ -117,6 +113,7 @@ impl Redactor {
         Redactor(Arc::new(Inner {
             patterns,
             automaton,
+            folded: OnceLock::new(),
             longest,
             spaces,
             gaps,
@@ -130,23 +127,22 @@ impl Redactor {
 
     /// The text without secrets; borrowed where there was none.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let ranges = self.0.ranges(&self.0.views(text.as_bytes(), true));
-        if ranges.is_empty() {
+        replaced(text, self.0.ranges(&self.0.views(text.as_bytes(), true)))
+    }
+
+    /// As [`Redactor::redact`], for text that holds names of hosts. DNS names have no case and are cut into labels, so
+    /// here case is no difference, and a dot may stand anywhere inside of a secret.
+    pub fn redact_name<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.0.automaton.is_none() {
             return Cow::Borrowed(text);
         }
-        let mut out = Vec::with_capacity(text.len());
-        let mut from = 0;
-        for range in ranges {
-            out.extend_from_slice(&text.as_bytes()[from..range.start]);
-            out.extend_from_slice(MARKER.as_bytes());
-            from = range.end;
-        }
-        out.extend_from_slice(&text.as_bytes()[from..]);
-        // Every form begins and ends on a character, so this replaces nothing; but no text is worth a panic here.
-        Cow::Owned(
-            String::from_utf8(out)
-                .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-        )
+        let folded = self
+            .0
+            .folded
+            .get_or_init(|| automaton(&self.0.patterns, true));
+        let mut views = self.0.views(text.as_bytes(), true);
+        views.extend(views::of_name(text.as_bytes()));
+        replaced(text, ranges(folded, &views))
     }
 
     /// Redacts every string of a JSON value, names of fields too.
@@ -197,25 +193,11 @@ impl Inner {
         }
     }
 
-    /// Where secrets stand in the source: disjoint and in order. Overlapping finds are one range; neighbours stay two.
     fn ranges(&self, views: &[View]) -> Vec<Range<usize>> {
-        let Some(automaton) = &self.automaton else {
-            return Vec::new();
-        };
-        let mut ranges: Vec<Range<usize>> = Vec::new();
-        for view in views {
-            // Every find, not the leftmost: of two secrets that overlap, no half may stay.
-            for found in automaton.find_overlapping_iter(&view.bytes[..]) {
-                let range = view.source(found.start()).start..view.source(found.end() - 1).end;
-                push_merging(&mut ranges, range);
-            }
-        }
-        ranges.sort_by_key(|range| range.start);
-        let mut merged = Vec::with_capacity(ranges.len());
-        for range in ranges {
-            push_merging(&mut merged, range);
-        }
-        merged
+        self.automaton
+            .as_ref()
+            .map(|automaton| ranges(automaton, views))
+            .unwrap_or_default()
     }
 
     /// The first place of a view from which on a secret may have begun that the next chunk completes.
@@ -235,6 +217,53 @@ impl Inner {
             .take(2)
             .any(|pattern| pattern.len() > text.len() && pattern.starts_with(text))
     }
+}
+
+fn automaton(patterns: &[Zeroizing<Vec<u8>>], without_case: bool) -> AhoCorasick {
+    AhoCorasick::builder()
+        .match_kind(MatchKind::Standard)
+        .kind(Some(AhoCorasickKind::ContiguousNFA))
+        .ascii_case_insensitive(without_case)
+        .build(patterns.iter().map(|pattern| &pattern[..]))
+        .expect("some megabytes of patterns fit the automaton's 31-bit states")
+}
+
+/// Where secrets stand in the source: disjoint and in order. Overlapping finds are one range; neighbours stay two.
+fn ranges(automaton: &AhoCorasick, views: &[View]) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for view in views {
+        // Every find, not the leftmost: of two secrets that overlap, no half may stay.
+        for found in automaton.find_overlapping_iter(&view.bytes[..]) {
+            let range = view.source(found.start()).start..view.source(found.end() - 1).end;
+            push_merging(&mut ranges, range);
+        }
+    }
+    ranges.sort_by_key(|range| range.start);
+    let mut merged = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        push_merging(&mut merged, range);
+    }
+    merged
+}
+
+/// The text with [`MARKER`] in place of each range.
+fn replaced(text: &str, ranges: Vec<Range<usize>>) -> Cow<'_, str> {
+    if ranges.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut from = 0;
+    for range in ranges {
+        out.extend_from_slice(&text.as_bytes()[from..range.start]);
+        out.extend_from_slice(MARKER.as_bytes());
+        from = range.end;
+    }
+    out.extend_from_slice(&text.as_bytes()[from..]);
+    // Every form begins and ends on a character, so this replaces nothing; but no text is worth a panic here.
+    Cow::Owned(
+        String::from_utf8(out)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+    )
 }
 
 fn push_merging(ranges: &mut Vec<Range<usize>>, mut range: Range<usize>) {
@@ -305,6 +334,45 @@ mod tests {
                 "HEX [redacted] end",
             ]
         );
+    }
+
+    #[test]
+    fn what_python_writes_of_characters_beyond_ascii_is_taken_out() {
+        let r = redactor(&["pässwörd\u{20ac}\u{1f600}", "café-crème"]);
+        for text in [
+            r"ascii 'p\xe4ssw\xf6rd\u20ac\U0001f600' end",
+            r"repr of bytes b'p\xc3\xa4ssw\xc3\xb6rd\xe2\x82\xac\xf0\x9f\x98\x80' end",
+            r"ascii in json 'p\\xe4ssw\\xf6rd\\u20ac\\U0001f600' end",
+            r"bytes in json b'caf\\xc3\\xa9-cr\\xc3\\xa8me' end",
+            r"latin-1 b'caf\xe9-cr\xe8me' end",
+            r"mixed 'caf\u00E9-cr\xE8me' end",
+            r"all 'caf\U000000e9-cr\U000000e8me' end",
+        ] {
+            let shown = r.redact(text).into_owned();
+            assert!(shown.contains("'[redacted]' end"), "{text} became {shown}");
+        }
+        let mut stream = r.stream();
+        let mut shown = Vec::new();
+        for letter in r"'caf\xe9-cr\xe8me' end".bytes() {
+            shown.extend(stream.push(&[letter]));
+        }
+        shown.extend(stream.finish());
+        assert_eq!(shown, b"'[redacted]' end");
+    }
+
+    #[test]
+    fn a_name_is_redacted_without_regard_to_case_and_to_the_dots_between_labels() {
+        let r = redactor(&["Hunter22SesameOpen"]);
+        for name in [
+            "hunter22sesameopen.evil.com",
+            "hunter22.sesame.open.evil.com",
+            "48756E7465723232536573616D654F70656E.evil.com",
+            "SHVudGVyMjJTZXNhbWVPcGVu.evil.com",
+            "shvudgvymjjtzxnhbwvpcgvu.evil.com",
+        ] {
+            assert_eq!(r.redact_name(name), "[redacted].evil.com", "{name}");
+        }
+        assert_eq!(r.redact_name("api.example.com"), "api.example.com");
     }
 
     #[test]

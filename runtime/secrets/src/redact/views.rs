@@ -74,6 +74,16 @@ impl View {
     }
 }
 
+/// The source, and the source with the dots between labels left out: a long value is spread over several labels.
+pub(super) fn of_name(source: &[u8]) -> [View; 2] {
+    let whole = View::of(source);
+    let joined = whole.decode(true, |text| match text[0] {
+        b'.' => Token::Escape(Decoded([0; 4], 0), 1),
+        _ => Token::Plain,
+    });
+    [whole, joined]
+}
+
 /// Every view that differs from another. `last`: nothing follows the source, so nothing is incomplete.
 pub(super) fn all(source: &[u8], spaces: bool, last: bool) -> Vec<View> {
     let mut views = vec![View::of(source)];
@@ -86,6 +96,10 @@ pub(super) fn all(source: &[u8], spaces: bool, last: bool) -> Vec<View> {
                 if views[index].bytes.contains(&mark) {
                     views.push(views[index].decode(last, token));
                 }
+            }
+            // `\xe9` is a byte in `repr` of bytes and a character in `ascii` of a text: both readings are tried.
+            if views[index].bytes.windows(2).any(|pair| pair == b"\\x") {
+                views.push(views[index].decode(last, characters));
             }
         }
         from = until;
@@ -193,6 +207,16 @@ fn backslash(text: &[u8]) -> Token {
         _ => return Token::Plain,
     };
     Token::Escape(Decoded::byte(byte), 2)
+}
+
+/// As [`backslash`], with `\xe9` the character of that number: Python's `ascii` and `backslashreplace`, JavaScript.
+fn characters(text: &[u8]) -> Token {
+    match backslash(text) {
+        Token::Escape(Decoded([byte @ 0x80..=0xff, ..], 1), used) => {
+            Token::Escape(Decoded::char(char::from(byte)), used)
+        }
+        token => token,
+    }
 }
 
 /// `\u00e4`, or two of them for a character beyond the first plane.
