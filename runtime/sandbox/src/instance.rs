@@ -143,16 +143,27 @@ pub(crate) fn host_dir() -> Result<PathBuf, InstanceError> {
         PathBuf::from(format!("/tmp/caisson-{uid}"))
     };
     make_private(&dir)?;
-    // In /tmp, anybody could have made it first.
+    check_private(&dir)?;
+    Ok(dir)
+}
+
+/// In /tmp, anybody could have made it first, or its owner left it open.
+fn check_private(dir: &Path) -> Result<(), InstanceError> {
+    let uid = nix::unistd::geteuid();
     let fault = |source: io::Error| InstanceError::Io {
-        path: dir.clone(),
+        path: dir.to_owned(),
         source,
     };
-    let owner = nix::sys::stat::lstat(&dir).map_err(|e| fault(e.into()))?;
+    let owner = nix::sys::stat::lstat(dir).map_err(|e| fault(e.into()))?;
     if owner.st_uid != uid.as_raw() || owner.st_mode & libc::S_IFMT != libc::S_IFDIR {
         return Err(fault(io::Error::other("belongs to somebody else")));
     }
-    Ok(dir)
+    if owner.st_mode & 0o077 != 0 {
+        return Err(fault(io::Error::other(
+            "others may enter it, and it holds locks; chmod 700 it",
+        )));
+    }
+    Ok(())
 }
 
 fn make_private(dir: &Path) -> Result<(), InstanceError> {
@@ -220,4 +231,26 @@ fn read_or_make_id(path: &Path) -> Result<String, InstanceError> {
     let id = format!("{:08x}", u32::from_ne_bytes(bytes));
     fs::write(path, format!("{id}\n")).map_err(fault)?;
     Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn the_directory_of_locks_must_be_a_private_one_of_this_user() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| dir.path().join(name);
+        make_private(&at("own")).expect("made");
+        check_private(&at("own")).expect("private");
+        for mode in [0o701, 0o710, 0o770, 0o755, 0o777] {
+            fs::set_permissions(at("own"), fs::Permissions::from_mode(mode)).expect("modes");
+            let error = check_private(&at("own")).expect_err("open to others");
+            assert!(error.to_string().contains("chmod 700"), "{mode:o}: {error}");
+        }
+        symlink(at("own"), at("link")).expect("a link");
+        check_private(&at("link")).expect_err("a link");
+    }
 }
