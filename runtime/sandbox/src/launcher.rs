@@ -34,6 +34,10 @@ const CONTROL: i32 = 0;
 /// When it was not started by a daemon, or its socket fails.
 pub fn main() -> io::Result<()> {
     sys::close_from(3, false)?;
+    // Without cores, but dumpable: files below /proc/PID of an undumpable process belong to root, and its copies,
+    // the workers in the making, would be undumpable too, so that an ordinary user's launcher could not write
+    // their id maps (user_namespaces(7)). It holds no secret; the daemon, which does, is undumpable.
+    crate::hardening::no_core()?;
     let parent = std::env::var(PARENT_VARIABLE)
         .ok()
         .and_then(|pid| pid.parse::<i32>().ok());

@@ -26,6 +26,7 @@ pub mod cgroup;
 pub mod doctor;
 mod enforce;
 mod error;
+mod hardening;
 mod host;
 mod ids;
 mod instance;
@@ -42,6 +43,7 @@ mod sys;
 
 pub use enforce::Step;
 pub use error::{InstanceError, InterpreterError, LaunchError, LockError};
+pub use hardening::harden_process;
 pub use host::{Launcher, Listener, NetworkSockets, Worker, WorkerIo};
 pub use instance::Instance;
 pub use interpreter::Interpreter;

@@ -72,6 +72,44 @@ fn a_daemon_that_is_killed_takes_its_workers_with_it() {
 }
 
 #[test]
+fn an_undumpable_daemon_keeps_its_memory_to_itself_and_replaces_its_launcher() {
+    let name = "an_undumpable_daemon_keeps_its_memory_to_itself_and_replaces_its_launcher";
+    as_each_user(name, |bench| async move {
+        let mut daemon = Command::new(support::try_exe())
+            .arg("hardened")
+            .arg(bench.dir.path().join("other"))
+            .args([
+                "/usr/bin/python3.11",
+                "import signal\nwhile True: signal.pause()",
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a daemon");
+        let mut line = String::new();
+        BufReader::new(daemon.stdout.take().expect("stdout"))
+            .read_line(&mut line)
+            .expect("a line");
+        assert!(
+            line.starts_with("worker "),
+            "no worker without the first launcher: {line}"
+        );
+        let proc = format!("/proc/{}", daemon.id());
+        let limits = std::fs::read_to_string(format!("{proc}/limits")).expect("limits");
+        let core = limits.lines().find(|line| line.contains("core file size"));
+        let words: Vec<&str> = core.expect("a limit").split_whitespace().collect();
+        assert_eq!(words[4..6], ["0", "0"]);
+        if !support::is_root() {
+            for file in ["mem", "environ", "maps"] {
+                let met = std::fs::read(format!("{proc}/{file}")).expect_err(file);
+                assert_eq!(met.kind(), std::io::ErrorKind::PermissionDenied, "{file}");
+            }
+        }
+        daemon.kill().expect("SIGKILL");
+        daemon.wait().expect("its end");
+    });
+}
+
+#[test]
 fn a_worker_cannot_make_itself_outlive_its_daemon() {
     as_each_user(
         "a_worker_cannot_make_itself_outlive_its_daemon",

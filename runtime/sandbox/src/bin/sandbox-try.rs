@@ -3,6 +3,7 @@
 //! `sandbox-try launcher` is the launcher, as `caisson launcher` is. `sandbox-try DIR PYTHON SOURCE` runs one
 //! source in a worker (instance directory, interpreter, source) and says what became of it; exit code 0 when the
 //! worker's was. `sandbox-try without CALL …` does the same on a host that withholds one system call.
+//! `sandbox-try hardened …` does the same as an undumpable daemon whose first launcher has died.
 //! With the source `doctor` it prints what `caisson doctor` finds there. `sandbox-try filters PROFILE` prints the lock of a profile as BPF instructions.
 
 use std::io::Read;
@@ -32,14 +33,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         withhold(&args[2])?;
         args.drain(1..3);
     }
+    let hardened = args.get(1).is_some_and(|word| word == "hardened");
+    if hardened {
+        args.remove(1);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(run(&args))
+    runtime.block_on(run(&args, hardened))
 }
 
-async fn run(args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(args: &[String], hardened: bool) -> Result<(), Box<dyn std::error::Error>> {
     let [_, dir, python, source] = args else {
         return Err("sandbox-try DIR PYTHON SOURCE".into());
     };
@@ -57,6 +62,10 @@ async fn run(args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     let launcher = Launcher::start(host).await?;
+    if hardened {
+        caisson_sandbox::harden_process()?;
+        kill_launcher()?;
+    }
     let begun = std::time::Instant::now();
     let spec = WorkerSpec::new(1, bundle);
     let mut worker = launcher
@@ -77,6 +86,21 @@ async fn run(args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     } else {
         Err("the worker failed".into())
     }
+}
+
+/// Ends every child of this process and waits until it is dead; reaping is left to its owner.
+fn kill_launcher() -> Result<(), Box<dyn std::error::Error>> {
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let children = std::fs::read_to_string(task?.path().join("children"))?;
+        for child in children.split_whitespace() {
+            let pid = nix::unistd::Pid::from_raw(child.parse()?);
+            kill(pid, Signal::SIGKILL)?;
+            waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses one call with EPERM from here on, as a container's profile would.

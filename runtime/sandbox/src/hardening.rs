@@ -1,0 +1,27 @@
+//! What the daemon does to itself, so that no other process of its user reads secrets out of its memory.
+
+use std::io;
+
+use nix::sys::prctl::set_dumpable;
+use nix::sys::resource::{Resource, setrlimit};
+
+/// Makes this process undumpable and without cores: nobody but root may trace it, read its memory, environment or
+/// descriptors through /proc, and a crash writes nothing.
+///
+/// To be called by the daemon after its [`crate::Launcher`] was started and before it holds a secret. Programs
+/// that it executes later are dumpable again, so a launcher that ended can still be replaced, by way of
+/// `/proc/self/exe` too; that they write no core is inherited.
+///
+/// Both are needed: a core that goes to a pipe (core(5)) does not heed RLIMIT_CORE.
+///
+/// # Errors
+/// When the kernel refuses, which a filter around the daemon may cause.
+pub fn harden_process() -> io::Result<()> {
+    no_core()?;
+    Ok(set_dumpable(false)?)
+}
+
+/// No core file of this process and of what it makes, and no way back without privilege.
+pub(crate) fn no_core() -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
+}
