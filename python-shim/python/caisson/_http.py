@@ -14,7 +14,7 @@ import json as _json
 from ._auth import Auth
 from ._refusal import refusal, transport_failure, transport_kind
 from ._response import Headers, Response
-from ._retry import IDEMPOTENT, RETRIED, asked_wait, backoff, limited, quota_wait
+from ._retry import IDEMPOTENT, RETRIED, UNREACHED_RETRIES, asked_wait, backoff, limited, quota_wait, unreached_wait
 from ._url import encode_query, join, origin, shown, without_parameter
 from ._walk import Walk
 from .errors import QuotaExhausted, Timeout, Upstream
@@ -249,7 +249,7 @@ class Http:
         again: bool,
         ok: Container[int],
     ) -> Response:
-        failed = waited = 0
+        failed = waited = unreached = 0
         while True:
             told = f"{method} {shown(url)}"
             try:
@@ -259,10 +259,18 @@ class Http:
                 if kind is None:
                     raise
                 failed += 1
-                unsent = kind in ("dns", "connect")
-                if failed > self._retries or kind in ("tls", "too_large") or not (again or unsent):
-                    raise transport_failure(told, kind, error) from None
-                self._back_off(backoff(failed, _draw()), url, f"{kind}: {told}", transport_failure(told, kind, error))
+                failure = transport_failure(told, kind, error)
+                if kind in ("dns", "connect"):
+                    # Nothing was sent, so this holds for every method.
+                    unreached += 1
+                    if failed > self._retries or unreached > UNREACHED_RETRIES:
+                        raise failure from None
+                    seconds = unreached_wait(_draw())
+                elif failed > self._retries or kind in ("tls", "too_large") or not again:
+                    raise failure from None
+                else:
+                    seconds = backoff(failed, _draw())
+                self._back_off(seconds, url, f"{kind}: {told}", failure)
                 continue
             status = response.status
             if status in ok:

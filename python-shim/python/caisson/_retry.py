@@ -22,6 +22,13 @@ QUOTA_CAP = 60.0
 LONGEST = 10 * 365 * 86_400.0
 """No wait that is named is believed beyond this many seconds."""
 
+UNREACHED_RETRIES = 1
+"""Retries of a host that does not resolve or refuses the connection. That is how a policy's no
+looks from inside, and no waiting changes it."""
+
+UNREACHED_CAP = 0.5
+"""No wait before such a retry is longer, in seconds."""
+
 JITTER = 0.1
 """The part of a named wait that is added at random, so that workers do not come back together."""
 
@@ -62,6 +69,11 @@ def backoff(attempt: int, draw: float, base: float = BASE, cap: float = CAP) -> 
     """Seconds before attempt number `attempt` (from 1), `draw` uniform in [0, 1)."""
     ceiling = min(cap, base * 2.0 ** min(attempt, 16))
     return ceiling * (0.5 + 0.5 * draw)
+
+
+def unreached_wait(draw: float) -> float:
+    """Seconds before a host that was not reached is tried again, `draw` uniform in [0, 1)."""
+    return UNREACHED_CAP * (0.5 + 0.5 * draw)
 
 
 def quota_wait(asked: float | None, attempt: int, draw: float) -> float:

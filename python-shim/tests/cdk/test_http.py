@@ -13,6 +13,7 @@ import pytest
 from loopback import Server
 
 from caisson import Connector, Secret, Settings, pages, stream
+from caisson._retry import unreached_wait
 from caisson.testing import Api, Harness
 
 Serve = Callable[[Callable[..., Any]], Server]
@@ -240,6 +241,25 @@ def test_a_request_without_an_answer_has_its_code(fault: str, code: str) -> None
     run = harness.test()
     assert run.error is not None
     assert run.error.code == code
+
+
+@pytest.mark.parametrize(("fault", "code"), [("dns", "DNS_FAILED"), ("connect", "UPSTREAM_UNAVAILABLE")])
+def test_a_host_that_is_not_reached_is_tried_once_more_and_soon(fault: str, code: str) -> None:
+    harness = Harness(Poster, {"again": True}, api=Api(lambda _: {}))
+    harness.fails_with(fault)
+    run = harness.test()
+    assert run.code == code
+    assert run.requests == 2
+    assert len(run.throttled) == 1
+    assert all(unreached_wait(draw) <= 0.5 for draw in (0.0, 0.5, 0.999))
+
+
+def test_a_host_that_comes_back_at_once_is_read() -> None:
+    harness = Harness(Poster, {"again": False}, api=Api(lambda _: {}))
+    harness.fails_with("connect", times=1)
+    run = harness.test().check()
+    assert run.code == ""
+    assert run.requests == 2
 
 
 class Walker(Connector[Any]):
