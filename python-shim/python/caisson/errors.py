@@ -142,9 +142,36 @@ class QuotaExhausted(CaissonError):
 
 
 class SchemaViolation(CaissonError):
-    """A record does not fit what its stream declares."""
+    """A record does not fit what its stream declares.
+
+    Args:
+        stream: The stream; empty leaves it to the CDK.
+        record: The place of the record in its batch, from 0; None where no single record is at fault.
+        field: The field, dotted where it is nested.
+        expected: What the schema declares there.
+        found: What is there instead: a type or a shape, never a secret.
+    """
 
     code = "SCHEMA_VIOLATION"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        stream: str = "",
+        record: int | None = None,
+        field: str = "",
+        expected: str = "",
+        found: str = "",
+        retry_at: datetime | float | None = None,
+        action: str = "",
+    ) -> None:
+        super().__init__(message, retry_at=retry_at, action=action)
+        self.stream: str = stream
+        self.record: int | None = record
+        self.field: str = field
+        self.expected: str = expected
+        self.found: str = found
 
 
 class RecordRejected(CaissonError):
@@ -154,9 +181,27 @@ class RecordRejected(CaissonError):
 
 
 class RecordTooLarge(CaissonError):
-    """One record exceeds the largest batch there may be."""
+    """One record exceeds the largest batch there may be.
+
+    Args:
+        stream: The stream; empty leaves it to the CDK.
+        record: The place of the record in its batch, from 0; None where it is not known.
+    """
 
     code = "RECORD_TOO_LARGE"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        stream: str = "",
+        record: int | None = None,
+        retry_at: datetime | float | None = None,
+        action: str = "",
+    ) -> None:
+        super().__init__(message, retry_at=retry_at, action=action)
+        self.stream: str = stream
+        self.record: int | None = record
 
 
 class Timeout(CaissonError):

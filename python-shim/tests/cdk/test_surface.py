@@ -102,3 +102,12 @@ def test_the_wire_of_the_tests_is_that_of_the_protocol() -> None:
     for direction, body in re.findall(r"message (ToWorker|FromWorker) \{(.*?)\}", proto, re.DOTALL):
         found = {int(number): field for field, number in re.findall(r"\w+ (\w+) = (\d+);", body)}
         assert found == (TO_WORKER if direction == "ToWorker" else FROM_WORKER)
+
+
+def test_errors_about_records_say_which() -> None:
+    violation = errors.SchemaViolation("m", stream="orders", record=3, field="id", expected="int64", found="string")
+    told = (violation.stream, violation.record, violation.field, violation.expected, violation.found)
+    assert told == ("orders", 3, "id", "int64", "string")
+    large = errors.RecordTooLarge("m", stream="orders", record=0)
+    assert (large.stream, large.record) == ("orders", 0)
+    assert (errors.RecordTooLarge("m").stream, errors.SchemaViolation("m").record) == ("", None)
