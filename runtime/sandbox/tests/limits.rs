@@ -49,6 +49,46 @@ while True: signal.pause()";
 }
 
 #[test]
+fn shared_memory_that_is_let_go_of_and_kept_counts() {
+    as_each_user(
+        "shared_memory_that_is_let_go_of_and_kept_counts",
+        |bench| async move {
+            let mut spec = bench.spec();
+            spec.limits.memory_bytes = 64 << 20;
+            let source = "
+libc.prctl(4, 0); lock() # undumpable, as the shim's lock makes it
+import mmap
+held = []
+while True:
+    one = mmap.mmap(-1, 8 << 20)
+    for at in range(0, 8 << 20, 4096): one[at] = 1
+    one.madvise(mmap.MADV_DONTNEED)
+    held.append(one)";
+            let outcome = bench.run_spec(spec, source).await;
+            assert!(outcome.exit.oom_killed, "{outcome:?}");
+            assert_eq!(outcome.exit.signal, Some(libc::SIGKILL), "{outcome:?}");
+        },
+    );
+}
+
+#[test]
+fn files_in_tmp_count_as_memory() {
+    as_each_user("files_in_tmp_count_as_memory", |bench| async move {
+        let mut spec = bench.spec();
+        spec.limits.memory_bytes = 64 << 20;
+        let source = "
+libc.prctl(4, 0); lock()
+import signal
+held = []
+for n in range(128):
+    f = open(f'/tmp/{n}', 'wb'); f.write(b'x' * (1 << 20)); f.flush(); os.unlink(f'/tmp/{n}'); held.append(f)
+while True: signal.pause()";
+        let outcome = bench.run_spec(spec, source).await;
+        assert!(outcome.exit.oom_killed, "{outcome:?}");
+    });
+}
+
+#[test]
 fn a_fork_bomb_meets_the_limit_on_processes() {
     as_each_user(
         "a_fork_bomb_meets_the_limit_on_processes",
