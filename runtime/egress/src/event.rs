@@ -106,9 +106,11 @@ pub struct Totals {
     pub bytes_down: u64,
     /// Connections open now.
     pub open: u64,
-    /// Refusals and failures that are in the sums only: equal to one of the last second, or over the rate at which a
-    /// worker may fill the audit log.
+    /// What no event tells of: equal to one of the last second, or over the rate at which a worker may fill the audit
+    /// log. The audit log has the count, by far end where there were not too many.
     pub untold: u64,
     /// Events that found the channel full. They are in the audit log and in the other sums all the same.
     pub events_lost: u64,
+    /// Packets that the kernel dropped before the gateway could read where they were to go; in no other sum.
+    pub lost: u64,
 }

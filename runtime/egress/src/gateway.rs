@@ -12,6 +12,7 @@ use crate::session::{Session, WorkerSockets};
 use crate::shared::{QueryRate, Shared};
 use crate::stand_in::RANGE;
 use caisson_document::Faults;
+use caisson_secrets::Redactor;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io;
@@ -109,6 +110,8 @@ pub struct CallContext {
     pub connector: ConnectorId,
     /// The connection's config, secret references still references.
     pub config: Value,
+    /// Knows the call's secrets: every text that the worker chose passes it before it is told or logged.
+    pub redactor: Arc<Redactor>,
 }
 
 /// What all sessions need to reach the world.

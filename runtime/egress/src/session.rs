@@ -67,6 +67,10 @@ impl Session {
                 serve_watch(Arc::clone(&session.shared), socket),
             );
         }
+        session.spawn(
+            "the count of what is not told",
+            tell_untold(Arc::clone(&session.shared)),
+        );
         session
     }
 
@@ -133,7 +137,19 @@ impl Session {
             self.shared.ended.cancel();
             self.shared.tasks.wait().await;
         }
+        self.shared.reporter.tell_untold();
         self.totals()
+    }
+}
+
+/// Once a second, as long as the session lives.
+async fn tell_untold(shared: Arc<Shared>) -> io::Result<()> {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = seconds.tick() => shared.reporter.tell_untold(),
+            () = shared.closing.cancelled() => return Ok(()),
+        }
     }
 }
 

@@ -175,15 +175,10 @@ fn reverse(name: &WireName) -> Option<IpAddr> {
     (network.prefix_len() == network.max_prefix_len()).then(|| network.addr())
 }
 
-/// A name that may hold anything, safe to print and of bounded length.
+/// A name that may hold anything, safe to print. The reporter bounds its length, after redaction.
 fn printable(name: &WireName) -> String {
     let labels = name
         .iter()
         .map(|label| label.escape_ascii().to_string().replace('.', "\\."));
-    labels
-        .collect::<Vec<_>>()
-        .join(".")
-        .chars()
-        .take(300)
-        .collect()
+    labels.collect::<Vec<_>>().join(".")
 }

