@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from caisson import Batch, Checkpoint, Connector, Reject, Stream, errors
 from caisson._batch import cut
-from caisson._write import byte_count
+from caisson._failure import failure
+from caisson._write import Writer, byte_count
 from caisson.testing import Harness
 
 Record = dict[str, Any]
@@ -164,6 +167,37 @@ def test_a_source_cannot_be_written_to() -> None:
     run = Harness(Source).write("t", rows(1), schema=FIELDS)
     assert run.error is not None
     assert "no write(stream, batch)" in run.error.message
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        ([("schema", {"stream": "t", "schema_id": "a"}, b"no schema")], "malformed schema"),
+        ([("batch", {"stream": "t", "schema_id": "a"}, b"")], "a batch came before its schema"),
+        ([("batch", {"stream": "t"}, b"no batch")], "malformed batch"),
+    ],
+)
+def test_what_is_no_arrow_violates_the_schema(frames: list[tuple[str, Record, bytes]], said: str) -> None:
+    call: Any = SimpleNamespace(manifest={})
+    writer = Writer(call, Lake(None, call), {})
+    with pytest.raises(errors.SchemaViolation, match=f"stream t: {said}"):
+        for kind, fields, body in frames:
+            getattr(writer, kind)(fields, body)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOSPC, "full"), "DISK_EXHAUSTED"),
+        (OSError(errno.EDQUOT, "full"), "DISK_EXHAUSTED"),
+        (OSError(errno.EFBIG, "too large"), "DISK_EXHAUSTED"),
+        (OSError(errno.EACCES, "no"), "CONNECTOR_FAILED"),
+        (MemoryError(), "MEMORY_EXHAUSTED"),
+    ],
+)
+def test_what_ran_out_has_its_code_and_keeps_its_exception(error: Exception, code: str) -> None:
+    told = failure(error)
+    assert (told["code"], told["exception"]) == (code, type(error).__name__)
 
 
 class Sized:
