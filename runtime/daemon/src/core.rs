@@ -221,6 +221,7 @@ impl Core {
     pub(crate) async fn inspect(&self, bundle: &Path) -> Result<Facts, CallError> {
         let worker = self.next_worker();
         let name = "inspect".to_owned();
+        let redactor = Arc::new(Redactor::new(std::iter::empty()));
         let job = Job {
             operation: Operation::Inspect,
             spec: WorkerSpec::new(worker, bundle.to_owned()),
@@ -239,8 +240,9 @@ impl Core {
                     workspace: String::new(),
                 },
                 config: Value::Null,
+                redactor: redactor.clone(),
             },
-            redactor: Arc::new(Redactor::new(std::iter::empty())),
+            redactor,
             stall: Some(INSPECT),
             unbounded: false,
             missing_layers: Vec::new(),

@@ -105,6 +105,12 @@ impl Daemon {
             .map_err(|(message, help)| StartError::Listen(message, help))?;
         directory(&config.data_dir, 0o711)?;
         let launcher = Launcher::start(host_config(&config)?).await?;
+        // Only now: what the launcher needs of this process it has.
+        caisson_sandbox::harden_process().map_err(|source| StartError::Io {
+            what: "hardening the process of",
+            path: config.data_dir.clone(),
+            source,
+        })?;
         let scratch = config.data_dir.join("scratch");
         // What a crash left there is nobody's.
         match std::fs::remove_dir_all(&scratch) {
@@ -253,6 +259,18 @@ fn host_config(config: &Config) -> Result<HostConfig, StartError> {
     }
     if let Some((first, count)) = config.worker_ids {
         host.uid_range = first..first.saturating_add(count);
+    }
+    // Whatever a policy says, no worker is given what makes the daemon itself.
+    let own = [
+        Some(&config.data_dir),
+        config.policies.as_ref(),
+        config.secret_files.as_ref(),
+        config.audit.as_ref(),
+        config.dependencies.as_ref(),
+    ];
+    host.forbidden.extend(own.into_iter().flatten().cloned());
+    if let crate::Listen::Unix { path, .. } = &config.listen {
+        host.forbidden.push(path.clone());
     }
     Ok(host)
 }

@@ -222,6 +222,7 @@ impl Prepared {
                 worker,
                 connector: connector_id(&self.connector, &self.workspace),
                 config: self.config.clone(),
+                redactor: self.redactor.clone(),
             },
             start,
             redactor: self.redactor.clone(),
