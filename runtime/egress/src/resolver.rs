@@ -4,11 +4,14 @@
 
 use crate::name::Name;
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
+/// Names that the host knows without asking anybody: hosts(5).
+const HOSTS: &str = "/etc/hosts";
 /// Lookups that run at once.
 const AT_ONCE: usize = 64;
 /// Addresses of one name that are looked at.
@@ -81,19 +84,15 @@ impl Resolver {
                 .acquire_owned()
                 .await
                 .map_err(|error| failed(error.to_string()))?;
-            let host = name.as_str().to_owned();
+            let name = name.clone();
             // The permit goes with the lookup, which may outlast our patience.
             let task = tokio::spawn(async move {
-                let answer = tokio::net::lookup_host((host.as_str(), 0))
-                    .await
-                    .map(Iterator::collect::<Vec<_>>);
+                let answer = look_up(&name).await;
                 drop(permit);
                 answer
             });
             match task.await {
-                Ok(Ok(answer)) if !answer.is_empty() => {
-                    Ok(canonical(answer.iter().map(std::net::SocketAddr::ip)))
-                }
+                Ok(Ok(answer)) if !answer.is_empty() => Ok(canonical(answer.into_iter())),
                 Ok(Ok(_)) => Err(failed("the answer holds no address".into())),
                 Ok(Err(error)) => Err(failed(error.to_string())),
                 Err(error) => Err(failed(error.to_string())),
@@ -103,6 +102,38 @@ impl Resolver {
             .await
             .unwrap_or_else(|_| Err(timeout()))
     }
+}
+
+/// The host's own answer. A file of hosts knows names without the trailing dot only, and is asked first; everything else
+/// is asked with it, so that no search list of the host turns a name into another.
+async fn look_up(name: &Name) -> io::Result<Vec<IpAddr>> {
+    let hosts = tokio::fs::read_to_string(HOSTS).await.unwrap_or_default();
+    let listed = listed(&hosts, name);
+    if !listed.is_empty() {
+        return Ok(listed);
+    }
+    let answer = tokio::net::lookup_host((absolute(name), 0)).await?;
+    Ok(answer.map(|address| address.ip()).collect())
+}
+
+/// The name with its trailing dot: complete, for every resolver.
+fn absolute(name: &Name) -> String {
+    format!("{name}.")
+}
+
+/// What a file as hosts(5) says of a name.
+fn listed(hosts: &str, name: &Name) -> Vec<IpAddr> {
+    let lines = hosts
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default());
+    let of_line = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        let address: IpAddr = words.next()?.parse().ok()?;
+        words
+            .any(|word| Name::parse(word).is_ok_and(|word| word == *name))
+            .then_some(address)
+    };
+    lines.filter_map(of_line).collect()
 }
 
 fn canonical(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
@@ -128,6 +159,18 @@ mod tests {
             error.starts_with("caisson.invalid cannot be resolved: "),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_name_is_asked_for_in_full_and_a_file_of_hosts_is_asked_without_the_dot() {
+        let name = Name::parse("DB.Example").unwrap();
+        assert_eq!(absolute(&name), "db.example.");
+        let hosts = "# 192.0.2.9 db.example\n192.0.2.1\tother DB.example # here\n::1 localhost\n2001:db8::1 db.example\nx db.example\n192.0.2.2 db.example.corp\n";
+        assert_eq!(
+            listed(hosts, &name),
+            ["192.0.2.1", "2001:db8::1"].map(|text| text.parse::<IpAddr>().unwrap())
+        );
+        assert!(listed(hosts, &Name::parse("example").unwrap()).is_empty());
     }
 
     #[tokio::test]
