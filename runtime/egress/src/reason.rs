@@ -41,6 +41,10 @@ pub enum Reason {
     SniMissing,
     /// The connection does not begin with a ClientHello.
     NotTls,
+    /// A DNS message to an address that is not the gateway's. It was answered here; nothing was sent there.
+    DnsElsewhere,
+    /// What came to the DNS port is no DNS query.
+    DnsMalformed,
     /// The worker asked for more names than the table holds.
     TooManyNames,
     /// The worker asks DNS more often than it may.
@@ -95,6 +99,8 @@ impl Reason {
             Self::SniMismatch => "sni_mismatch",
             Self::SniMissing => "sni_missing",
             Self::NotTls => "not_tls",
+            Self::DnsElsewhere => "dns_elsewhere",
+            Self::DnsMalformed => "dns_malformed",
             Self::TooManyNames => "too_many_names",
             Self::TooManyQueries => "too_many_queries",
             Self::TooManyConnections => "too_many_connections",

@@ -74,6 +74,11 @@ impl Session {
         session
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     fn spawn(
         &self,
         what: &'static str,

@@ -12,7 +12,7 @@ use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +25,9 @@ use tokio_util::task::TaskTracker;
 pub const MAX_CONNECTIONS: usize = 1_024;
 /// Lookups that one worker may have under way.
 const MAX_LOOKUPS: usize = 64;
+
+/// Addresses remembered of those to which something else than DNS was sent.
+const MAX_MALFORMED: usize = 1_024;
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock>;
 
@@ -41,6 +44,8 @@ pub(crate) struct Shared {
     started: AtomicBool,
     limiter: Limiter,
     limit_told: AtomicBool,
+    /// Addresses to which something else than DNS was sent.
+    malformed: Mutex<HashSet<IpAddr>>,
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) lookups: Arc<Semaphore>,
     /// Ends listeners and DNS.
@@ -67,6 +72,7 @@ impl Shared {
             started: AtomicBool::new(false),
             limiter: RateLimiter::direct(quota),
             limit_told: AtomicBool::new(false),
+            malformed: Mutex::default(),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
             closing: ended.child_token(),
@@ -151,6 +157,19 @@ impl Shared {
             );
         }
         admitted
+    }
+
+    /// Whether nothing but DNS was sent to this address so far. Beyond what is remembered, every address is a new one: the
+    /// reporter's budget bounds what is told of them.
+    pub(crate) fn is_first_malformed(&self, address: IpAddr) -> bool {
+        let mut seen = self
+            .malformed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= MAX_MALFORMED {
+            return !seen.contains(&address);
+        }
+        seen.insert(address)
     }
 
     pub(crate) fn decide(&self, attempt: &Attempt<'_>) -> Verdict {

@@ -1,5 +1,6 @@
 //! One DNS question becomes one answer.
 
+use super::asked::{tell_elsewhere, tell_malformed};
 use crate::decision::{Attempt, Transport, Verdict, refused_addresses};
 use crate::event::Endpoint;
 use crate::host::Target;
@@ -26,17 +27,29 @@ enum Answer {
     Code(ResponseCode),
 }
 
-/// Answers one message; `None` where no answer is due (a response, or no DNS at all).
-pub(super) async fn answer(shared: &Shared, bytes: &[u8]) -> Option<Vec<u8>> {
-    let id = u16::from_be_bytes(bytes.get(..2)?.try_into().ok()?);
-    let Ok(request) = Message::from_vec(bytes) else {
-        let is_query = bytes.len() >= 12 && bytes[2] & 0x80 == 0;
-        let reply = Message::error_msg(id, OpCode::Query, ResponseCode::FormErr);
-        return if is_query { reply.to_vec().ok() } else { None };
+/// Answers one message that was sent to the address `asked`; `None` where no answer is due (a response, or no DNS at
+/// all).
+pub(super) async fn answer(
+    shared: &Shared,
+    bytes: &[u8],
+    asked: Option<IpAddr>,
+) -> Option<Vec<u8>> {
+    tell_elsewhere(shared, asked);
+    let request = match Message::from_vec(bytes) {
+        Ok(request) if request.metadata.message_type == MessageType::Query => request,
+        Ok(_) => {
+            tell_malformed(shared, asked);
+            return None;
+        }
+        Err(_) => {
+            tell_malformed(shared, asked);
+            let id = u16::from_be_bytes(bytes.get(..2)?.try_into().ok()?);
+            let is_query = bytes.len() >= 12 && bytes[2] & 0x80 == 0;
+            let reply = Message::error_msg(id, OpCode::Query, ResponseCode::FormErr);
+            return if is_query { reply.to_vec().ok() } else { None };
+        }
     };
-    if request.metadata.message_type != MessageType::Query {
-        return None;
-    }
+    let id = request.metadata.id;
     let mut reply = Message::response(id, request.metadata.op_code);
     reply.metadata.recursion_desired = request.metadata.recursion_desired;
     reply.metadata.recursion_available = true;

@@ -1,8 +1,9 @@
 //! The worker's DNS: answered here, forwarded nowhere.
 //!
-//! `udp` and `tcp` move messages; `answer` is what they mean.
+//! `udp` and `tcp` move messages; `answer` is what they mean; `asked` tells of those that were not meant for the gateway.
 
 mod answer;
+mod asked;
 mod tcp;
 mod udp;
 

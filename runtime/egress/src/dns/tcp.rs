@@ -1,6 +1,7 @@
 //! DNS over TCP (RFC 7766): length-prefixed messages, several per connection, bounded in number and patience.
 
 use super::answer::answer;
+use super::asked::{tell_elsewhere, tell_malformed};
 use crate::shared::Shared;
 use std::io;
 use std::sync::Arc;
@@ -30,6 +31,9 @@ pub(crate) async fn serve_tcp(
             accepted = crate::relay::accept(&listener) => accepted,
             () = shared.closing.cancelled() => return Ok(()),
         };
+        let asked = stream.local_addr().ok().map(|address| address.ip());
+        // Whether or not anything is asked on it.
+        tell_elsewhere(&shared, asked);
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
             continue;
         };
@@ -48,11 +52,17 @@ pub(crate) async fn serve_tcp(
 }
 
 async fn converse(shared: &Shared, mut stream: TcpStream) -> io::Result<()> {
+    let asked = stream.local_addr()?.ip();
     loop {
         let length = tokio::time::timeout(IDLE, stream.read_u16()).await??;
         let mut question = vec![0; usize::from(length)];
-        tokio::time::timeout(IDLE, stream.read_exact(&mut question)).await??;
-        let Some(reply) = answer(shared, &question).await else {
+        let read = tokio::time::timeout(IDLE, stream.read_exact(&mut question));
+        if let Err(error) = read.await.map_err(io::Error::from).flatten() {
+            // Two bytes of another protocol are a length that nothing of that length follows.
+            tell_malformed(shared, Some(asked));
+            return Err(error);
+        }
+        let Some(reply) = answer(shared, &question, Some(asked)).await else {
             return Ok(());
         };
         let length = u16::try_from(reply.len()).map_err(io::Error::other)?;

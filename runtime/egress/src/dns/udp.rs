@@ -4,12 +4,14 @@
 //! destination is read from its control message and written into the reply's.
 
 use super::answer::answer;
+use super::asked::tell_elsewhere;
 use crate::shared::Shared;
 use nix::libc;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg,
 };
 use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use tokio::io::Interest;
@@ -24,6 +26,17 @@ enum Asked {
     V4(libc::in_pktinfo),
     V6(libc::in6_pktinfo),
     Unknown,
+}
+
+impl Asked {
+    fn address(self) -> Option<IpAddr> {
+        match self {
+            // The kernel keeps it in the order of the network, whatever the host's is.
+            Self::V4(info) => Some(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()).into()),
+            Self::V6(info) => Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into()),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// Serves one socket until the session ends. The socket has PKTINFO set.
@@ -41,13 +54,14 @@ pub(crate) async fn serve_udp(shared: Arc<Shared>, socket: std::net::UdpSocket) 
         let Some(from) = from else { continue };
         // Over the bound the packet is dropped, as a busy server's kernel would; the worker asks again.
         let Ok(permit) = Arc::clone(&shared.lookups).try_acquire_owned() else {
+            tell_elsewhere(&shared, asked.address());
             continue;
         };
         let (socket, task) = (Arc::clone(&socket), Arc::clone(&shared));
         shared.tasks.spawn(async move {
             let closing = task.closing.clone();
             let respond = async {
-                let Some(reply) = answer(&task, &question).await else {
+                let Some(reply) = answer(&task, &question, asked.address()).await else {
                     return;
                 };
                 let sent = socket

@@ -323,3 +323,30 @@ async fn a_secret_in_a_name_reaches_neither_events_nor_the_audit_log() {
     assert!(lines.contains("[redacted].evil.com"), "{lines}");
     assert!(!lines.contains("sesame") && !lines.contains(hex), "{lines}");
 }
+
+#[tokio::test]
+async fn what_is_no_query_is_told_once_for_each_address_over_udp_and_over_tcp() {
+    let mut harness = Setup::new(RULE).open();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for address in ["127.0.0.7", "127.0.0.7", "127.0.0.8"] {
+        socket
+            .send_to(b"no DNS", (address, harness.dns_udp))
+            .unwrap();
+    }
+    let mut stream = TcpStream::connect(("127.0.0.1", harness.dns_tcp))
+        .await
+        .unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        let EgressEvent::Refused { to, refusal } = harness.event().await else {
+            panic!("a refusal")
+        };
+        assert_eq!(refusal.reason.as_str(), "dns_malformed");
+        told.push(to.address.unwrap().to_string());
+    }
+    told.sort();
+    assert_eq!(told, ["127.0.0.1", "127.0.0.7", "127.0.0.8"]);
+    assert_eq!(harness.session.totals().denied, 3);
+}
