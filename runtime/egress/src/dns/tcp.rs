@@ -57,7 +57,7 @@ async fn converse(shared: &Shared, mut stream: TcpStream) -> io::Result<()> {
         let length = tokio::time::timeout(IDLE, stream.read_u16()).await??;
         let mut question = vec![0; usize::from(length)];
         let read = tokio::time::timeout(IDLE, stream.read_exact(&mut question));
-        if let Err(error) = read.await.map_err(io::Error::from).flatten() {
+        if let Err(error) = read.await.map_err(io::Error::from).and_then(|read| read) {
             // Two bytes of another protocol are a length that nothing of that length follows.
             tell_malformed(shared, Some(asked));
             return Err(error);
