@@ -130,7 +130,8 @@ class World:
             serving.set()
 
         threading.Thread(target=listen, daemon=True).start()
-        if not serving.wait(60) or self.daemon.poll() is not None:
+        serving.wait(60)
+        if "serving" not in "".join(self.said):
             raise SystemExit("caisson serve did not start:\n" + "".join(self.said))
 
     def run(self, *words: str | Path, check: bool = True, show: bool = False) -> subprocess.CompletedProcess[str]:

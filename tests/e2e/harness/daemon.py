@@ -120,7 +120,8 @@ class Daemon:
 
         self._listener = threading.Thread(target=listen, args=(self.process.stderr,), daemon=True)
         self._listener.start()
-        if not serving.wait(30) or self.process.poll() is not None:
+        serving.wait(30)
+        if "serving" not in self.log:
             self.stop()
             raise RuntimeError("the daemon did not start:\n" + "".join(self.said))
         return self
