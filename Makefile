@@ -53,6 +53,7 @@ build: $(VENV)/.ready
 	$(CARGO) build --profile $(PROFILE) -p caisson -p caisson-native
 	@cmp -s $(BIN)/lib_native.so $(NATIVE) || install -m 0755 $(BIN)/lib_native.so $(NATIVE)
 	@ln -sfn $(CURDIR)/python-shim/python $(BIN)/shim
+	@$(PYTHON) -m compileall -q $(SHIM) # workers see it read-only, and would compile it each time
 
 $(VENV)/.ready: tests/setup/requirements.txt tests/setup/venv.sh
 	@PYTHON=$(PYTHON) tests/setup/venv.sh $(VENV)

@@ -15,6 +15,7 @@ mod exit;
 mod interrupt;
 mod logging;
 mod offline;
+mod printable;
 mod report;
 mod session;
 mod status;

@@ -5,10 +5,15 @@ use std::fmt::Write as _;
 use caisson_proto::v1;
 
 use crate::exit;
+use crate::printable::{self, word};
 use crate::stop::Stop;
 
 /// What to print for `stop`; empty where nothing is left to say.
 pub(crate) fn text(stop: &Stop) -> String {
+    printable::lines(&raw(stop))
+}
+
+fn raw(stop: &Stop) -> String {
     match stop {
         Stop::Usage(message) => format!("error: {message}\nTry --help.\n"),
         Stop::Faults(faults) => {
@@ -19,7 +24,7 @@ pub(crate) fn text(stop: &Stop) -> String {
             format!("{faults}\nerror: {count}\n")
         }
         Stop::Failed(failure) => failed(failure),
-        Stop::Findings(stop) => self::text(stop),
+        Stop::Findings(stop) => raw(stop),
         Stop::Other(error) => format!("error: {error:#}\n"),
         Stop::Said(_) | Stop::BrokenPipe => String::new(),
     }
@@ -29,7 +34,7 @@ pub(crate) fn text(stop: &Stop) -> String {
 fn failed(failure: &v1::Failure) -> String {
     let mut text = String::new();
     if !failure.traceback.is_empty() {
-        let _ = writeln!(text, "{}", failure.traceback.trim_end());
+        let _ = writeln!(text, "{}", indent(failure.traceback.trim_end(), 2));
     }
     for refusal in &failure.refusals {
         let _ = writeln!(text, "{}", refused(refusal));
@@ -41,11 +46,11 @@ fn failed(failure: &v1::Failure) -> String {
         text,
         "error: {}: {}",
         exit::name(failure.code()),
-        failure.message
+        printable::lines(&failure.message).replace('\n', "\n  ")
     );
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
-            let _ = writeln!(text, "  {name}: {value}");
+            let _ = writeln!(text, "  {name}: {}", word(value));
         }
     };
     line("stream", &place(&failure.stream, &failure.partition));
@@ -74,11 +79,11 @@ fn failed(failure: &v1::Failure) -> String {
 
 /// A refused connection, and the rule that would allow it where one can.
 pub(crate) fn refused(refusal: &v1::EgressRefusal) -> String {
-    let target = match (refusal.host.as_str(), refusal.address.as_str()) {
+    let target = word(&match (refusal.host.as_str(), refusal.address.as_str()) {
         ("", address) => address.to_owned(),
         (host, "") => host.to_owned(),
         (host, address) => format!("{host} ({address})"),
-    };
+    });
     let port = if refusal.port == 0 {
         String::new()
     } else {
@@ -90,7 +95,9 @@ pub(crate) fn refused(refusal: &v1::EgressRefusal) -> String {
     };
     let mut text = format!(
         "refused: {target}{port} {}: {} (by {}){times}",
-        refusal.protocol, refusal.reason, refusal.layer
+        word(&refusal.protocol),
+        word(&refusal.reason),
+        word(&refusal.layer)
     );
     if !refusal.rule.is_empty() {
         let _ = write!(text, "\n  to allow it, add to `egress` of the policy:\n");
@@ -121,14 +128,14 @@ pub(crate) fn fault_line(fault: &v1::Fault) -> String {
     if !fault.help.is_empty() {
         let _ = write!(text, "; {}", fault.help);
     }
-    text
+    word(&text)
 }
 
 /// A stream, with its partition where it has one.
 pub(crate) fn place(stream: &str, partition: &str) -> String {
     match partition {
-        "" => stream.to_owned(),
-        partition => format!("{stream}/{partition}"),
+        "" => word(stream),
+        partition => word(&format!("{stream}/{partition}")),
     }
 }
 
@@ -150,6 +157,40 @@ fn indent(text: &str, by: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_field_of_a_failure_drives_the_terminal_or_passes_for_our_own_line() {
+        let hostile = || "a\u{1b}]0;t\u{7}\r\u{202e}\nerror: CANCELLED: b".to_owned();
+        let failure = |traceback| v1::Failure {
+            message: hostile(),
+            action: hostile(),
+            stream: hostile(),
+            partition: hostile(),
+            exception: hostile(),
+            traceback,
+            refusals: vec![v1::EgressRefusal {
+                host: hostile(),
+                protocol: hostile(),
+                reason: hostile(),
+                layer: hostile(),
+                rule: hostile(),
+                ..Default::default()
+            }],
+            faults: vec![v1::Fault {
+                file: hostile(),
+                path: hostile(),
+                message: hostile(),
+                help: hostile(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        for traceback in [hostile(), String::new()] {
+            let text = text(&Stop::Failed(Box::new(failure(traceback))));
+            assert!(!text.contains(['\u{1b}', '\u{7}', '\r', '\u{202e}']));
+            assert!(!text.contains("\nerror: CANCELLED"), "{text}");
+        }
+    }
 
     #[test]
     fn a_failure_says_code_message_action_faults_refusals_and_traceback() {

@@ -13,6 +13,7 @@ use caisson_proto::v1::{self, Side, log::Level};
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::args::{OutputArgs, ProgressArg};
+use crate::printable::{self, word};
 use crate::report;
 use crate::stop::Result;
 
@@ -71,6 +72,7 @@ impl Voice {
 
     /// A line for people.
     pub(crate) fn line(&mut self, text: &str) {
+        let text = printable::lines(text);
         match self.manner {
             Manner::Quiet => {}
             Manner::Bars => self.bars.suspend(|| eprintln!("{text}")),
@@ -115,11 +117,12 @@ impl Voice {
             return;
         }
         let (manner, bars) = (self.manner, &self.bars);
+        let shown = word(name);
         let stream = self
             .streams
             .entry(name.to_owned())
             .or_insert_with(|| Stream {
-                bar: (manner == Manner::Bars).then(|| bar(bars, name)),
+                bar: (manner == Manner::Bars).then(|| bar(bars, &shown)),
                 text: String::new(),
                 started: Instant::now(),
                 said: None,
@@ -141,7 +144,7 @@ impl Voice {
         stream.unsaid = !due;
         if due {
             stream.said = Some(Instant::now());
-            eprintln!("{name}: {}", stream.text);
+            eprintln!("{shown}: {}", stream.text);
         }
     }
 
@@ -151,7 +154,9 @@ impl Voice {
             let seconds = stream.started.elapsed().as_secs_f64();
             match stream.bar {
                 Some(bar) => bar.abandon_with_message(stream.text),
-                None if stream.unsaid => eprintln!("{name}: {} in {seconds:.1} s", stream.text),
+                None if stream.unsaid => {
+                    eprintln!("{}: {} in {seconds:.1} s", word(&name), stream.text)
+                }
                 None => {}
             }
         }
@@ -186,13 +191,7 @@ impl Voice {
             Level::Error => "error",
             Level::Info | Level::Unspecified => "info",
         };
-        let place = [prefix(side), header.stream.as_str(), log.logger.as_str()];
-        let place: Vec<_> = place.into_iter().filter(|part| !part.is_empty()).collect();
-        self.line(&format!(
-            "{} {level}: {}",
-            place.join(" "),
-            printable(&log.message)
-        ));
+        self.line(&logged(side, level, header, log));
     }
 
     pub(crate) fn throttled(&mut self, side: Side, throttled: &v1::Throttled) {
@@ -204,8 +203,8 @@ impl Voice {
         self.line(&format!(
             "{} waits until {until} for {}: {}",
             named(side),
-            throttled.host,
-            throttled.cause
+            word(&throttled.host),
+            word(&throttled.cause)
         ));
     }
 
@@ -236,12 +235,12 @@ impl Voice {
         }
         let key = match rejected.key_json.as_str() {
             "" => format!("record {} of batch {}", rejected.record, rejected.sequence),
-            key => format!("record {key}"),
+            key => format!("record {}", word(key)),
         };
         let place = report::place(&header.stream, &header.partition);
         self.line(&format!(
             "{place}: {key} refused: {}",
-            printable(&rejected.reason)
+            word(&rejected.reason)
         ));
     }
 
@@ -250,8 +249,8 @@ impl Voice {
         if !progress.message.is_empty() && !STATUSES.contains(&progress.message.as_str()) {
             self.line(&format!(
                 "{}: {}",
-                header.stream,
-                printable(&progress.message)
+                word(&header.stream),
+                word(&progress.message)
             ));
         }
         if progress.total > 0
@@ -281,13 +280,17 @@ fn named(side: Side) -> &'static str {
     }
 }
 
-/// A connector's words without control characters: they must not drive the
-/// user's terminal.
-fn printable(text: &str) -> String {
-    let keep = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    text.chars()
-        .map(|c| if keep(c) { c } else { '\u{fffd}' })
-        .collect()
+/// A worker's log: its first line begins with where it is from, the others are
+/// indented, so that none can pass for a line of our own.
+fn logged(side: Side, level: &str, header: &v1::EventHeader, log: &v1::Log) -> String {
+    let place = [
+        prefix(side).to_owned(),
+        word(&header.stream),
+        word(&log.logger),
+    ];
+    let place: Vec<_> = place.into_iter().filter(|part| !part.is_empty()).collect();
+    let message = printable::lines(&log.message).replace('\n', "\n  ");
+    format!("{} {level}: {message}", place.join(" "))
 }
 
 fn bar(bars: &MultiProgress, name: &str) -> ProgressBar {
@@ -311,7 +314,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connectors_words_cannot_drive_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\r\nc"), "a\u{fffd}[2Jb\u{fffd}\nc");
+    fn a_connectors_log_cannot_drive_the_terminal_or_pass_for_our_own_line() {
+        let hostile = || "a\u{1b}]0;t\u{7}\nerror: b".to_owned();
+        let header = v1::EventHeader {
+            stream: hostile(),
+            ..Default::default()
+        };
+        let log = v1::Log {
+            logger: hostile(),
+            message: hostile(),
+            ..Default::default()
+        };
+        let one = "a\u{fffd}]0;t\u{fffd}\u{fffd}error: b";
+        assert_eq!(
+            logged(Side::Source, "info", &header, &log),
+            format!("source {one} {one} info: a\u{fffd}]0;t\u{fffd}\n  error: b")
+        );
     }
 }
