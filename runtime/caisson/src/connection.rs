@@ -47,7 +47,8 @@ impl ConnectionArgs {
                 "name a connection file, or --connector NAME@VERSION or --path DIR with --config FILE",
             ));
         }
-        let config = self.config.as_deref().map(config_file).transpose()?;
+        let config = self.config.clone().or_else(|| self.sample());
+        let config = config.as_deref().map(config_file).transpose()?;
         let connection = v1::Connection {
             connector: self.connector.clone().unwrap_or_default(),
             config_json: config
@@ -63,6 +64,15 @@ impl ConnectionArgs {
                 pointer: "",
             }),
         })
+    }
+}
+
+impl ConnectionArgs {
+    /// A project's own `samples/config.yaml`, what it is tried with where
+    /// nothing else is named.
+    fn sample(&self) -> Option<PathBuf> {
+        let sample = self.path.as_deref()?.join("samples/config.yaml");
+        sample.is_file().then_some(sample)
     }
 }
 

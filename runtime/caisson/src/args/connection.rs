@@ -16,7 +16,8 @@ pub(crate) struct ConnectionArgs {
     /// A connector's source folder; needs an embedded daemon or a development workspace.
     #[arg(long, value_name = "DIR", conflicts_with = "name")]
     pub(crate) path: Option<PathBuf>,
-    /// The connector's configuration, YAML or JSON; with --connector or --path.
+    /// The connector's configuration, YAML or JSON; with --connector or --path [default: the
+    /// folder's samples/config.yaml].
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// A connection that the daemon has stored.
