@@ -35,7 +35,9 @@ def main() -> None:
     say(f"\nDone in {time.monotonic() - began:.0f} seconds. The source you just ran:\n")
     say(source_class())
     say("\nTry next:")
-    binary = CAISSON.relative_to(ROOT)
+    binary = os.path.relpath(CAISSON, ROOT)
+    if world.degraded:
+        say("  export CAISSON_ALLOW_MISSING=cgroup   # this user has no cgroup of its own")
     say(f"  {binary} doctor")
     say(f"  {binary} new shop && {binary} validate shop")
     say(

@@ -66,16 +66,11 @@ def test_a_new_destination_takes_sample_payloads_from_a_file(home: Daemon) -> No
     home.identity.own(project)
     done = home.command(
         "write", "--path", ".", "--config", "samples/config.yaml", "--input", "samples/orders.jsonl",
-        "--policies", home.folder / "policies", "--stats", "stats.json", *degraded(home), cwd=project,
+        "--policies", home.folder / "policies", "--stats", "stats.json", cwd=project,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads((project / "stats.json").read_text())["records"] == count > 0
     assert list(home.lake.iterdir())
-
-
-def degraded(home: Daemon) -> list[str]:
-    """What an ordinary user's embedded daemon is told."""
-    return ["--allow-missing", "cgroup"] if home.identity.ordinary else []
 
 
 INVENTED = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -138,5 +139,10 @@ def test_a_worker_sees_no_secret_in_environment_or_arguments(daemon: Daemon, sta
     stream.until("batch")
     (pid,) = daemon.client.call("GetCall", call_id=stream.call_id)["worker_pids"]
     for name in ("environ", "cmdline"):
-        assert CANARY.encode() not in Path(f"/proc/{pid}/{name}").read_bytes(), name
+        try:
+            content = Path(f"/proc/{pid}/{name}").read_bytes()
+        except PermissionError:
+            assert os.geteuid() != 0  # undumpable: not even its own user may look
+            continue
+        assert CANARY.encode() not in content, name
     stream.cancel()

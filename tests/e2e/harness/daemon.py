@@ -81,6 +81,8 @@ class Daemon:
             "HOME": str(self.folder),
             "LANG": "C.UTF-8",
             "CAISSON_LOG": os.environ.get("CAISSON_LOG", "info"),
+            # For the daemons that commands embed.
+            **({"CAISSON_ALLOW_MISSING": "cgroup"} if identity.ordinary else {}),
         }
         self.process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
