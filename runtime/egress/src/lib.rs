@@ -1,6 +1,6 @@
 //! Egress: what an operator allows a connector to reach, and the gateway that holds it.
 //!
-//! Pure parts decide on plain data ([`Policy`], [`decide`], [`explain`]); a [`Gateway`] serves workers over sockets that
+//! Pure parts decide on plain data ([`Policy`], [`decide`], [`explain()`]); a [`Gateway`] serves workers over sockets that
 //! were opened inside their own networks and handed here, so that this crate needs no privilege. It opens upstream
 //! connections, reads the policies' directory and writes the audit log; it touches nothing else.
 #![forbid(unsafe_code)]

@@ -8,7 +8,7 @@
 //! | meta   | body   | message       | body            |
 //! ```
 //!
-//! This crate does no IO: [`encode`] makes the bytes that precede a body, and
+//! This crate does no IO: [`encode()`] makes the bytes that precede a body, and
 //! a [`Decoder`] is fed whatever a socket gave. Both ends link it. The decoder
 //! believes no length: one above the [limits](MAX_META) is an error before a
 //! byte of it is stored.

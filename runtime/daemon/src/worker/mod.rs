@@ -1,6 +1,6 @@
 //! One worker, from its making to its death.
 //!
-//! [`run`] takes a [`Job`] (everything decided before a worker exists), has a
+//! [`run()`] takes a [`Job`] (everything decided before a worker exists), has a
 //! worker made, feeds it, checks what it says against [`order`], and hands
 //! [`Event`](crate::call::Event)s on. What connector code says is data here,
 //! never trusted; every text of it passes the redactor.
