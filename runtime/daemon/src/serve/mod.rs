@@ -3,6 +3,7 @@
 
 mod connections;
 mod events;
+mod opened;
 mod operations;
 mod registry;
 mod runtime;

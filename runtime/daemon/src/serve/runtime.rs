@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use caisson_proto::v1::runtime_server::Runtime;
 use caisson_proto::v1::{self, ErrorCode, read_request, write_request};
@@ -12,20 +11,18 @@ use caisson_wire::message::{self, Operation};
 use chrono::Utc;
 use prost::Message;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::connections::checkpoint_error;
 use super::events;
-use super::timeout::grpc_timeout;
+use super::opened::{Opened, attach, refuse, refuse_sync};
 use crate::call::{
-    Begun, Emitted, End, Event, Fed, Live, Prepared, Sequencer, Source, States, SyncJob, Ticket,
-    What, encoding, feed_from_caller, prepare, read_start, run_sync, wire_encoding,
+    Begun, Emitted, End, Event, Fed, Prepared, Sequencer, Source, States, SyncJob, Ticket, What,
+    encoding, feed_from_caller, prepare, read_start, run_sync, wire_encoding,
 };
 use crate::core::{Core, workspace};
 use crate::error::CallError;
-use crate::identity::{Caller, caller};
 use crate::usage::unix_ms;
 use crate::worker::{Control, Input, Outlet, run};
 
@@ -35,42 +32,6 @@ pub(crate) struct RuntimeService(pub(crate) Arc<Core>);
 const QUEUE: usize = 4;
 
 type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
-/// What every call begins with.
-struct Opened {
-    caller: Caller,
-    options: v1::CallOptions,
-    timeout: Option<Duration>,
-}
-
-impl Opened {
-    fn of<T>(request: &Request<T>, options: Option<v1::CallOptions>) -> Self {
-        let options = options.unwrap_or_default();
-        Self {
-            caller: caller(request),
-            timeout: grpc_timeout(request.metadata()),
-            options,
-        }
-    }
-
-    fn workspace(&self) -> &str {
-        workspace(&self.options.workspace)
-    }
-
-    /// The nearest of the client's deadline, the request's and the connector's.
-    fn control(&self, ticket: &Ticket, duration: Duration) -> Control {
-        let own =
-            (self.options.deadline_ms > 0).then(|| Duration::from_millis(self.options.deadline_ms));
-        let nearest = [self.timeout, own, Some(duration)]
-            .into_iter()
-            .flatten()
-            .min();
-        Control {
-            cancel: ticket.live.cancel.clone(),
-            deadline: nearest.map(|after| Instant::now() + after),
-        }
-    }
-}
 
 #[tonic::async_trait]
 impl Runtime for RuntimeService {
@@ -617,64 +578,11 @@ fn held(error: caisson_state::Held) -> CallError {
     CallError::new(ErrorCode::StateConflict, error.to_string())
 }
 
-/// A call that is refused before a worker exists: recorded, and a gRPC error.
-fn refuse<T>(ticket: Ticket, result: Result<T, CallError>) -> Result<(Ticket, T), Status> {
-    match result {
-        Ok(value) => Ok((ticket, value)),
-        Err(error) => {
-            ticket.end(End::Failure(error.to_failure()));
-            Err(error.into())
-        }
-    }
-}
-fn refuse_sync<T>(result: Result<(Ticket, T), (Ticket, CallError)>) -> Result<(Ticket, T), Status> {
-    match result {
-        Ok(done) => Ok(done),
-        Err((ticket, error)) => refuse(ticket, Err(error)),
-    }
-}
-
 fn state_of(checkpoint: &v1::Checkpoint) -> ((String, String), Vec<u8>) {
     (
         (checkpoint.stream.clone(), checkpoint.partition.clone()),
         checkpoint.state.clone(),
     )
-}
-
-/// Started and the end of a call that was begun before.
-fn attach(call_id: String, live: Option<Arc<Live>>, end: Option<End>) -> mpsc::Receiver<Emitted> {
-    let (sender, receiver) = mpsc::channel(2);
-    tokio::spawn(async move {
-        let mut sequencer = Sequencer::new(&call_id, 0);
-        let started = v1::Started {
-            call_id,
-            attached: true,
-            ..Default::default()
-        };
-        if sender
-            .send(sequencer.place("", "", Event::Started(started)))
-            .await
-            .is_err()
-        {
-            return;
-        }
-        let end = match (end, live) {
-            (Some(end), _) => Some(end),
-            (None, Some(live)) => live.ended().await,
-            (None, None) => None,
-        };
-        let event = match end {
-            Some(End::Summary(summary)) => Event::Summary(summary),
-            Some(End::Sync(summary)) => Event::SyncSummary(summary),
-            Some(End::Failure(failure)) => Event::Failure(failure),
-            None => Event::Failure(
-                CallError::new(ErrorCode::Internal, "the call ended without a record").to_failure(),
-            ),
-        };
-        // Who asked may be gone again.
-        let _ = sender.send(sequencer.place("", "", event)).await;
-    });
-    receiver
 }
 
 fn attached_sync(

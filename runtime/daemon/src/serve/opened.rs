@@ -1,0 +1,115 @@
+//! How a call begins: who calls, until when, and what an earlier request of
+//! the same id came to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use caisson_proto::v1::{self, ErrorCode};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tonic::{Request, Status};
+
+use super::timeout::grpc_timeout;
+use crate::call::{Emitted, End, Event, Live, Sequencer, Ticket};
+use crate::core::workspace;
+use crate::error::CallError;
+use crate::identity::{Caller, caller};
+use crate::worker::Control;
+
+/// What every call begins with.
+pub(super) struct Opened {
+    pub(super) caller: Caller,
+    pub(super) options: v1::CallOptions,
+    timeout: Option<Duration>,
+}
+
+impl Opened {
+    pub(super) fn of<T>(request: &Request<T>, options: Option<v1::CallOptions>) -> Self {
+        let options = options.unwrap_or_default();
+        Self {
+            caller: caller(request),
+            timeout: grpc_timeout(request.metadata()),
+            options,
+        }
+    }
+
+    pub(super) fn workspace(&self) -> &str {
+        workspace(&self.options.workspace)
+    }
+
+    /// The nearest of the client's deadline, the request's and the connector's.
+    pub(super) fn control(&self, ticket: &Ticket, duration: Duration) -> Control {
+        let own =
+            (self.options.deadline_ms > 0).then(|| Duration::from_millis(self.options.deadline_ms));
+        let nearest = [self.timeout, own, Some(duration)]
+            .into_iter()
+            .flatten()
+            .min();
+        Control {
+            cancel: ticket.live.cancel.clone(),
+            deadline: nearest.map(|after| Instant::now() + after),
+        }
+    }
+}
+
+/// A call that is refused before a worker exists: recorded, and a gRPC error.
+pub(super) fn refuse<T>(
+    ticket: Ticket,
+    result: Result<T, CallError>,
+) -> Result<(Ticket, T), Status> {
+    match result {
+        Ok(value) => Ok((ticket, value)),
+        Err(error) => {
+            ticket.end(End::Failure(error.to_failure()));
+            Err(error.into())
+        }
+    }
+}
+pub(super) fn refuse_sync<T>(
+    result: Result<(Ticket, T), (Ticket, CallError)>,
+) -> Result<(Ticket, T), Status> {
+    match result {
+        Ok(done) => Ok(done),
+        Err((ticket, error)) => refuse(ticket, Err(error)),
+    }
+}
+
+/// Started and the end of a call that was begun before.
+pub(super) fn attach(
+    call_id: String,
+    live: Option<Arc<Live>>,
+    end: Option<End>,
+) -> mpsc::Receiver<Emitted> {
+    let (sender, receiver) = mpsc::channel(2);
+    tokio::spawn(async move {
+        let mut sequencer = Sequencer::new(&call_id, 0);
+        let started = v1::Started {
+            call_id,
+            attached: true,
+            ..Default::default()
+        };
+        if sender
+            .send(sequencer.place("", "", Event::Started(started)))
+            .await
+            .is_err()
+        {
+            return;
+        }
+        let end = match (end, live) {
+            (Some(end), _) => Some(end),
+            (None, Some(live)) => live.ended().await,
+            (None, None) => None,
+        };
+        let event = match end {
+            Some(End::Summary(summary)) => Event::Summary(summary),
+            Some(End::Sync(summary)) => Event::SyncSummary(summary),
+            Some(End::Failure(failure)) => Event::Failure(failure),
+            None => Event::Failure(
+                CallError::new(ErrorCode::Internal, "the call ended without a record").to_failure(),
+            ),
+        };
+        // Who asked may be gone again.
+        let _ = sender.send(sequencer.place("", "", event)).await;
+    });
+    receiver
+}
