@@ -14,7 +14,8 @@ suite() {
 }
 
 # The wheel is tried in plain Python below, so its crate is only linted here.
-suite "rust" "$CARGO" test --quiet --profile "$PROFILE" --workspace
+# One test at a time: tests of the launcher look at their process's children.
+suite "rust" env RUST_TEST_THREADS=1 "$CARGO" test --quiet --profile "$PROFILE" --workspace
 suite "worker library" $pytest python-shim/tests
 for connector in connectors/*/; do
     suite "connector $(basename "$connector")" $pytest "$connector/tests"
