@@ -46,7 +46,7 @@ class Writer:
         self._max_records = start.get("write_max_records") or int(limits.get("max_records") or 0)
         self._max_bytes = start.get("write_max_bytes") or byte_count(limits.get("max_bytes"))
         self._modes = {each["name"]: each.get("mode") or "" for each in start.get("streams") or []}
-        self._schemas: dict[str, ArrowSchema | None] = {}
+        self._schemas: dict[tuple[str, str], ArrowSchema | None] = {}  # by stream and schema_id
         self._headers: dict[str, dict[str, Any]] = {}
         self._targets: dict[tuple[str, str], _Target] = {}
         if not hasattr(connector, "write"):
@@ -60,7 +60,7 @@ class Writer:
         from ._native import ArrowSchema
 
         try:
-            self._schemas[fields["schema_id"]] = ArrowSchema.from_ipc(body) if body else None
+            self._schemas[fields["stream"], fields["schema_id"]] = ArrowSchema.from_ipc(body) if body else None
         except ValueError as malformed:
             raise SchemaViolation(f"stream {fields['stream']}: malformed schema: {malformed}") from malformed
         self._headers[fields["stream"]] = fields
@@ -73,14 +73,15 @@ class Writer:
         from ._native import RecordBatch
 
         schema_id = fields.get("schema_id") or ""
-        if schema_id and schema_id not in self._schemas:
+        named = (fields["stream"], schema_id)
+        if schema_id and named not in self._schemas:
             raise SchemaViolation(f"stream {fields['stream']}: a batch came before its schema")
         target = self._target(fields["stream"], fields.get("partition") or "")
+        declared = self._schemas.get(named)
         try:
-            data = RecordBatch.decode(self._schemas.get(schema_id), self._encoding, body)
+            data = RecordBatch.decode(declared, self._encoding, body)
         except ValueError as malformed:
             raise SchemaViolation(f"stream {fields['stream']}: malformed batch: {malformed}") from malformed
-        declared = self._schemas.get(schema_id)
         known = target.stream.schema
         if declared is None and (known is None or known.fields() != data.schema.fields()):
             target.stream.schema = data.schema
@@ -141,7 +142,7 @@ class Writer:
 
     def _apply(self, target: _Target, schema_id: str) -> None:
         header, stream = self._headers[target.stream.name], target.stream
-        stream.schema = self._schemas[schema_id]
+        stream.schema = self._schemas[stream.name, schema_id]
         stream.primary_key = list(header.get("primary_key") or [])
         stream.cursor = header.get("cursor") or ""
         stream.mode = header.get("mode") or self._modes.get(stream.name) or "append"

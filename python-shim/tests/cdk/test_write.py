@@ -14,6 +14,7 @@ from caisson._batch import cut
 from caisson._failure import failure
 from caisson._write import Writer, byte_count
 from caisson.testing import Harness
+from caisson.testing._harness import _encoded
 
 Record = dict[str, Any]
 FIELDS = [{"name": "id", "type": "int64", "nullable": False}, {"name": "text", "type": "string", "nullable": True}]
@@ -132,6 +133,26 @@ def test_without_a_commit_hook_a_written_batch_is_durable() -> None:
     run.check()
     assert len(run.acknowledged) == 1
     assert Plain.got == [("t", "upsert", ["id"], "id", ["id", "text"], [(0, "x"), (1, "x")])]
+
+
+def test_two_streams_may_use_one_schema_id() -> None:
+    other = [{"name": "price", "type": "float64", "nullable": True}]
+    inputs = [
+        _encoded("orders", "", rows(2), FIELDS, ["id"], "", "append", [2], 10, True),
+        _encoded("prices", "", [{"price": 1.5}], other, [], "", "append", [1], 10, True),
+    ]
+    frames = [(kind, {**fields, "schema_id": "same"}, body) for each in inputs for kind, fields, body in each]
+    Plain.got = []
+    call: Any = SimpleNamespace(manifest={}, check=lambda: None, iterate=lambda _: (), send=lambda *_: None)
+    writer = Writer(call, Plain(None, call), {})
+    for wanted in ("schema", "batch"):
+        for kind, fields, body in frames:
+            if kind == wanted:
+                getattr(writer, kind)(fields, body)
+    assert Plain.got == [
+        ("orders", "append", ["id"], "", ["id", "text"], [(0, "x"), (1, "x")]),
+        ("prices", "append", [], "", ["price"], [(1.5,)]),
+    ]
 
 
 class Refusing(Connector[Any]):
