@@ -46,6 +46,7 @@ class Writer:
         self._max_records = start.get("write_max_records") or int(limits.get("max_records") or 0)
         self._max_bytes = start.get("write_max_bytes") or byte_count(limits.get("max_bytes"))
         self._modes = {each["name"]: each.get("mode") or "" for each in start.get("streams") or []}
+        self._upserts = "write.upsert" in (call.manifest.get("capabilities") or [])
         self._schemas: dict[tuple[str, str], ArrowSchema | None] = {}  # by stream and schema_id
         self._headers: dict[str, dict[str, Any]] = {}
         self._targets: dict[tuple[str, str], _Target] = {}
@@ -145,7 +146,8 @@ class Writer:
         stream.schema = self._schemas[stream.name, schema_id]
         stream.primary_key = list(header.get("primary_key") or [])
         stream.cursor = header.get("cursor") or ""
-        stream.mode = header.get("mode") or self._modes.get(stream.name) or "append"
+        default = "upsert" if stream.primary_key and self._upserts else "append"
+        stream.mode = header.get("mode") or self._modes.get(stream.name) or default
         self._tell_schema(target)
 
     def _tell_schema(self, target: _Target) -> None:

@@ -135,6 +135,24 @@ def test_without_a_commit_hook_a_written_batch_is_durable() -> None:
     assert Plain.got == [("t", "upsert", ["id"], "id", ["id", "text"], [(0, "x"), (1, "x")])]
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "primary_key", "asked", "mode"),
+    [
+        (["write.append", "write.upsert"], ["id"], "", "upsert"),
+        (["write.append", "write.upsert"], ["id"], "append", "append"),
+        (["write.append", "write.upsert"], [], "", "append"),
+        (["write.append"], ["id"], "", "append"),
+    ],
+)
+def test_without_a_mode_records_with_a_primary_key_are_upserted_where_the_connector_can(
+    capabilities: list[str], primary_key: list[str], asked: str, mode: str
+) -> None:
+    Plain.got = []
+    harness = Harness(Plain, manifest={"capabilities": capabilities})
+    harness.write("t", rows(1), schema=FIELDS, primary_key=primary_key, mode=asked).check()
+    assert [each[1] for each in Plain.got] == [mode]
+
+
 def test_two_streams_may_use_one_schema_id() -> None:
     other = [{"name": "price", "type": "float64", "nullable": True}]
     inputs = [
