@@ -16,6 +16,7 @@ use flate2::{Compression, GzBuilder, read::GzDecoder};
 use tar::{Archive, Builder, EntryType, Header};
 
 use crate::digest::Hashing;
+use crate::entries;
 use crate::lock::{LOCK_FILE, Lock};
 use crate::project::{MANIFEST_FILE, ProjectDir, ProjectError};
 use crate::wheel::{Wheel, WheelError, match_lock, unpack_wheels, wheels_in};
@@ -100,7 +101,7 @@ pub enum BundleError {
 }
 
 impl BundleError {
-    fn io(path: &Path) -> impl Fn(io::Error) -> BundleError + '_ {
+    pub(crate) fn io(path: &Path) -> impl Fn(io::Error) -> BundleError + '_ {
         move |source| BundleError::Io {
             path: path.to_owned(),
             source,
@@ -178,23 +179,23 @@ pub fn read(path: &Path) -> Result<Bundle, BundleError> {
     }
     let file = BufReader::new(File::open(path).map_err(&io)?);
     let mut archive = Archive::new(GzDecoder::new(file).take(MAX_UNPACKED));
-    for entry in archive.entries().map_err(&io)? {
-        let mut entry = entry.map_err(&io)?;
-        if entry.path().map_err(&io)?.as_os_str() == MANIFEST_FILE {
-            let mut text = Vec::new();
-            (&mut entry)
-                .take(caisson_document::MAX_BYTES as u64 + 1)
-                .read_to_end(&mut text)
-                .map_err(&io)?;
-            let manifest = Manifest::from_document(&Document::parse_bytes(MANIFEST_FILE, &text)?)?;
-            return Ok(Bundle {
-                manifest,
-                digest: Digest::of_file(path).map_err(&io)?,
-                size,
-            });
+    let found = entries::walk(&mut archive, path, |inside, entry| {
+        if inside.as_os_str() != MANIFEST_FILE {
+            return Ok(None);
         }
-    }
-    Err(BundleError::NoManifest)
+        let mut text = Vec::new();
+        entry
+            .take(caisson_document::MAX_BYTES as u64 + 1)
+            .read_to_end(&mut text)
+            .map_err(&io)?;
+        let document = Document::parse_bytes(MANIFEST_FILE, &text)?;
+        Ok(Some(Manifest::from_document(&document)?))
+    })?;
+    Ok(Bundle {
+        manifest: found.ok_or(BundleError::NoManifest)?,
+        digest: Digest::of_file(path).map_err(&io)?,
+        size,
+    })
 }
 
 /// Unpacks a bundle into the new directory `dest`: connector.yaml, `src/`, and its wheels side
@@ -279,18 +280,16 @@ fn extract(archive: &Path, into: &Path) -> Result<(), BundleError> {
     let file = BufReader::new(File::open(archive).map_err(&io)?);
     let mut tar = Archive::new(GzDecoder::new(file).take(MAX_UNPACKED + (64 << 20)));
     let (mut bytes, mut seen) = (0_u64, BTreeSet::new());
-    for entry in tar.entries().map_err(&io)? {
-        let mut entry = entry.map_err(&io)?;
-        let path = entry.path().map_err(&io)?.into_owned();
-        let name = path.display().to_string();
+    entries::walk(&mut tar, archive, |path, entry| {
+        let name = entries::shown(path);
         let refuse = |reason| BundleError::Entry {
             path: name.clone(),
             reason,
         };
         let kind = entry.header().entry_type();
-        check_path(&path).map_err(refuse)?;
+        check_path(path).map_err(refuse)?;
         if kind == EntryType::Directory {
-            continue;
+            return Ok(None);
         }
         if kind != EntryType::Regular {
             return Err(refuse("neither a file nor a directory"));
@@ -299,16 +298,17 @@ fn extract(archive: &Path, into: &Path) -> Result<(), BundleError> {
         if bytes > MAX_UNPACKED || seen.len() >= MAX_FILES {
             return Err(BundleError::TooLarge);
         }
-        if !seen.insert(path.clone()) {
+        if !seen.insert(path.to_owned()) {
             return Err(refuse("it stands in the bundle twice"));
         }
-        let target = into.join(&path);
+        let (target, told) = (into.join(path), into.join(&name));
         if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent).map_err(BundleError::io(&target))?;
+            fs::create_dir_all(parent).map_err(BundleError::io(&told))?;
         }
-        let mut out = File::create_new(&target).map_err(BundleError::io(&target))?;
-        io::copy(&mut entry, &mut out).map_err(BundleError::io(&target))?;
-    }
+        let mut out = File::create_new(&target).map_err(BundleError::io(&told))?;
+        io::copy(entry, &mut out).map_err(BundleError::io(&told))?;
+        Ok(None::<()>)
+    })?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod archive;
 mod config;
 mod connection;
 mod digest;
+mod entries;
 mod facts;
 mod fetch;
 mod generate;

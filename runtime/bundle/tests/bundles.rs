@@ -259,6 +259,107 @@ fn a_hostile_archive_leaves_nothing_behind() {
     insta::assert_snapshot!(told);
 }
 
+/// Appends an entry of this kind and content.
+fn describe(
+    tar: &mut tar::Builder<flate2::write::GzEncoder<fs::File>>,
+    kind: tar::EntryType,
+    content: impl std::io::Read,
+    size: u64,
+) {
+    let mut header = tar::Header::new_gnu();
+    header.set_path("src/long").expect("set");
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_cksum();
+    tar.append(&header, content.take(size)).expect("appended");
+}
+
+#[test]
+fn a_name_that_would_fill_the_memory_is_refused_unread() {
+    use tar::EntryType;
+    let out = tempfile::tempdir().expect("a directory");
+    let (path, dest) = (out.path().join("x.tar.gz"), out.path().join("dest"));
+    for kind in [
+        EntryType::GNULongName,
+        EntryType::GNULongLink,
+        EntryType::XHeader,
+        EntryType::XGlobalHeader,
+    ] {
+        archive_with(&path, |tar| {
+            describe(tar, kind, std::io::repeat(b'a'), 4097);
+            raw(tar, "src/x", EntryType::Regular);
+        });
+        assert_eq!(
+            unpack(&path, &dest, None).expect_err("refused").to_string(),
+            "the bundle carries \"src/long\": a description of more than 4096 bytes",
+            "{kind:?}"
+        );
+        // The same before the manifest, which `read` looks for.
+        let file = fs::File::create(&path).expect("created");
+        let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(
+            file,
+            flate2::Compression::fast(),
+        ));
+        describe(&mut tar, kind, std::io::repeat(b'a'), 64 << 20);
+        raw(&mut tar, "src/x", EntryType::Regular);
+        let zipped = tar.into_inner().expect("finished");
+        zipped.finish().expect("finished");
+        let error = read(&path).expect_err("refused").to_string();
+        assert!(error.ends_with("more than 4096 bytes"), "{error}");
+    }
+}
+
+#[test]
+fn a_description_that_moves_the_next_entry_is_refused() {
+    let out = tempfile::tempdir().expect("a directory");
+    let path = out.path().join("x.tar.gz");
+    archive_with(&path, |tar| {
+        describe(tar, tar::EntryType::XHeader, &b"10 size=0\n"[..], 10);
+        raw(tar, "src/x", tar::EntryType::Regular);
+    });
+    assert_eq!(
+        unpack(&path, &out.path().join("dest"), None)
+            .expect_err("refused")
+            .to_string(),
+        "the bundle carries \"src/long\": a damaged description"
+    );
+}
+
+#[test]
+fn names_that_do_not_fit_a_header_are_carried_and_shown_cut() {
+    let out = tempfile::tempdir().expect("a directory");
+    let (path, dest) = (out.path().join("x.tar.gz"), out.path().join("dest"));
+    let long = format!("src/{}/x.py", ["a".repeat(90), "b".repeat(90)].join("/"));
+    let told = format!("src/{}.py", "p".repeat(120));
+    let pax = format!("{} path={told}\n", told.len() + 10);
+    archive_with(&path, |tar| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
+        tar.append_data(&mut header, &long, std::io::empty())
+            .expect("appended");
+        describe(
+            tar,
+            tar::EntryType::XHeader,
+            pax.as_bytes(),
+            pax.len() as u64,
+        );
+        raw(tar, "src/short", tar::EntryType::Regular);
+    });
+    unpack(&path, &dest, None).expect("unpacked");
+    assert_eq!(
+        files_under(&dest),
+        ["connector.yaml".to_owned(), long, told]
+    );
+    archive_with(&path, |tar| {
+        let name = format!("../{}\0", "a".repeat(4000));
+        let size = name.len() as u64;
+        describe(tar, tar::EntryType::GNULongName, name.as_bytes(), size);
+        raw(tar, "src/x", tar::EntryType::Regular);
+    });
+    let error = unpack(&path, &out.path().join("other"), None).expect_err("refused");
+    assert!(error.to_string().len() < 300, "{error}");
+}
+
 #[test]
 fn a_damaged_or_foreign_file_is_no_bundle() {
     let out = tempfile::tempdir().expect("a directory");
