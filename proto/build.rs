@@ -22,6 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(grpc)
         .build_server(grpc)
+        // Encoded in one order always: a repeated request is known by its bytes.
+        .btree_map(".caisson")
         .bytes(".caisson.v1.Batch")
         .bytes(".caisson.v1.Schema.ipc")
         .bytes(".caisson.v1.WriteBatch")

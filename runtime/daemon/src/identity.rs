@@ -87,6 +87,11 @@ fn remote(request: &Request<()>, keys: &[Key], certificates: bool) -> Result<Cal
             .ok()
             .and_then(|text| text.strip_prefix("Bearer "))
             .unwrap_or_default();
+        if given.is_empty() {
+            return Err(Status::unauthenticated(
+                "authorization holds no `Bearer KEY`",
+            ));
+        }
         let digest: [u8; 32] = Sha256::digest(given.as_bytes()).into();
         // Every key is compared, so that the time says nothing about which.
         let holder = keys.iter().fold(None, |found, key| {
@@ -185,6 +190,17 @@ mod tests {
         );
         assert!(with("Bearer wrong").is_err());
         assert!(with("right").is_err());
+        let empty = Authenticator::Tcp {
+            keys: vec![key("")],
+            certificates: false,
+        };
+        let mut request = Request::new(());
+        let basic = "Basic x".parse().unwrap();
+        request.metadata_mut().insert("authorization", basic);
+        assert!(
+            empty.authenticate(request).is_err(),
+            "the empty key is nobody's"
+        );
     }
 
     #[test]

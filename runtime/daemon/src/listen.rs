@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,10 +56,19 @@ pub(crate) async fn bind(listen: &Listen) -> io::Result<(Bound, String, Option<S
 }
 
 fn bind_unix(path: &Path, users: &BTreeSet<u32>) -> io::Result<UnixListener> {
-    // The data directory is locked, so a socket that is there is a dead one's.
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    // What a daemon that is gone left there; never a living one's, and nothing
+    // that is no socket.
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        let alive = std::os::unix::net::UnixStream::connect(path).is_ok();
+        if alive || !found.file_type().is_socket() {
+            let what = if alive {
+                "somebody listens there"
+            } else {
+                "it is no socket"
+            };
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, what));
+        }
+        std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
     // Who may connect is decided by peer credentials; the mode keeps others

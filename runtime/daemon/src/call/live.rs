@@ -12,6 +12,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Slots;
@@ -87,7 +88,20 @@ impl Ticket {
     }
 
     /// Waits for a free slot; a stopped call waits no longer.
-    pub(crate) async fn admit(&mut self, caller: &Caller, workers: u32) -> Result<(), CallError> {
+    pub(crate) async fn admit(
+        &mut self,
+        caller: &Caller,
+        workers: u32,
+        deadline: Option<Instant>,
+    ) -> Result<(), CallError> {
+        let slots = self.calls.slots.total.min(self.calls.slots.tenant);
+        if workers as usize > slots {
+            let message = format!(
+                "the call needs {workers} workers at once, and the daemon has slots for {slots}"
+            );
+            return Err(CallError::new(ErrorCode::QuotaExhausted, message)
+                .with_action("raise `slots` in the daemon's configuration"));
+        }
         let (total, tenant) = self.calls.semaphores(caller);
         let internal = |error| CallError::internal("slots", error);
         let cancelled = || {
@@ -104,8 +118,21 @@ impl Ticket {
                 total.acquire_many_owned(workers).await.map_err(internal)?,
             ))
         };
+        let late = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let timeout = || {
+            CallError::new(
+                ErrorCode::Timeout,
+                "the call reached its deadline while it waited for a slot",
+            )
+        };
         self._slot = Some(tokio::select! {
             slots = slots => slots?,
+            () = late => return Err(timeout()),
             () = self.live.cancel.cancelled() => return Err(cancelled()),
         });
         Ok(())

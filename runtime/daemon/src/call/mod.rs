@@ -10,6 +10,6 @@ mod write;
 pub(crate) use event::{Emitted, Event, Sequencer};
 pub(crate) use live::{Begun, Calls, End, Live, Ticket, What, ended, state_error};
 pub(crate) use prepare::{Connector, Prepared, Source, check_config, prepare};
-pub(crate) use read::{States, encoding, read_start, wire_encoding};
+pub(crate) use read::{States, Streams, encoding, read_start, wire_encoding};
 pub(crate) use sync::{SyncJob, run_sync};
 pub(crate) use write::{Fed, feed_from_caller};

@@ -1,6 +1,6 @@
 //! What a source's worker is told about the streams that it is to read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use caisson_proto::v1::{self, ErrorCode, ReadMode};
 use caisson_wire::message::{self, Operation};
@@ -16,6 +16,9 @@ const CHECKPOINT_MS: u32 = 10_000;
 
 /// The states to resume from, by stream and partition.
 pub(crate) type States = HashMap<(String, String), Vec<u8>>;
+
+/// Options of a connection's streams, by name.
+pub(crate) type Streams = BTreeMap<String, v1::StreamOptions>;
 
 /// The encoding of a call: the first of what the caller accepts that this
 /// daemon knows.
@@ -50,7 +53,7 @@ pub(crate) fn wire_encoding(encoding: v1::Encoding) -> message::Encoding {
 pub(crate) fn read_start(
     mut start: message::Start,
     chosen: &[v1::StreamSelection],
-    connection: &HashMap<String, v1::StreamOptions>,
+    connection: &Streams,
     states: &States,
     encoding: v1::Encoding,
     max_records: u64,
@@ -161,7 +164,7 @@ mod tests {
         let start = read_start(
             Default::default(),
             &[],
-            &HashMap::new(),
+            &Streams::new(),
             &states(&[("a", "")]),
             v1::Encoding::ArrowIpc,
             0,
@@ -173,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_choice_wins_over_the_connection() {
-        let connection = HashMap::from([("a".to_owned(), v1::StreamOptions::default())]);
+        let connection = Streams::from([("a".to_owned(), v1::StreamOptions::default())]);
         let chosen = [v1::StreamSelection {
             stream: "b".into(),
             mode: 1,

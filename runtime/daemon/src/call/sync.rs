@@ -12,13 +12,15 @@ use caisson_proto::v1::{self, ErrorCode, Side, sync_event};
 use caisson_state::{Commit, Expected, NewCheckpoint, StateKey};
 use caisson_wire::message;
 use chrono::Utc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::event::{Emitted, Event, Sequencer};
 use super::live::{End, Live};
 use super::prepare::Keep;
+use super::read::Streams;
 use super::write::mode_word;
 use crate::core::Core;
 use crate::error::CallError;
@@ -26,6 +28,8 @@ use crate::worker::{Control, Input, Job, Outcome, Outlet, run};
 
 /// Events between a worker and the pump.
 const QUEUE: usize = 4;
+/// How long a listener may take to hear the end.
+const LAST_WORD: Duration = Duration::from_secs(5);
 /// After a source failed, how long its destination may take to make durable
 /// what it was given.
 const SETTLE: Duration = Duration::from_secs(60);
@@ -39,7 +43,7 @@ pub(crate) struct SyncJob {
     pub(crate) source: Job,
     pub(crate) destination: Job,
     /// How the streams are written, by name.
-    pub(crate) modes: HashMap<String, v1::StreamOptions>,
+    pub(crate) modes: Streams,
     /// Released when both workers are dead.
     pub(crate) keep: Vec<Keep>,
 }
@@ -74,6 +78,7 @@ pub(crate) async fn run_sync(
         modes: job.modes,
         call: Sequencer::new(&job.call_id, job.epoch),
         listeners: events,
+        control: control.clone(),
         input: Some(input),
         pending: None,
         read: HashMap::new(),
@@ -160,9 +165,10 @@ struct Pump {
     workspace: String,
     state_key: String,
     call_id: String,
-    modes: HashMap<String, v1::StreamOptions>,
+    modes: Streams,
     call: Sequencer,
     listeners: mpsc::Sender<v1::SyncEvent>,
+    control: Control,
     /// The way to the destination; dropped when nothing more will come.
     input: Option<mpsc::Sender<Input>>,
     /// What waits for room on that way.
@@ -267,8 +273,14 @@ impl Pump {
                 Input::Schema(message, schema.ipc)
             }
             Event::Batch(batch) => {
-                *self.read.entry(header.stream.clone()).or_default() += batch.records;
-                *self.bytes.entry(header.stream.clone()).or_default() += batch.data.len() as u64;
+                add(
+                    self.read.entry(header.stream.clone()).or_default(),
+                    batch.records,
+                );
+                add(
+                    self.bytes.entry(header.stream.clone()).or_default(),
+                    batch.data.len() as u64,
+                );
                 let message = message::Batch {
                     stream: header.stream,
                     partition: header.partition,
@@ -311,7 +323,10 @@ impl Pump {
                 }
             }
             Event::Acknowledged(done) => {
-                *self.written.entry(header.stream.clone()).or_default() += done.records;
+                add(
+                    self.written.entry(header.stream.clone()).or_default(),
+                    done.records,
+                );
                 let count =
                     |of: &HashMap<String, u64>| of.get(&header.stream).copied().unwrap_or(0);
                 let progress = v1::SyncProgress {
@@ -393,14 +408,18 @@ impl Pump {
     /// Tells whoever listens. Nobody has to: a Sync outlives its stream.
     async fn tell(&mut self, stream: &str, partition: &str, event: sync_event::Event) {
         let header = self.call.place(stream, partition, Event::Heartbeat).header;
-        // Only a listener that went away is passed over; a slow one is waited for.
-        let _ = self
-            .listeners
-            .send(v1::SyncEvent {
-                header: Some(header),
-                event: Some(event),
-            })
-            .await;
+        let event = v1::SyncEvent {
+            header: Some(header),
+            event: Some(event),
+        };
+        // A slow listener is waited for, until the call is to stop; one that
+        // went away is passed over.
+        if let Err(TrySendError::Full(event)) = self.listeners.try_send(event) {
+            tokio::select! {
+                _ = self.listeners.send(event) => {}
+                _ = self.control.stopped() => {}
+            }
+        }
     }
 
     async fn tell_end(&mut self, end: &End) {
@@ -409,11 +428,22 @@ impl Pump {
             End::Failure(failure) => sync_event::Event::Failure(failure.clone()),
             End::Summary(_) => return,
         };
-        self.tell("", "", event).await;
+        let header = self.call.place("", "", Event::Heartbeat).header;
+        let event = v1::SyncEvent {
+            header: Some(header),
+            event: Some(event),
+        };
+        // The end is recorded whether or not it is taken.
+        let _ = timeout(LAST_WORD, self.listeners.send(event)).await;
     }
 }
 
 /// Room on the way to the destination; `None` once it takes no more.
 async fn reserve(input: Option<mpsc::Sender<Input>>) -> Option<mpsc::OwnedPermit<Input>> {
     input?.reserve_owned().await.ok()
+}
+
+/// Adds what a worker counted, which may be any number.
+fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
 }

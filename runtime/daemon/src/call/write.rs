@@ -4,13 +4,18 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use caisson_proto::v1::{self, ErrorCode, WriteMode, write_request::Message};
+use caisson_state::MAX_STATE_BYTES;
 use caisson_wire::{MAX_BODY, message};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
+use super::read::Streams;
 use crate::error::CallError;
 use crate::worker::Input;
+
+/// Longest name of a stream, partition, schema or checkpoint, in bytes.
+const NAME: usize = 1024;
 
 /// How a caller's input ended.
 pub(crate) enum Fed {
@@ -36,7 +41,7 @@ pub(crate) fn mode_word(mode: i32) -> &'static str {
 /// Moves a caller's messages to the worker until the caller half-closes.
 pub(crate) async fn feed_from_caller(
     mut requests: impl Stream<Item = Result<v1::WriteRequest, Status>> + Unpin,
-    modes: HashMap<String, v1::StreamOptions>,
+    modes: Streams,
     input: mpsc::Sender<Input>,
 ) -> Fed {
     let mut schemas: HashMap<String, String> = HashMap::new();
@@ -52,6 +57,9 @@ pub(crate) async fn feed_from_caller(
             Some(Err(_)) => return Fed::Broken,
             Some(Ok(request)) => request.message,
         };
+        if let Some(error) = message.as_ref().and_then(too_large) {
+            return Fed::Invalid(error);
+        }
         let next = match message {
             Some(Message::Schema(schema)) => {
                 schemas.insert(schema.stream.clone(), schema.schema_id.clone());
@@ -83,7 +91,37 @@ pub(crate) async fn feed_from_caller(
     }
 }
 
-fn schema_of(schema: v1::WriteSchema, modes: &HashMap<String, v1::StreamOptions>) -> Input {
+/// Names and states that no worker is given: what a frame cannot hold, or
+/// the store would refuse.
+fn too_large(message: &Message) -> Option<CallError> {
+    let (what, size, limit) = match message {
+        Message::Checkpoint(checkpoint) if checkpoint.state.len() > MAX_STATE_BYTES => (
+            "a checkpoint's state",
+            checkpoint.state.len(),
+            MAX_STATE_BYTES,
+        ),
+        Message::Schema(schema) if schema.ipc.len() > MAX_BODY => {
+            ("a schema", schema.ipc.len(), MAX_BODY)
+        }
+        _ => {
+            let names: [&str; 3] = match message {
+                Message::Checkpoint(of) => [&of.stream, &of.partition, &of.id],
+                Message::Schema(of) => [&of.stream, &of.schema_id, ""],
+                Message::Batch(of) => [&of.stream, &of.partition, &of.schema_id],
+                Message::Start(_) => [""; 3],
+            };
+            let longest = names.iter().map(|name| name.len()).max().unwrap_or(0);
+            if longest <= NAME {
+                return None;
+            }
+            ("a name", longest, NAME)
+        }
+    };
+    let message = format!("{what} of {size} bytes is over the limit of {limit}");
+    Some(CallError::new(ErrorCode::ConfigInvalid, message).with_action("send a smaller one"))
+}
+
+fn schema_of(schema: v1::WriteSchema, modes: &Streams) -> Input {
     let mode = match schema.mode {
         0 => modes.get(&schema.stream).map_or(0, |options| options.write),
         mode => mode,

@@ -21,6 +21,7 @@ pub(super) struct Opened {
     pub(super) caller: Caller,
     pub(super) options: v1::CallOptions,
     timeout: Option<Duration>,
+    accepted: Instant,
 }
 
 impl Opened {
@@ -29,6 +30,7 @@ impl Opened {
         Self {
             caller: caller(request),
             timeout: grpc_timeout(request.metadata()),
+            accepted: Instant::now(),
             options,
         }
     }
@@ -37,17 +39,22 @@ impl Opened {
         workspace(&self.options.workspace)
     }
 
-    /// The nearest of the client's deadline, the request's and the connector's.
-    pub(super) fn control(&self, ticket: &Ticket, duration: Duration) -> Control {
+    /// The nearest of the client's deadline and the request's, from when the
+    /// call was accepted: waiting for a slot counts.
+    pub(super) fn deadline(&self) -> Option<Instant> {
         let own =
             (self.options.deadline_ms > 0).then(|| Duration::from_millis(self.options.deadline_ms));
-        let nearest = [self.timeout, own, Some(duration)]
-            .into_iter()
-            .flatten()
-            .min();
+        let nearest = [self.timeout, own].into_iter().flatten().min()?;
+        Some(self.accepted + nearest)
+    }
+
+    /// What may stop the call: cancelling it, the nearest deadline, and the
+    /// longest that its connector may run.
+    pub(super) fn control(&self, ticket: &Ticket, duration: Duration) -> Control {
+        let longest = Instant::now() + duration;
         Control {
             cancel: ticket.live.cancel.clone(),
-            deadline: nearest.map(|after| Instant::now() + after),
+            deadline: self.deadline().into_iter().chain([longest]).min(),
         }
     }
 }
@@ -65,6 +72,8 @@ pub(super) fn refuse<T>(
         }
     }
 }
+
+/// The same for a Sync, whose ticket comes back with its error.
 pub(super) fn refuse_sync<T>(
     result: Result<(Ticket, T), (Ticket, CallError)>,
 ) -> Result<(Ticket, T), Status> {

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::core::{Core, blocking, bundle_error, registry_error, workspace};
 use crate::error::CallError;
+use crate::identity::caller;
 
 pub(crate) struct RegistryService(pub(crate) Arc<Core>);
 
@@ -33,7 +34,8 @@ impl Registry for RegistryService {
         &self,
         request: Request<Streaming<v1::PublishRequest>>,
     ) -> Result<Response<v1::PublishResponse>, Status> {
-        let received = self.receive(request.into_inner()).await?;
+        let operator = caller(&request).operator;
+        let received = self.receive(request.into_inner(), operator).await?;
         let report = self
             .0
             .validate(
@@ -84,7 +86,8 @@ impl Registry for RegistryService {
         &self,
         request: Request<Streaming<v1::PublishRequest>>,
     ) -> Result<Response<v1::ValidateResponse>, Status> {
-        let received = self.receive(request.into_inner()).await?;
+        let operator = caller(&request).operator;
+        let received = self.receive(request.into_inner(), operator).await?;
         let report = self
             .0
             .validate(
@@ -168,10 +171,20 @@ impl RegistryService {
     async fn receive(
         &self,
         mut requests: Streaming<v1::PublishRequest>,
+        operator: bool,
     ) -> Result<Received, Status> {
         let first = requests.message().await?.unwrap_or_default();
         let allowed = match first.dependencies_toml.as_str() {
             "" => None,
+            // What connectors may carry is the operator's to say.
+            _ if !operator => {
+                return Err(CallError::new(
+                    ErrorCode::PermissionMissing,
+                    "dependencies_toml is taken from operators only",
+                )
+                .with_action("leave it out: the daemon's own dependencies.toml holds")
+                .into());
+            }
             text => Some(
                 AllowedDependencies::parse("dependencies.toml", text)
                     .map_err(|faults| CallError::invalid("dependencies.toml", faults.0))?,

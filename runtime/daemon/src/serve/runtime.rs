@@ -1,6 +1,5 @@
 //! Runtime: Spec, Test, List, Read, Write, Sync, Commit.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -18,8 +17,8 @@ use super::connections::checkpoint_error;
 use super::events;
 use super::opened::{Opened, attach, refuse, refuse_sync};
 use crate::call::{
-    Begun, Emitted, End, Event, Fed, Prepared, Sequencer, Source, States, SyncJob, Ticket, What,
-    encoding, feed_from_caller, prepare, read_start, run_sync, wire_encoding,
+    Begun, Emitted, End, Event, Fed, Prepared, Sequencer, Source, States, Streams, SyncJob, Ticket,
+    What, encoding, feed_from_caller, prepare, read_start, run_sync, wire_encoding,
 };
 use crate::core::{Core, workspace};
 use crate::error::CallError;
@@ -214,8 +213,26 @@ impl Runtime for RuntimeService {
         let workspace = opened.workspace().to_owned();
         let source = Source::of(&self.0, &workspace, request.source.clone()).await?;
         let destination = Source::of(&self.0, &workspace, request.destination.clone()).await?;
+        if request.from() == read_request::From::Checkpoint {
+            return Err(CallError::new(
+                ErrorCode::ConfigInvalid,
+                "a Sync reads from its stored checkpoints or from the beginning",
+            )
+            .with_action("commit the checkpoint under the sync's state_key, then read from stored")
+            .into());
+        }
         let state_key = match request.state_key.as_str() {
-            "" => format!("{}->{}", source.label(), destination.label()),
+            // Two connections without names would share one state, and one of
+            // them would skip what only the other had read.
+            "" if source.state_key.is_empty() || destination.state_key.is_empty() => {
+                return Err(CallError::new(
+                    ErrorCode::ConfigInvalid,
+                    "nothing names the state of this sync",
+                )
+                .with_action("give state_key, or use stored connections")
+                .into());
+            }
+            "" => format!("{}->{}", source.state_key, destination.state_key),
             key => key.to_owned(),
         };
         let ticket = match self
@@ -396,7 +413,9 @@ impl RuntimeService {
     ) -> Result<Prepared, CallError> {
         let prepared = prepare(&self.0, opened.workspace(), &ticket.live.call_id, source).await?;
         self.0.calls.named(&ticket.live.call_id, &prepared.pin());
-        ticket.admit(&opened.caller, workers).await?;
+        ticket
+            .admit(&opened.caller, workers, opened.deadline())
+            .await?;
         Ok(prepared)
     }
 
@@ -424,6 +443,11 @@ impl RuntimeService {
                 }
                 Ok(given.iter().map(state_of).collect())
             }
+            read_request::From::Stored if prepared.state_key.is_empty() => Err(CallError::new(
+                ErrorCode::ConfigInvalid,
+                "FROM_STORED needs the state_key of an inline connection",
+            )
+            .with_action("give connection.inline.state_key, or use a stored connection")),
             _ if prepared.state_key.is_empty() => Ok(States::new()),
             _ => {
                 self.0
@@ -528,7 +552,7 @@ impl RuntimeService {
                 &call_id,
                 &format!("{} -> {}", source.pin(), destination.pin()),
             );
-            ticket.admit(&opened.caller, 2).await?;
+            ticket.admit(&opened.caller, 2, opened.deadline()).await?;
             let states = match request.from() {
                 read_request::From::Beginning => States::new(),
                 _ => self.0.stored_states(workspace, state_key).await?,
@@ -551,8 +575,7 @@ impl RuntimeService {
             write.encoding = wire_encoding(encoding).into();
             let duration = source.duration.min(destination.duration);
             let control = opened.control(&ticket, duration);
-            let mut modes: HashMap<_, _> = destination.connection.streams.clone();
-            modes.extend(source.connection.streams.clone());
+            let modes = write_modes(&source.connection.streams, &destination.connection.streams);
             let job = SyncJob {
                 workspace: workspace.to_owned(),
                 state_key: state_key.to_owned(),
@@ -576,6 +599,19 @@ impl RuntimeService {
 
 fn held(error: caisson_state::Held) -> CallError {
     CallError::new(ErrorCode::StateConflict, error.to_string())
+}
+
+/// How each stream is written: as the destination's connection says, else as
+/// the source's does.
+fn write_modes(source: &Streams, destination: &Streams) -> Streams {
+    let mut modes = source.clone();
+    for (name, options) in destination {
+        let mode = modes.entry(name.clone()).or_default();
+        if options.write != 0 {
+            mode.write = options.write;
+        }
+    }
+    modes
 }
 
 fn state_of(checkpoint: &v1::Checkpoint) -> ((String, String), Vec<u8>) {

@@ -1,8 +1,7 @@
 //! The way to a worker: the input of a Write, or Cancel.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use caisson_proto::v1;
@@ -10,6 +9,7 @@ use caisson_wire::message::{self, to_worker};
 use tokio::sync::{mpsc, oneshot};
 
 use super::frames::FrameWriter;
+use super::given::Given;
 
 /// What goes to a destination's worker.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) async fn feed(
     mut writer: FrameWriter,
     mut input: Option<mpsc::Receiver<Input>>,
     mut cancelled: oneshot::Receiver<String>,
-    sent: Arc<Mutex<HashMap<String, v1::Checkpoint>>>,
+    given: Arc<Given>,
     fed: Arc<AtomicU64>,
 ) {
     loop {
@@ -38,19 +38,15 @@ pub(super) async fn feed(
         };
         let (message, body) = tokio::select! {
             biased;
-            reason = &mut cancelled => {
-                if let Ok(reason) = reason {
-                    // A worker that is gone already needs no Cancel.
-                    let _ = writer.send(to_worker::Message::Cancel(message::Cancel { reason }), Bytes::new()).await;
-                }
-                return;
-            }
+            reason = &mut cancelled => return cancel(&mut writer, reason.ok()).await,
             next = next => match next {
                 Some(Input::Schema(schema, body)) => (to_worker::Message::Schema(schema), body),
                 Some(Input::Batch(batch, body)) => (to_worker::Message::Batch(batch), body),
                 Some(Input::Checkpoint(checkpoint)) => {
-                    if let Ok(mut sent) = sent.lock() {
-                        sent.insert(checkpoint.id.clone(), checkpoint.clone());
+                    tokio::select! {
+                        biased;
+                        reason = &mut cancelled => return cancel(&mut writer, reason.ok()).await,
+                        () = given.room() => given.add(checkpoint.clone()),
                     }
                     let message = message::Checkpoint {
                         stream: checkpoint.stream,
@@ -64,6 +60,7 @@ pub(super) async fn feed(
                 }
                 Some(Input::End) => {
                     input = None;
+                    given.end();
                     (to_worker::Message::EndOfInput(message::EndOfInput {}), Bytes::new())
                 }
                 // The input broke off: whoever feeds it cancels the call.
@@ -78,5 +75,13 @@ pub(super) async fn feed(
             return;
         }
         fed.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Tells the worker to stop; one that is gone already needs no telling.
+async fn cancel(writer: &mut FrameWriter, reason: Option<String>) {
+    if let Some(reason) = reason {
+        let message = to_worker::Message::Cancel(message::Cancel { reason });
+        let _ = writer.send(message, Bytes::new()).await;
     }
 }

@@ -8,6 +8,7 @@
 mod classify;
 mod feed;
 mod frames;
+mod given;
 mod grants;
 mod order;
 mod outlet;

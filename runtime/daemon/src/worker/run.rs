@@ -1,9 +1,9 @@
 //! Serves one call with one worker.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::classify::{self, Death};
 use super::feed::{Input, feed};
 use super::frames::{FrameError, FrameReader, split};
+use super::given::Given;
 use super::grants::Grants;
 use super::order::{Order, names};
 use super::outlet::{Control, Outlet, Stop};
@@ -158,8 +159,9 @@ struct Serving {
     lines: mpsc::Receiver<v1::Log>,
     /// Asks the writer task to send Cancel.
     cancel: Option<oneshot::Sender<String>>,
-    /// Checkpoints that a destination got and has not committed.
-    sent: Arc<Mutex<HashMap<String, v1::Checkpoint>>>,
+    /// What a destination was given, and whether this is one.
+    given: Arc<Given>,
+    writes: bool,
     order: Order,
     redactor: Arc<Redactor>,
     quota: Arc<LogQuota>,
@@ -220,6 +222,7 @@ impl Serving {
             .map_err(|e| CallError::internal("the worker's channel", e))?;
         let (mut reader, mut writer) = split(socket);
 
+        let writes = job.operation == Operation::Write;
         let mut order = Order::new(job.operation);
         let hello = tokio::select! {
             biased;
@@ -254,10 +257,10 @@ impl Serving {
         let mut start = job.start;
         start.deadline_unix_ms = control.deadline_unix_ms();
         writer.start(start).await.map_err(|error| broken(&error))?;
-        let sent = Arc::new(Mutex::new(HashMap::new()));
+        let given = Arc::new(Given::default());
         let (cancel, cancelled) = oneshot::channel();
         let fed = Arc::new(AtomicU64::new(0));
-        tokio::spawn(feed(writer, input, cancelled, sent.clone(), fed.clone()));
+        tokio::spawn(feed(writer, input, cancelled, given.clone(), fed.clone()));
         let now = Instant::now();
         Ok(Self {
             launcher: host.launcher.clone(),
@@ -271,7 +274,8 @@ impl Serving {
             egress,
             lines,
             cancel: Some(cancel),
-            sent,
+            given,
+            writes,
             order,
             redactor: job.redactor,
             quota,
@@ -376,26 +380,40 @@ impl Serving {
             return Some(Verdict::Ended(error));
         }
         match message {
+            Message::Done(_) if self.writes && !self.given.complete() => {
+                return Some(Verdict::Ended(broken(
+                    &"the destination said that it was done before it had everything",
+                )));
+            }
             Message::Done(done) => return Some(Verdict::Done(done)),
             Message::Failed(failed) => return Some(Verdict::Failed(failed)),
             Message::Started(_) => way.tally.stats.start_ms = way.tally.since_accepted_ms(),
             Message::Committed(committed) => {
-                let sent = self
-                    .sent
-                    .lock()
-                    .map(|mut sent| sent.remove(&committed.checkpoint_id))
-                    .unwrap_or_default();
-                let Some(checkpoint) = sent else {
+                let (stream, partition) = (&committed.stream, &committed.partition);
+                let done = self
+                    .given
+                    .committed(stream, partition, &committed.checkpoint_id);
+                let Some(done) = done else {
                     return Some(Verdict::Ended(broken(
                         &"the worker committed a checkpoint that it was not given",
                     )));
                 };
-                let (stream, partition) = (checkpoint.stream.clone(), checkpoint.partition.clone());
-                let event = Event::Committed(v1::Committed {
-                    checkpoint: Some(checkpoint),
-                    revision: 0,
-                });
-                self.emit(&stream, &partition, event, way).await;
+                for checkpoint in done {
+                    let event = Event::Committed(v1::Committed {
+                        checkpoint: Some(checkpoint),
+                        revision: 0,
+                    });
+                    self.emit(stream, partition, event, way).await;
+                }
+            }
+            Message::Checkpoint(checkpoint) if self.holds_secret(&checkpoint.state) => {
+                let message = format!(
+                    "a checkpoint of stream `{}` holds a secret",
+                    checkpoint.stream
+                );
+                let error = CallError::new(ErrorCode::ConnectorFailed, message)
+                    .with_action("keep credentials out of the connector's state");
+                return Some(Verdict::Ended(error));
             }
             Message::Log(_) | Message::Progress(_) | Message::StreamStatus(_)
                 if !self.quota.admits() => {}
@@ -513,17 +531,24 @@ impl Serving {
             Verdict::Closed => {
                 way.tally.stats.throttled_seconds = way.tally.announced_wait.as_secs_f64();
                 let last: Vec<_> = way.tally.last_lines.iter().cloned().collect();
-                Err(classify::lost(&death, self.memory_limit, &last))
+                Err(self.clean(classify::lost(&death, self.memory_limit, &last)))
             }
             Verdict::Stopped(stop) => {
                 way.tally.stats.throttled_seconds = way.tally.announced_wait.as_secs_f64();
                 Err(stop.error())
             }
-            Verdict::Ended(error) => Err(error),
+            Verdict::Ended(error) => Err(self.clean(error)),
         }
     }
 
+    fn holds_secret(&self, state: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(state);
+        matches!(self.redactor.redact(&text), Cow::Owned(_))
+    }
+
     fn clean(&self, mut error: CallError) -> CallError {
+        error.stream = clean(&error.stream, &self.redactor);
+        error.partition = clean(&error.partition, &self.redactor);
         error.message = clean(&error.message, &self.redactor);
         error.action = clean(&error.action, &self.redactor);
         error.exception = clean(&error.exception, &self.redactor);

@@ -56,13 +56,13 @@ impl Tally {
                 if self.stats.batches == 0 {
                     self.stats.first_batch_ms = self.since_accepted_ms();
                 }
-                self.stats.batches += 1;
-                self.stats.records += batch.records;
-                self.stats.bytes += batch.data.len() as u64;
+                self.stats.batches = self.stats.batches.saturating_add(1);
+                self.stats.records = self.stats.records.saturating_add(batch.records);
+                self.stats.bytes = self.stats.bytes.saturating_add(batch.data.len() as u64);
             }
             Event::Acknowledged(done) => {
-                self.stats.batches += 1;
-                self.stats.records += done.records;
+                self.stats.batches = self.stats.batches.saturating_add(1);
+                self.stats.records = self.stats.records.saturating_add(done.records);
             }
             Event::Checkpoint(checkpoint) => self.checkpoint(checkpoint.clone()),
             Event::Committed(v1::Committed {
@@ -76,7 +76,7 @@ impl Tally {
 
     pub(super) fn checkpoint(&mut self, checkpoint: v1::Checkpoint) {
         let key = (checkpoint.stream.clone(), checkpoint.partition.clone());
-        self.stats.checkpoints += 1;
+        self.stats.checkpoints = self.stats.checkpoints.saturating_add(1);
         self.last = Some(key.clone());
         self.checkpoints.insert(key, checkpoint);
     }
@@ -118,7 +118,7 @@ impl Tally {
             )
         };
         if let Some(seen) = self.refusals.iter_mut().find(same) {
-            seen.count += refusal.count.max(1);
+            seen.count = seen.count.saturating_add(refusal.count.max(1));
         } else if self.refusals.len() < REFUSALS {
             self.refusals.push(refusal.clone());
         }

@@ -24,7 +24,7 @@ pub(crate) fn event(
         Message::Object(object) => (
             String::new(),
             String::new(),
-            Event::Object(object_of(&object, body)),
+            Event::Object(object_of(&redactor.redact(&object.json), body)),
         ),
         Message::Step(step) => {
             let event = Event::Step(v1::TestStep {
@@ -179,8 +179,8 @@ struct Described {
     fields: Vec<serde_json::Value>,
 }
 
-fn object_of(object: &message::Object, schema: Bytes) -> v1::Object {
-    let described: Described = serde_json::from_str(&object.json).unwrap_or_default();
+fn object_of(json: &str, schema: Bytes) -> v1::Object {
+    let described: Described = serde_json::from_str(json).unwrap_or_default();
     let read = |mode: &String| match mode.as_str() {
         "full" => Some(v1::ReadMode::Full.into()),
         "incremental" => Some(v1::ReadMode::Incremental.into()),
