@@ -72,7 +72,7 @@ pub(crate) enum Begun {
 }
 
 /// The right to run a call, and the duty to say how it ended. Dropped without
-/// that, the call is recorded as INTERNAL.
+/// that, the call is recorded as cancelled: its caller left.
 pub(crate) struct Ticket {
     pub(crate) live: Arc<Live>,
     calls: Arc<Calls>,
@@ -85,6 +85,12 @@ impl Ticket {
     pub(crate) fn end(mut self, end: End) {
         self.ended = true;
         self.calls.clone().finish(&self.live, end);
+    }
+
+    /// Forgets a call that turned out to be another one.
+    fn discard(mut self) {
+        self.ended = true;
+        self.calls.lock().remove(&self.live.call_id);
     }
 
     /// Waits for a free slot; a stopped call waits no longer.
@@ -142,7 +148,11 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.ended {
-            let error = CallError::new(ErrorCode::Internal, "the call was dropped without an end");
+            let error = if std::thread::panicking() {
+                CallError::new(ErrorCode::Internal, "the call was dropped without an end")
+            } else {
+                CallError::new(ErrorCode::Cancelled, "the caller left before the call ran")
+            };
             self.calls
                 .clone()
                 .finish(&self.live, End::Failure(error.to_failure()));
@@ -201,16 +211,18 @@ impl Calls {
         });
         // In the table before in the store: who finds the record finds the call.
         self.lock().insert(call_id.clone(), live.clone());
-        let begun = self.store.begin(&new).await;
-        match begun {
-            Ok(Recorded::New) => Ok(Begun::New(Ticket {
-                live,
-                calls: self.clone(),
-                ended: false,
-                _slot: None,
-            })),
+        // The ticket before the wait: a caller that leaves meanwhile drops it,
+        // and the call ends instead of running for ever.
+        let ticket = Ticket {
+            live,
+            calls: self.clone(),
+            ended: false,
+            _slot: None,
+        };
+        match self.store.begin(&new).await {
+            Ok(Recorded::New) => Ok(Begun::New(ticket)),
             Ok(Recorded::Existing(record)) => {
-                self.lock().remove(&call_id);
+                ticket.discard();
                 if let Some(live) = self.lock().get(&record.call.call_id).cloned() {
                     return Ok(Begun::Running(live));
                 }
@@ -220,7 +232,7 @@ impl Calls {
                 ))
             }
             Ok(Recorded::Reused(record)) => {
-                self.lock().remove(&call_id);
+                ticket.discard();
                 let message = format!(
                     "request_id `{}` was used for another request, call {}",
                     what.request_id, record.call.call_id
@@ -229,7 +241,7 @@ impl Calls {
                     .with_action("make a new request_id for a new request"))
             }
             Err(error) => {
-                self.lock().remove(&call_id);
+                ticket.discard();
                 Err(state_error(error))
             }
         }
@@ -311,7 +323,10 @@ impl Calls {
                 failure,
             };
             let stored = self.store.finish(&live.call_id, &ending).await;
-            if let Err(error) = stored {
+            // A caller that left while its call was being recorded leaves no record.
+            if let Err(error) = stored
+                && !matches!(error, caisson_state::CallError::Unknown(_))
+            {
                 tracing::error!(call = live.call_id, %error, "the end of a call could not be recorded");
             }
             // Recorded first: who waits for the end finds the record.

@@ -581,8 +581,8 @@ impl RuntimeService {
                 state_key: state_key.to_owned(),
                 epoch: unix_ms(),
                 source: source.job(&self.0, &call_id, start, unbounded),
-                // A destination waits for its source, which is no stall of its own.
-                destination: destination.job(&self.0, &call_id, write, true),
+                // A destination that waits for its source says so; silence is a stall.
+                destination: destination.job(&self.0, &call_id, write, false),
                 call_id: call_id.clone(),
                 modes,
                 keep: vec![source.into_keep(), destination.into_keep()],
