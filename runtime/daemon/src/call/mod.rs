@@ -4,6 +4,7 @@ mod event;
 mod live;
 mod prepare;
 mod read;
+mod steps;
 mod sync;
 mod write;
 
@@ -11,5 +12,6 @@ pub(crate) use event::{Emitted, Event, Sequencer};
 pub(crate) use live::{Begun, Calls, End, Live, Ticket, What, ended, state_error};
 pub(crate) use prepare::{Connector, Prepared, Source, check_config, prepare};
 pub(crate) use read::{States, Streams, encoding, read_start, wire_encoding};
+pub(crate) use steps::failed_step;
 pub(crate) use sync::{SyncJob, run_sync};
 pub(crate) use write::{Fed, feed_from_caller};

@@ -18,7 +18,7 @@ use super::events;
 use super::opened::{Opened, attach, refuse, refuse_sync};
 use crate::call::{
     Begun, Emitted, End, Event, Fed, Prepared, Sequencer, Source, States, Streams, SyncJob, Ticket,
-    What, encoding, feed_from_caller, prepare, read_start, run_sync, wire_encoding,
+    What, encoding, failed_step, feed_from_caller, prepare, read_start, run_sync, wire_encoding,
 };
 use crate::core::{Core, workspace};
 use crate::error::CallError;
@@ -472,6 +472,7 @@ impl RuntimeService {
         let control = opened.control(&ticket, prepared.duration);
         tokio::spawn(async move {
             let call_id = ticket.live.call_id.clone();
+            let start_operation = Operation::try_from(start.operation).unwrap_or_default();
             let unbounded = start
                 .streams
                 .iter()
@@ -487,6 +488,15 @@ impl RuntimeService {
             let first = sequencer.place("", "", Event::Started(started));
             // A caller that is gone already ends the call in the same way as one that goes later.
             let _ = sender.send(first).await;
+            let tested = start_operation == Operation::Test;
+            if tested {
+                for step in prepared.steps() {
+                    // As above.
+                    let _ = sender
+                        .send(sequencer.place("", "", Event::Step(step)))
+                        .await;
+                }
+            }
             let mut last = sequencer.place("", "", Event::Heartbeat);
             let (input, wrong) = input.map_or((None, None), |input| {
                 (Some(input.receiver), Some(input.wrong))
@@ -502,6 +512,13 @@ impl RuntimeService {
                 outcome.result = Err(error);
             }
             prepared.secrets.revoke().await;
+            let failed = outcome.result.as_ref().err();
+            let step = failed.and_then(|error| failed_step(error.code, &error.message));
+            if let Some(step) = step.filter(|_| tested) {
+                last.event = Event::Step(step);
+                // As above.
+                let _ = sender.send(last.clone()).await;
+            }
             let (end, event) = match outcome.end() {
                 Ok(summary) => (End::Summary(summary.clone()), Event::Summary(summary)),
                 Err(failure) => (End::Failure(failure.clone()), Event::Failure(failure)),
