@@ -256,7 +256,14 @@ impl Serving {
         session.open();
         let mut start = job.start;
         start.deadline_unix_ms = control.deadline_unix_ms();
-        writer.start(start).await.map_err(|error| broken(&error))?;
+        writer.start(start).await.map_err(|error| match error {
+            FrameError::Encode(_) => CallError::new(
+                ErrorCode::ConfigInvalid,
+                "the checkpoints of the streams do not fit one message together",
+            )
+            .with_action("read fewer streams or partitions in one call"),
+            error => broken(&error),
+        })?;
         let given = Arc::new(Given::default());
         let (cancel, cancelled) = oneshot::channel();
         let fed = Arc::new(AtomicU64::new(0));
