@@ -1,0 +1,158 @@
+//! From a job to a worker that was given its Start.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use caisson_proto::v1::ErrorCode;
+use caisson_sandbox::LaunchError;
+use caisson_wire::message::Operation;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::finish::{EXIT, death};
+use super::{Serving, broken};
+use crate::egress::sockets_of;
+use crate::error::CallError;
+use crate::worker::classify;
+use crate::worker::feed::{Input, feed};
+use crate::worker::frames::{FrameError, split};
+use crate::worker::given::Given;
+use crate::worker::grants::Grants;
+use crate::worker::job::{Host, Job};
+use crate::worker::order::Order;
+use crate::worker::outlet::Control;
+use crate::worker::output::{LogQuota, collect};
+use crate::worker::pulse::Pulse;
+
+/// From exec to Hello; a bare interpreter needs about 15 ms.
+const HELLO: Duration = Duration::from_secs(30);
+
+impl Serving {
+    /// Has a worker made, hears its Hello and sends Start.
+    pub(in crate::worker) async fn launch(
+        host: &Host,
+        job: Job,
+        input: Option<mpsc::Receiver<Input>>,
+        control: &Control,
+        on_pid: impl FnOnce(i32),
+    ) -> Result<Self, CallError> {
+        let memory_limit = job.spec.limits.memory_bytes;
+        let worker_id = job.spec.id;
+        let grants = Grants {
+            gateway: host.gateway.clone(),
+            connector: job.egress.connector.clone(),
+            config: job.egress.config.clone(),
+            files: job.spec.files.clone(),
+        };
+        let worker = tokio::select! {
+            biased;
+            stop = control.stopped() => return Err(stop.error()),
+            worker = host.launcher.launch(job.spec) => worker.map_err(launch_error)?,
+        };
+        let (process, io) = worker.split();
+        on_pid(process.pid);
+        let quota = LogQuota::new();
+        let (line_sender, lines) = mpsc::channel(256);
+        collect(
+            io.stdout,
+            "stdout",
+            &job.redactor,
+            quota.clone(),
+            line_sender.clone(),
+        );
+        collect(
+            io.stderr,
+            "stderr",
+            &job.redactor,
+            quota.clone(),
+            line_sender,
+        );
+        let mut session = host.gateway.attach(job.egress, sockets_of(io.sockets));
+        let egress = session
+            .events()
+            .ok_or_else(|| CallError::internal("the gateway", "its events were taken"))?;
+        let socket = crate::usage::tokio_socket(io.channel)
+            .map_err(|e| CallError::internal("the worker's channel", e))?;
+        let (mut reader, mut writer) = split(socket);
+
+        let writes = job.operation == Operation::Write;
+        let mut order = Order::new(job.operation);
+        let hello = tokio::select! {
+            biased;
+            stop = control.stopped() => return Err(stop.error()),
+            hello = timeout(HELLO, reader.next()) => hello,
+        };
+        let mut process = process;
+        match hello {
+            Ok(Ok(Some((message, body)))) => {
+                order
+                    .accept(&message, body.len())
+                    .map_err(|violation| broken(&violation))?;
+            }
+            Ok(Ok(None)) => {
+                let death = death(&mut process).await;
+                let mut last = Vec::new();
+                let mut lines = lines;
+                while let Ok(Some(line)) = timeout(EXIT, lines.recv()).await {
+                    last.push(line.message);
+                }
+                return Err(classify::lost(&death, memory_limit, &last));
+            }
+            Ok(Err(error)) => return Err(broken(&error)),
+            Err(_) => {
+                return Err(CallError::new(
+                    ErrorCode::Stalled,
+                    "the worker did not say Hello within 30 s",
+                ));
+            }
+        }
+        session.open();
+        let mut start = job.start;
+        start.deadline_unix_ms = control.deadline_unix_ms();
+        writer.start(start).await.map_err(|error| match error {
+            FrameError::Encode(_) => CallError::new(
+                ErrorCode::ConfigInvalid,
+                "the checkpoints of the streams do not fit one message together",
+            )
+            .with_action("read fewer streams or partitions in one call"),
+            error => broken(&error),
+        })?;
+        let given = Arc::new(Given::default());
+        let (cancel, cancelled) = oneshot::channel();
+        let fed = Arc::new(AtomicU64::new(0));
+        tokio::spawn(feed(writer, input, cancelled, given.clone(), fed.clone()));
+        Ok(Self {
+            launcher: host.launcher.clone(),
+            worker: worker_id,
+            missing_ports: session.missing_ports(),
+            policy: session.policy(),
+            grants,
+            process,
+            reader,
+            session: Some(session),
+            egress,
+            lines,
+            cancel: Some(cancel),
+            given,
+            writes,
+            order,
+            redactor: job.redactor,
+            quota,
+            memory_limit,
+            pulse: Pulse::new(job.stall, job.unbounded),
+            fed,
+        })
+    }
+}
+
+fn launch_error(error: LaunchError) -> CallError {
+    match &error {
+        LaunchError::MissingLayer { mend, .. } => {
+            CallError::new(ErrorCode::Internal, error.to_string()).with_action(mend.clone())
+        }
+        LaunchError::HostDir { .. } => CallError::new(ErrorCode::ConfigInvalid, error.to_string())
+            .with_action("name a directory that exists inside the policy's `files`"),
+        _ => CallError::internal("the worker could not be made", error),
+    }
+}
