@@ -29,6 +29,12 @@ test: ## every test: unit, integration, end to end, as root and as an ordinary u
 	@$(MAKE) --no-print-directory build
 	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) CARGO=$(CARGO) PROFILE=$(PROFILE) tests/setup/test.sh
 
+.PHONY: escape
+escape: ## every attempt to get out of a worker, with its control, as root and as an ordinary user
+	@tests/setup/preflight.sh escape
+	@$(MAKE) --no-print-directory build
+	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) tests/setup/escape.sh
+
 .PHONY: lint
 lint: ## formatting, clippy, documentation, ruff, mypy: warnings are errors
 	@tests/setup/preflight.sh lint

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What this machine lacks for `make demo`, `make test` or `make lint`: all of
+# What this machine lacks for `make demo`, `make test`, `make escape` or `make lint`: all of
 # it at once, within seconds, before anything is compiled. Root on Debian or
 # Ubuntu gets missing packages installed by name; anybody else is told which.
 set -u
@@ -35,6 +35,10 @@ if [ "$goal" = test ]; then
     postgres=$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null | tail -n 1)
     [ -n "$postgres" ] || command -v initdb >/dev/null 2>&1 || need postgresql
     command -v setpriv >/dev/null 2>&1 || need util-linux
+fi
+if [ "$goal" = escape ]; then
+    { command -v setpriv && command -v unshare; } >/dev/null 2>&1 || need util-linux
+    [ "$(uname -m)" = x86_64 ] || fault "x86_64: the suite makes system calls by their numbers there"
 fi
 
 # `-net` before the loop: every one of these is needed to make a worker.

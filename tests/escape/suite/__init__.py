@@ -1,0 +1,1 @@
+"""The escape suite's machinery: a world worth stealing from, workers, controls, verdicts."""

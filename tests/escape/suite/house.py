@@ -1,0 +1,145 @@
+"""One daemon and one world, as one identity, and the two ways into it: as a worker, and as a control."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from typing import Any
+
+from harness import CallFailed, Daemon, Identity, Stage, Stream
+from harness.daemon import inline
+from harness.read import read, records
+
+from .world import BURGLAR, World
+
+Named = tuple[str, str]
+"""An attempt's number and a theft's name."""
+Result = dict[str, Any]
+
+START = "import sys; sys.path.insert(0, sys.argv[1]); from caisson_burglar.plain import main; main(*sys.argv[2:])"
+# Small, so that reaching them takes no time.
+LIMITS = {"memory": "160MiB", "tmp": "16MiB", "pids": 48, "open_files": 256}
+
+
+class House:
+    """What is broken into.
+
+    Attributes:
+        daemon: The real one.
+        world: What there is to steal.
+        bundle: The burglar's folder, readable by all.
+    """
+
+    def __init__(self, stage: Stage, identity: Identity) -> None:
+        self.stage, self.identity = stage, identity
+        self.bundle = stage.connectors / "burglar"
+        if not self.bundle.exists():
+            shutil.copytree(BURGLAR, self.bundle, ignore=shutil.ignore_patterns("__pycache__"))
+        self.daemon = Daemon(stage, identity, limits=LIMITS)
+        self.world = World(stage.folder("world"), identity, self.daemon)
+        self.daemon.environment |= {"CAISSON_SECRET_TOKEN": self.world.canary, "CANARY": self.world.canary}
+        (self.daemon.folder / "secrets/database").write_text(self.world.canary)
+        self.daemon.policy("other", egress=[])
+        self.daemon.start()
+        self._neighbour: Stream | None = None
+
+    def settle(self) -> None:
+        """Starts the neighbour: a worker that holds a canary in its tmp while others are burgled."""
+        self._neighbour = self.burgle([("neighbour", "linger")], mode="streaming")
+        first = self._neighbour.until("batch")
+        assert first
+        (self.world.neighbour,) = self.daemon.client.call("GetCall", call_id=self._neighbour.call_id)["worker_pids"]
+
+    def burgle(self, thefts: Iterable[Named], mode: str = "full", extra: Any = None, **fields: Any) -> Stream:
+        """A call of the burglar, not yet drained."""
+        config = {
+            "world": json.dumps(self.world.for_worker()),
+            "thefts": json.dumps(list(thefts)),
+            "extra": extra or {},
+        }
+        return read(self.daemon, inline(self.bundle, config=config), "loot", mode=mode, **fields)
+
+    def caged(self, thefts: list[Named], policy: dict[str, Any] | None = None) -> dict[Named, Result]:
+        """What thefts got in one worker; those that its death kept from answering are left out."""
+        self.allow(policy)
+        stream = self.burgle(thefts)
+        try:
+            stream.drain()
+        except CallFailed as failed:
+            return {theft: {"escaped": False, "returned": "", "broken": str(failed)} for theft in thefts}
+        return by_theft(records(stream))
+
+    def caged_to_death(self, theft: Named, code: str, policy: dict[str, Any] | None = None) -> Result:
+        """A theft that has to end its call with a code."""
+        self.allow(policy)
+        stream = self.burgle([theft]).drain()
+        for failure in stream.all("failure"):
+            text = f"{failure['code']}: {failure['message']}"
+            ended = failure["code"].removeprefix("ERROR_CODE_") == code
+            return {"escaped": False, "returned": text, **({} if ended else {"broken": f"{text}; expected {code}"})}
+        return by_theft(records(stream)).get(theft, {"escaped": False, "returned": "", "broken": "no record came"})
+
+    def control(self, thefts: list[Named]) -> dict[Named, Result]:
+        """What the same thefts get without a sandbox, as the same identity, in the same world."""
+        told = self.world.folder / "world.json"
+        told.write_text(json.dumps(self.world.for_control()))
+        self.identity.own(told)
+        command = [*self.identity.prefix, str(self.stage.python), "-I", "-S", "-c", START]
+        inherited = os.open(self.world.folder, os.O_RDONLY | os.O_DIRECTORY)
+        done = subprocess.run(
+            [*command, str(self.bundle / "src"), str(told), json.dumps(thefts)],
+            env={"CANARY": self.world.canary},
+            cwd=self.world.folder,
+            pass_fds=[inherited],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        os.close(inherited)
+        if done.returncode != 0:
+            raise RuntimeError(f"the controls ended with {done.returncode}:\n{done.stderr}")
+        return by_theft([json.loads(line) for line in done.stdout.splitlines()])
+
+    def allow(self, policy: dict[str, Any] | None) -> None:
+        """Puts the burglar's policy file in force, or takes it away."""
+        path = self.daemon.folder / "policies/burglar.yaml"
+        if policy is not None:
+            self.daemon.policy("burglar", **policy)
+        elif path.exists():
+            path.unlink()
+            self.daemon.client.call("ReloadPolicies")
+
+    def unharmed(self) -> str:
+        """What is wrong with the daemon or the neighbour after all that; empty when nothing is."""
+        faults = []
+        if self.daemon.process is None or self.daemon.process.poll() is not None:
+            faults.append("the daemon ended")
+        elif self._neighbour is not None:
+            assert self._neighbour is not None
+            call = self.daemon.client.call("GetCall", call_id=self._neighbour.call_id)
+            if call.get("state") != "running":
+                faults.append(f"the neighbour's call is over: {call}")
+        if self.world.canary not in self.world.key.read_text():
+            faults.append("the key was changed")
+        return "; ".join(faults)
+
+    def close(self) -> None:
+        """Ends all of it."""
+        if self._neighbour is not None:
+            self._neighbour.cancel()
+        self.daemon.remove()
+        self.world.close()
+
+
+def by_theft(lines: Iterable[dict[str, Any]]) -> dict[Named, Result]:
+    """Results by attempt and theft, from the burglar's lines."""
+    found: dict[Named, Result] = {}
+    for line in lines:
+        number, _, name = line["theft"].partition(" ")
+        result = line["result"]
+        found[number, name] = json.loads(result) if isinstance(result, str) else result
+    return found
