@@ -4,4 +4,11 @@ from __future__ import annotations
 
 from suite.scenario import Scenario
 
-SCENARIOS: tuple[Scenario, ...] = ()
+from . import death, first_code, kernel_id, races, remains
+
+SCENARIOS: tuple[Scenario, ...] = tuple(
+    scenario
+    for module in (death, first_code, kernel_id, races, remains)
+    for scenario in vars(module).values()
+    if isinstance(scenario, Scenario)
+)

@@ -87,8 +87,9 @@ class Campaign:
             for attempt in group:
                 for theft in attempt.thefts:
                     if theft.ends:
-                        result = house.caged_to_death((attempt.id, theft.name), theft.ends, policy)
-                        self._line(attempt).caged[theft.name] = result
+                        self._line(attempt).caged[theft.name] = house.caged_to_death(
+                            (attempt.id, theft.name), theft.ends, policy, theft.deadline_ms
+                        )
         house.allow(None)
 
     def _scenarios(self, house: House) -> None:

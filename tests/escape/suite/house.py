@@ -48,19 +48,26 @@ class House:
 
     def settle(self) -> None:
         """Starts the neighbour: a worker that holds a canary in its tmp while others are burgled."""
-        self._neighbour = self.burgle([("neighbour", "linger")], mode="streaming")
+        self._neighbour = self.burgle([("neighbour", "linger")], mode="streaming", timeout=None)
         first = self._neighbour.until("batch")
         assert first
         (self.world.neighbour,) = self.daemon.client.call("GetCall", call_id=self._neighbour.call_id)["worker_pids"]
 
-    def burgle(self, thefts: Iterable[Named], mode: str = "full", extra: Any = None, **fields: Any) -> Stream:
+    def burgle(
+        self,
+        thefts: Iterable[Named],
+        mode: str = "full",
+        extra: dict[str, Any] | None = None,
+        daemon: Daemon | None = None,
+        **fields: Any,
+    ) -> Stream:
         """A call of the burglar, not yet drained."""
         config = {
             "world": json.dumps(self.world.for_worker()),
             "thefts": json.dumps(list(thefts)),
             "extra": extra or {},
         }
-        return read(self.daemon, inline(self.bundle, config=config), "loot", mode=mode, **fields)
+        return read(daemon or self.daemon, inline(self.bundle, config=config), "loot", mode=mode, **fields)
 
     def caged(self, thefts: list[Named], policy: dict[str, Any] | None = None) -> dict[Named, Result]:
         """What thefts got in one worker; those that its death kept from answering are left out."""
@@ -72,20 +79,32 @@ class House:
             return {theft: {"escaped": False, "returned": "", "broken": str(failed)} for theft in thefts}
         return by_theft(records(stream))
 
-    def caged_to_death(self, theft: Named, code: str, policy: dict[str, Any] | None = None) -> Result:
+    def caged_to_death(
+        self, theft: Named, code: str, policy: dict[str, Any] | None = None, deadline_ms: int = 0
+    ) -> Result:
         """A theft that has to end its call with a code."""
         self.allow(policy)
-        stream = self.burgle([theft]).drain()
+        options = {"deadline_ms": deadline_ms} if deadline_ms else None
+        stream = self.burgle([theft], options=options).drain()
         for failure in stream.all("failure"):
             text = f"{failure['code']}: {failure['message']}"
             ended = failure["code"].removeprefix("ERROR_CODE_") == code
             return {"escaped": False, "returned": text, **({} if ended else {"broken": f"{text}; expected {code}"})}
         return by_theft(records(stream)).get(theft, {"escaped": False, "returned": "", "broken": "no record came"})
 
-    def control(self, thefts: list[Named]) -> dict[Named, Result]:
+    def use(self, tool: str, policy: dict[str, Any] | None = None, **extra: Any) -> Stream:
+        """One of the burglar's tools in a worker, for scenarios; drained."""
+        self.allow(policy)
+        return self.burgle([("tool", tool)], extra=extra).drain()
+
+    def use_outside(self, tool: str, **extra: Any) -> Result:
+        """The same tool without a sandbox."""
+        return self.control([("tool", tool)], extra)["tool", tool]
+
+    def control(self, thefts: list[Named], extra: dict[str, Any] | None = None) -> dict[Named, Result]:
         """What the same thefts get without a sandbox, as the same identity, in the same world."""
         told = self.world.folder / "world.json"
-        told.write_text(json.dumps(self.world.for_control()))
+        told.write_text(json.dumps({**self.world.for_control(), **(extra or {})}))
         self.identity.own(told)
         command = [*self.identity.prefix, str(self.stage.python), "-I", "-S", "-c", START]
         inherited = os.open(self.world.folder, os.O_RDONLY | os.O_DIRECTORY)

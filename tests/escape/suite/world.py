@@ -51,6 +51,7 @@ class World:
         self.key.write_text(f"-----BEGIN KEY {self.canary}-----\n")
         self.tool = folder / "tool"
         shutil.copy("/usr/bin/sleep", self.tool)
+        (folder / "owned").write_text("the user's")
         (folder / "granted/inside.txt").write_text("granted")
         (folder / "granted/link").symlink_to(self.key)
         identity.own(folder)

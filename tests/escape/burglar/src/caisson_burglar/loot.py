@@ -41,12 +41,14 @@ class Theft:
         needs_root: Only root could do it outside. For an ordinary user it is tried too, and its control listed apart.
         ends: The stable code that the call must end with, where the act ends the worker; such a theft gets a call of
             its own and runs in the worker's first process. Others run in a child each, so that none disturbs the next.
+        deadline_ms: The deadline of that call; 0 for none.
     """
 
     name: str
     steal: Steal
     needs_root: bool = False
     ends: str = ""
+    deadline_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,15 @@ class Attempt:
     identities: tuple[str, ...] = ("root", "user")
     thefts: list[Theft] = field(default_factory=list, compare=False)
 
-    def theft(self, name: str, *, needs_root: bool = False, ends: str = "") -> Callable[[Steal], Steal]:
+    def theft(
+        self, name: str, *, needs_root: bool = False, ends: str = "", deadline_ms: int = 0
+    ) -> Callable[[Steal], Steal]:
         """Registers a function as a theft of this attempt."""
 
         def register(steal: Steal) -> Steal:
             if any(theft.name == name for theft in self.thefts):
                 raise ValueError(f"attempt {self.id} has two thefts named {name}")
-            self.thefts.append(Theft(name, steal, needs_root, ends))
+            self.thefts.append(Theft(name, steal, needs_root, ends, deadline_ms))
             return steal
 
         return register

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..loot import Attempt, Theft
-from . import exhaustion, filesystem, kernel, processes, sockets
+from . import exhaustion, filesystem, frames, kernel, processes, sockets, tools
 
 ALL: tuple[Attempt, ...] = tuple(
     attempt
-    for module in (exhaustion, filesystem, kernel, processes, sockets)
+    for module in (exhaustion, filesystem, frames, kernel, processes, sockets)
     for attempt in vars(module).values()
     if isinstance(attempt, Attempt)
 )
@@ -19,7 +19,7 @@ def find(number: str, name: str) -> Theft:
     Raises:
         LookupError: There is none.
     """
-    for attempt in ALL:
+    for attempt in (*ALL, tools.TOOLS):
         for theft in attempt.thefts:
             if (attempt.id, theft.name) == (number, name):
                 return theft

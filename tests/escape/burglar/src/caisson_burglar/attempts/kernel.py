@@ -402,3 +402,24 @@ def map_program(world: World) -> str:
     with program.open("rb") as file:
         page = mmap.mmap(file.fileno(), mmap.PAGESIZE, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)
         return f"{len(page)} executable bytes"
+
+
+ROOTS = Attempt("57", "the kernel's uid 0, and what of root's it may write", "identity", "filesystem")
+
+
+@ROOTS.theft("a file of the daemon's user")
+def users_file(world: World) -> str:
+    owned = Path(world["folder"], "owned")
+    owned.write_text("taken")
+    return owned.read_text()
+
+
+@ROOTS.theft("core_pattern", needs_root=True)
+def core_pattern(world: World) -> str:
+    return _opens(os.O_WRONLY, ("/proc/sys/kernel/core_pattern",), world)
+
+
+@ROOTS.theft("a cgroup of the host", needs_root=True)
+def host_cgroup(world: World) -> str:
+    found = [str(path) for path in Path("/sys/fs/cgroup").glob("**/cgroup.procs")]
+    return _opens(os.O_WRONLY, tuple(found[:1]), world)
