@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -138,6 +139,34 @@ def test_a_repeated_page_token_is_an_error_and_not_a_loop(daemon: Daemon, web: M
     assert api.count("/repeating") <= 3
 
 
+def test_many_large_checkpoints_are_gone_on_from_in_one_call(daemon: Daemon, rows: Made) -> None:
+    names = [f"heavy{number}" for number in range(8)]
+    connection = rows(count=20, heavy=len(names))
+    connection["inline"]["state_key"] = "heavy"
+    first = read(daemon, connection, *names, mode="incremental").drain()
+    assert first.summary
+    for name in names:
+        halfway = next(each for each in first.all("checkpoint") if each["stream"] == name)
+        assert len(halfway["state"]) > 900_000
+        daemon.client.call("Commit", state_key="heavy", checkpoint=halfway, force=True)
+    rest = read(daemon, connection, *names, mode="incremental", from_="FROM_STORED").drain()
+    assert rest.summary
+    for name in names:
+        came = [
+            json.loads(line)["id"]
+            for event in rest.seen
+            if "batch" in event and event["header"]["stream"] == name
+            for line in event["batch"]["data"].splitlines()
+        ]
+        assert came == list(range(11, 21)), name
+    # Not more than a quarter of the worker's memory.
+    daemon.policy("rows", limits={"memory": "20MiB"})
+    with pytest.raises(CallFailed) as refused:
+        read(daemon, connection, *names, mode="incremental", from_="FROM_STORED").drain()
+    assert refused.value.code == "CONFIG_INVALID"
+    assert "quarter of its memory" in refused.value.message
+
+
 def test_commit_moves_the_stored_checkpoint_by_compare_and_swap(daemon: Daemon, rows: Made) -> None:
     connection = rows(count=30)
     connection["inline"]["state_key"] = "commits"
@@ -168,8 +197,6 @@ def test_arrow_batches_are_a_stream_that_pyarrow_reads(daemon: Daemon, rows: Mad
 
 
 def test_a_write_acknowledges_rejects_and_commits(daemon: Daemon, stage: Any) -> None:
-    import json
-
     from harness.daemon import inline
 
     def messages() -> Any:

@@ -33,12 +33,25 @@ class Channel:
     raises EOFError."""
 
     def __new__(cls, fd: int) -> Self: ...
+    def opening(self) -> dict[str, Any]:
+        """Waits for Start and the streams that it announces: Start's fields, as
+        `receive` gives fields, and under "streams" a dict for each stream, its
+        state as bytes under "state" (empty without one).
+
+        Raises:
+            ValueError: Something else came, or more than the protocol allows;
+                nothing may be run.
+        """
     def receive(self, timeout: float | None = None) -> tuple[str, dict[str, Any], bytes] | None:
         """The next message: (kind, fields, body). `kind` is the oneof's arm in
-        ToWorker ("start", "schema", "batch", ...), `fields` its fields by
-        proto name (enums as lower-case words without prefix: "read",
-        "arrow_ipc"; bytes as bytes; messages as dicts). None after `timeout`
-        seconds (None: no limit)."""
+        ToWorker ("schema", "batch", ...), `fields` its fields by proto name
+        (enums as lower-case words without prefix: "read", "arrow_ipc"; bytes
+        as bytes; messages as dicts). None after `timeout` seconds (None: no
+        limit).
+
+        Raises:
+            ValueError: The daemon opened the call a second time.
+        """
     def send(self, kind: str, fields: dict[str, Any], body: bytes = b"") -> None:
         """Sends a FromWorker arm by name. Unknown kinds, fields and wrong
         types raise TypeError."""

@@ -39,11 +39,9 @@ def main(fd: int = 3, profile: str = "", *, bundle: str = BUNDLE) -> NoReturn:
     code = 0
     try:
         hello(channel, profile)
-        message = channel.receive()
-        if message is None or message[0] != "start":
-            raise EOFError("the daemon sent no start")
+        start = channel.opening()
         _standard_streams()
-        serve(channel, message[1], bundle=bundle)
+        serve(channel, start, bundle=bundle)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         code = 3  # the daemon is gone: nobody is left to tell
     for stream in (sys.stdout, sys.stderr):

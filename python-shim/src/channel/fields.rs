@@ -3,9 +3,10 @@
 //! Written out by hand: the compiler then says which field a changed
 //! protocol forgot here.
 
+use caisson_wire::Opening;
 use caisson_wire::message::{self, from_worker, to_worker};
 use pyo3::conversion::FromPyObjectOwned;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
@@ -16,9 +17,10 @@ pub(super) fn to_python(
 ) -> PyResult<(&'static str, Bound<'_, PyDict>)> {
     let fields = PyDict::new(py);
     let kind = match message {
-        to_worker::Message::Start(start) => {
-            start_fields(py, &fields, start)?;
-            "start"
+        to_worker::Message::Start(_) | to_worker::Message::StreamStart(_) => {
+            return Err(PyValueError::new_err(
+                "the daemon opened the call a second time",
+            ));
         }
         to_worker::Message::Schema(schema) => {
             fields.set_item("stream", schema.stream)?;
@@ -55,7 +57,10 @@ pub(super) fn to_python(
     Ok((kind, fields))
 }
 
-fn start_fields(py: Python<'_>, fields: &Bound<'_, PyDict>, start: message::Start) -> PyResult<()> {
+/// Start's fields; `streams` are those that followed it, each with its state.
+pub(super) fn opening(py: Python<'_>, opening: Opening) -> PyResult<Bound<'_, PyDict>> {
+    let fields = PyDict::new(py);
+    let start = opening.start;
     fields.set_item("operation", word(start.operation().as_str_name()))?;
     fields.set_item("encoding", word(start.encoding().as_str_name()))?;
     fields.set_item("protocol_version", start.protocol_version)?;
@@ -71,14 +76,14 @@ fn start_fields(py: Python<'_>, fields: &Bound<'_, PyDict>, start: message::Star
     }
     fields.set_item("secrets", secrets)?;
     let streams = PyList::empty(py);
-    for stream in start.streams {
+    for (stream, state) in opening.streams {
         let item = PyDict::new(py);
         item.set_item("name", stream.name)?;
         item.set_item("partition", stream.partition)?;
         item.set_item("mode", stream.mode)?;
-        item.set_item("state", PyBytes::new(py, &stream.state))?;
         item.set_item("max_records", stream.max_records)?;
         item.set_item("has_state", stream.has_state)?;
+        item.set_item("state", PyBytes::new(py, &state))?;
         streams.append(item)?;
     }
     fields.set_item("streams", streams)?;
@@ -89,7 +94,8 @@ fn start_fields(py: Python<'_>, fields: &Bound<'_, PyDict>, start: message::Star
     fields.set_item("checkpoint_ms", start.checkpoint_ms)?;
     fields.set_item("write_max_records", start.write_max_records)?;
     fields.set_item("write_max_bytes", start.write_max_bytes)?;
-    fields.set_item("all_streams", start.all_streams)
+    fields.set_item("all_streams", start.all_streams)?;
+    Ok(fields)
 }
 
 /// ENCODING_ARROW_IPC as "arrow_ipc".

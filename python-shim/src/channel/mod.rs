@@ -9,6 +9,7 @@ mod socket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use caisson_wire::OpeningReader;
 use pyo3::exceptions::{PyEOFError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -46,6 +47,23 @@ impl Channel {
         Ok(Self {
             socket: Arc::new(Socket::from_fd(fd)?),
         })
+    }
+
+    fn opening<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let mut reader = OpeningReader::new();
+        loop {
+            match py.detach(|| self.socket.receive(None))? {
+                socket::Came::Frame(message, body) => {
+                    let whole = reader.accept(message, body);
+                    let whole = whole.map_err(|error| PyValueError::new_err(error.to_string()))?;
+                    if let Some(opening) = whole {
+                        return fields::opening(py, opening);
+                    }
+                }
+                socket::Came::Nothing => {}
+                socket::Came::Interrupted => py.check_signals()?,
+            }
+        }
     }
 
     #[pyo3(signature = (timeout=None))]

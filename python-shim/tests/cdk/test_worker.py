@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +90,15 @@ class Worker:
             data += more
         return data
 
-    def start(self, operation: str, **fields: Any) -> None:
+    def start(self, operation: str, streams: Sequence[dict[str, Any]] = (), **fields: Any) -> None:
         whole = {
             "protocol_version": _native.PROTOCOL_VERSION, "operation": operation, "encoding": "json_lines",
             "manifest_json": json.dumps(MANIFEST), "config_json": '{"key": {"$secret": 0}}',
-            "secrets": [{"reference": "env:KEY", "value": b"canary"}], **fields,
+            "secrets": [{"reference": "env:KEY", "value": b"canary"}], "stream_count": len(streams), **fields,
         }  # fmt: skip
         self.socket.sendall(frame(TO_WORKER, "start", whole))
+        for stream in streams:
+            self.socket.sendall(frame(TO_WORKER, "stream_start", stream))
 
     def rest(self) -> list[tuple[str, dict[str, Any], bytes]]:
         found = []
@@ -207,6 +209,19 @@ def test_another_protocol_is_refused(launch: Callable[..., Worker]) -> None:
     kind, failed, _ = worker.rest()[-1]
     assert kind == "failed"
     assert "speaks protocol 99" in failed["message"]
+
+
+def test_a_worker_whose_opening_breaks_the_order_runs_nothing(launch: Callable[..., Worker], tmp_path: Path) -> None:
+    (tmp_path / "src" / "tiny.py").write_text("raise SystemExit('it ran')")
+    worker = launch()
+    worker.receive()
+    worker.start("read", stream_count=1)
+    worker.socket.sendall(frame(TO_WORKER, "end_of_input", {}))
+    assert worker.rest() == []
+    code, _, err = worker.end()
+    assert code != 0
+    assert "EndOfInput came where StreamStart belongs" in err
+    assert "it ran" not in err
 
 
 def test_a_daemon_that_goes_away_ends_its_worker(launch: Callable[..., Worker]) -> None:

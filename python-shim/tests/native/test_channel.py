@@ -59,24 +59,86 @@ def test_every_arm_of_the_protocol_is_known() -> None:
     assert {field.name for field in FromWorker.DESCRIPTOR.fields} == set(FROM_WORKER)
 
 
-def test_start_comes_with_words_for_enums_and_dicts_for_messages(daemon: Daemon) -> None:
+def test_an_opening_comes_with_words_for_enums_and_dicts_for_messages(daemon: Daemon) -> None:
     message = ToWorker()
     start = message.start
-    start.protocol_version, start.operation, start.encoding = 1, 3, 1
-    start.call_id, start.config_json = "c", "{}"
+    start.protocol_version, start.operation, start.encoding = 2, 3, 1
+    start.call_id, start.config_json, start.stream_count = "c", "{}", 2
     start.secrets.add(reference="env:X", value=b"\xff\x00")
-    start.streams.add(name="orders", mode="full", state=b"{}", has_state=True)
     meta = message.SerializeToString()
     daemon.socket.sendall(struct.pack("<II", len(meta), 0) + meta)
-    received = daemon.channel.receive(10)
-    assert received is not None
-    kind, fields, body = received
-    assert (kind, body) == ("start", b"")
+    daemon.send("stream_start", b"{}", name="orders", mode="full", has_state=True)
+    daemon.send("stream_start", name="orders", partition="p", max_records=7)
+    fields = daemon.channel.opening()
     assert (fields["operation"], fields["encoding"]) == ("read", "arrow_ipc")
     assert fields["secrets"] == [{"reference": "env:X", "value": b"\xff\x00"}]
-    assert fields["streams"][0]["state"] == b"{}"
-    assert set(fields) == {field.name for field in start.DESCRIPTOR.fields}
-    assert set(fields["streams"][0]) == {field.name for field in start.streams[0].DESCRIPTOR.fields}
+    first, second = fields["streams"]
+    assert (first["name"], first["state"], first["has_state"]) == ("orders", b"{}", True)
+    assert (second["partition"], second["state"], second["max_records"]) == ("p", b"", 7)
+    known = {field.name for field in start.DESCRIPTOR.fields}
+    assert set(fields) == known - {"stream_count"} | {"streams"}
+    assert set(first) == {field.name for field in ToWorker().stream_start.DESCRIPTOR.fields} | {"state"}
+
+
+def test_states_of_many_megabytes_arrive_as_they_were_sent(daemon: Daemon) -> None:
+    states = [bytes([number]) * 900_000 for number in range(8)]
+
+    def send() -> None:
+        daemon.send("start", operation=3, stream_count=len(states))
+        for number, state in enumerate(states):
+            daemon.send("stream_start", state, name=str(number), has_state=True)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    came = daemon.channel.opening()
+    sending.join()
+    assert [stream["state"] for stream in came["streams"]] == states
+
+
+BROKEN: dict[str, list[tuple[str, dict[str, Any], bytes]]] = {
+    "StreamStart came where Start": [("stream_start", {"name": "a"}, b"")],
+    "Batch came where Start": [("batch", {"stream": "a"}, b"b")],
+    "Batch came where StreamStart": [("start", {"stream_count": 1}, b""), ("batch", {"stream": "a"}, b"b")],
+    "Cancel came where StreamStart": [("start", {"stream_count": 1}, b""), ("cancel", {}, b"")],
+    "Start came where StreamStart": [("start", {"stream_count": 1}, b""), ("start", {"stream_count": 1}, b"")],
+    "comes twice": [("start", {"stream_count": 2}, b""), *[("stream_start", {"name": "a"}, b"")] * 2],
+    "has no state": [("start", {"stream_count": 1}, b""), ("stream_start", {"name": "a"}, b"{}")],
+    "over the limit of 1048576": [
+        ("start", {"stream_count": 1}, b""),
+        ("stream_start", {"name": "a", "has_state": True}, bytes(1_048_577)),
+    ],
+    "over the limit of 10000": [("start", {"stream_count": 10_001}, b"")],
+}
+
+
+@pytest.mark.parametrize("says", BROKEN)
+def test_an_opening_that_breaks_the_order_or_a_limit_is_none(daemon: Daemon, says: str) -> None:
+    def send() -> None:
+        for kind, fields, body in BROKEN[says]:
+            daemon.send(kind, body, **fields)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    with pytest.raises(ValueError, match=says):
+        daemon.channel.opening()
+    sending.join()
+
+
+def test_a_call_is_opened_once(daemon: Daemon) -> None:
+    daemon.send("start")
+    daemon.channel.opening()
+    for kind in ("start", "stream_start"):
+        daemon.send(kind)
+        with pytest.raises(ValueError, match="a second time"):
+            daemon.channel.receive(10)
+
+
+def test_a_daemon_that_leaves_in_the_middle_of_an_opening_is_gone(daemon: Daemon) -> None:
+    daemon.send("start", stream_count=2)
+    daemon.send("stream_start", name="a")
+    daemon.close()
+    with pytest.raises(EOFError):
+        daemon.channel.opening()
 
 
 @pytest.mark.parametrize(

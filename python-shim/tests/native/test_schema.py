@@ -124,5 +124,5 @@ def test_what_is_no_schema_is_refused() -> None:
 
 
 def test_versions_are_told() -> None:
-    assert _native.PROTOCOL_VERSION == 1
+    assert _native.PROTOCOL_VERSION == 2
     assert _native.VERSION.count(".") == 2

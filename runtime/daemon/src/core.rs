@@ -12,13 +12,19 @@ use caisson_egress::ConnectorId;
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_sandbox::WorkerSpec;
 use caisson_secrets::{Redactor, Resolver};
-use caisson_state::{Checkpoints, Connections, Registry, RegistryError, Store, Writers};
+use caisson_state::{
+    CheckpointError, Checkpoints, Connections, Registry, RegistryError, Store, Writers,
+};
+use caisson_wire::Opening;
 use caisson_wire::message::{self, Operation};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Calls, Connector, Event, Sequencer, Source, States, check_config, state_error};
+use crate::call::{
+    Calls, Connector, Event, Sequencer, Source, States, check_config, selects, state_error,
+    states_limit, states_too_large,
+};
 use crate::config::Config;
 use crate::error::CallError;
 use crate::worker::{Control, Host, Job, Outlet, run};
@@ -127,25 +133,28 @@ impl Core {
         .await
     }
 
-    /// The states that are stored under a key.
+    /// The states that are stored under a key, of what `selections` choose and
+    /// as far as a worker of so much memory may be given them.
     pub(crate) async fn stored_states(
         &self,
         workspace: &str,
         state_key: &str,
+        selections: &[v1::StreamSelection],
+        memory_bytes: u64,
     ) -> Result<States, CallError> {
+        let limit = states_limit(memory_bytes);
+        let wanted = |stream: &str, partition: &str| selects(selections, stream, partition);
         let stored = self
             .checkpoints
-            .list(workspace, state_key)
+            .states(workspace, state_key, limit, wanted)
             .await
-            .map_err(state_error)?;
+            .map_err(|error| match error {
+                CheckpointError::TooLargeTogether { limit } => states_too_large(limit),
+                error => state_error(error),
+            })?;
         Ok(stored
             .into_iter()
-            .map(|stored| {
-                (
-                    (stored.key.stream, stored.key.partition),
-                    stored.checkpoint.state,
-                )
-            })
+            .map(|((stream, partition), state)| ((stream, partition), state.into()))
             .collect())
     }
 
@@ -225,11 +234,11 @@ impl Core {
         let job = Job {
             operation: Operation::Inspect,
             spec: WorkerSpec::new(worker, bundle.to_owned()),
-            start: message::Start {
+            opening: Opening::of(message::Start {
                 protocol_version: caisson_wire::PROTOCOL_VERSION,
                 operation: Operation::Inspect.into(),
                 ..Default::default()
-            },
+            }),
             egress: caisson_egress::CallContext {
                 call_id: name.clone(),
                 worker,

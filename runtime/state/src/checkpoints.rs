@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Sqlite, Transaction};
+use tokio_stream::StreamExt;
 
 use crate::connections::{Expected, get};
 use crate::storage::StorageError;
@@ -91,6 +92,12 @@ pub enum CheckpointError {
         stream: String,
         /// The size of its state.
         bytes: usize,
+    },
+    /// The states asked for have more bytes together than the limit given.
+    #[error("the checkpoints have more than {limit} bytes together")]
+    TooLargeTogether {
+        /// What was allowed.
+        limit: usize,
     },
     /// The database failed.
     #[error(transparent)]
@@ -228,6 +235,50 @@ impl Checkpoints {
             .iter()
             .map(|row| read(DOING, row))
             .collect::<Result<_, _>>()?)
+    }
+
+    /// The current states of a connection by stream and partition, of those that `wanted` says yes to. Never more
+    /// than `limit` bytes of them are held.
+    ///
+    /// # Errors
+    /// [`CheckpointError::TooLargeTogether`], or the database.
+    pub async fn states(
+        &self,
+        workspace: &str,
+        state_key: &str,
+        limit: usize,
+        wanted: impl Fn(&str, &str) -> bool,
+    ) -> Result<Vec<((String, String), Vec<u8>)>, CheckpointError> {
+        const DOING: &str = "reading states";
+        let mut rows = sqlx::query(
+            "SELECT h.stream, h.partition, c.state FROM checkpoint_heads h \
+             JOIN checkpoints c ON c.head = h.id AND c.revision = h.revision \
+             WHERE h.workspace = ?1 AND h.state_key = ?2 ORDER BY h.stream, h.partition",
+        )
+        .bind(workspace)
+        .bind(state_key)
+        .fetch(&self.store.readers);
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        while let Some(row) = rows
+            .next()
+            .await
+            .transpose()
+            .map_err(StorageError::of(DOING))?
+        {
+            let (stream, partition): (String, String) =
+                (get(DOING, &row, 0)?, get(DOING, &row, 1)?);
+            if !wanted(&stream, &partition) {
+                continue;
+            }
+            let state: Vec<u8> = get(DOING, &row, 2)?;
+            bytes += state.len();
+            if bytes > limit {
+                return Err(CheckpointError::TooLargeTogether { limit });
+            }
+            found.push(((stream, partition), state));
+        }
+        Ok(found)
     }
 
     /// Deletes the checkpoints of a connection with their history, and tells of how many keys.

@@ -272,3 +272,34 @@ async fn history_is_bounded_however_fast_it_grows() {
         (KEEP_AT_MOST, KEEP_AT_MOST + 5)
     );
 }
+
+#[tokio::test]
+async fn states_are_those_that_are_wanted_and_no_more_of_them_is_held_than_is_allowed() {
+    let (_dir, checkpoints) = checkpoints().await;
+    for stream in ["a", "b", "c"] {
+        let mut large = checkpoint("1");
+        large.state = vec![b'x'; 1000];
+        checkpoints
+            .commit(&key(stream), &large, Expected::Any, now())
+            .await
+            .unwrap();
+    }
+    let states = async |limit, wanted: &[&str]| {
+        let wanted = |stream: &str, _: &str| wanted.contains(&stream);
+        checkpoints.states("default", "shop", limit, wanted).await
+    };
+    let two = states(2000, &["a", "c"]).await.unwrap();
+    let names: Vec<_> = two.iter().map(|((stream, _), _)| stream.as_str()).collect();
+    assert_eq!(names, ["a", "c"]);
+    assert!(matches!(
+        states(2000, &["a", "b", "c"]).await,
+        Err(CheckpointError::TooLargeTogether { limit: 2000 })
+    ));
+    assert!(
+        checkpoints
+            .states("default", "other", 0, |_, _| true)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}

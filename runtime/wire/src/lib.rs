@@ -16,13 +16,15 @@
 
 mod decode;
 mod encode;
+mod opening;
 
 pub use caisson_proto::worker::v1 as message;
 pub use decode::{DecodeError, Decoder};
 pub use encode::{EncodeError, encode};
+pub use opening::{Opening, OpeningError, OpeningReader};
 
 /// The version that Hello and Start carry; both ends must agree on it.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Length of a frame's header in bytes.
 pub const HEADER: usize = 8;
@@ -32,3 +34,13 @@ pub const MAX_META: usize = 1 << 21;
 
 /// The largest body in bytes: 3.5 MiB of batch, as the public API promises.
 pub const MAX_BODY: usize = 3_670_016;
+
+/// The largest state of one checkpoint in bytes, as the public API promises.
+pub const MAX_STATE: usize = 1 << 20;
+
+/// The states of all streams and partitions of one call together, in bytes:
+/// those that it goes on from, and those of its last checkpoints.
+pub const MAX_STATES: usize = 64 << 20;
+
+/// Streams and partitions of one call.
+pub const MAX_STREAMS: usize = 10_000;

@@ -23,14 +23,14 @@ MESSAGES: dict[str, Fields] = {
     "start": {
         1: ("protocol_version", "uint"), 2: ("operation", "operation"), 3: ("call_id", "string"),
         4: ("manifest_json", "string"), 5: ("config_json", "string"), 6: ("secrets", "*secret"),
-        7: ("encoding", "encoding"), 8: ("streams", "*stream_start"), 9: ("deadline_unix_ms", "uint"),
+        7: ("encoding", "encoding"), 9: ("deadline_unix_ms", "uint"),
         10: ("batch_target_bytes", "uint"), 11: ("batch_max_bytes", "uint"), 12: ("flush_ms", "uint"),
         13: ("checkpoint_ms", "uint"), 14: ("write_max_records", "uint"), 15: ("write_max_bytes", "uint"),
-        16: ("all_streams", "bool"),
+        16: ("all_streams", "bool"), 17: ("stream_count", "uint"),
     },
     "secret": {1: ("reference", "string"), 2: ("value", "bytes")},
     "stream_start": {
-        1: ("name", "string"), 2: ("partition", "string"), 3: ("mode", "string"), 4: ("state", "bytes"),
+        1: ("name", "string"), 2: ("partition", "string"), 3: ("mode", "string"),
         5: ("max_records", "uint"), 6: ("has_state", "bool"),
     },
     "schema": {
@@ -80,7 +80,7 @@ MESSAGES: dict[str, Fields] = {
     },
 }  # fmt: skip
 
-TO_WORKER = {1: "start", 2: "schema", 3: "batch", 4: "checkpoint", 5: "end_of_input", 6: "cancel"}
+TO_WORKER = {1: "start", 2: "schema", 3: "batch", 4: "checkpoint", 5: "end_of_input", 6: "cancel", 7: "stream_start"}
 FROM_WORKER = {
     1: "hello", 2: "started", 3: "object", 4: "step", 5: "schema", 6: "batch", 7: "checkpoint",
     8: "stream_status", 9: "log", 10: "progress", 11: "throttled", 12: "rejected", 13: "acknowledged",

@@ -11,7 +11,10 @@ mod write;
 pub(crate) use event::{Emitted, Event, Sequencer};
 pub(crate) use live::{Begun, Calls, End, Live, Ticket, What, ended, state_error};
 pub(crate) use prepare::{Connector, Prepared, Source, check_config, prepare};
-pub(crate) use read::{States, Streams, encoding, read_start, wire_encoding};
+pub(crate) use read::{
+    States, Streams, check_opening, encoding, is_unbounded, read_opening, selections, selects,
+    states_limit, states_too_large, wire_encoding,
+};
 pub(crate) use steps::failed_step;
 pub(crate) use sync::{SyncJob, run_sync};
 pub(crate) use write::{Fed, feed_from_caller};

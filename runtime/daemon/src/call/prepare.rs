@@ -12,6 +12,7 @@ use caisson_egress::{ConnectorId, Policy};
 use caisson_proto::v1::{self, ErrorCode, connection_ref};
 use caisson_sandbox::{HostDir, Limits, WorkerSpec};
 use caisson_secrets::{Redactor, Resolved, SecretError, SecretFaults, references, replace};
+use caisson_wire::Opening;
 use caisson_wire::message::{self, Operation};
 use serde_json::{Value, json};
 
@@ -202,20 +203,14 @@ impl Prepared {
     }
 
     /// The job of one worker.
-    pub(crate) fn job(
-        &self,
-        core: &Core,
-        call_id: &str,
-        start: message::Start,
-        unbounded: bool,
-    ) -> Job {
+    pub(crate) fn job(&self, core: &Core, call_id: &str, opening: Opening, unbounded: bool) -> Job {
         let worker = core.next_worker();
         let mut spec = WorkerSpec::new(worker, self.connector.bundle.clone());
         spec.files = self.files.clone();
         spec.tcp_ports = self.ports.clone();
         spec.limits = self.limits.clone();
         Job {
-            operation: Operation::try_from(start.operation).unwrap_or_default(),
+            operation: opening.start.operation(),
             spec,
             egress: caisson_egress::CallContext {
                 call_id: call_id.to_owned(),
@@ -224,7 +219,7 @@ impl Prepared {
                 config: self.config.clone(),
                 redactor: self.redactor.clone(),
             },
-            start,
+            opening,
             redactor: self.redactor.clone(),
             stall: Some(core.config.stall),
             unbounded,

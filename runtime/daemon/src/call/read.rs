@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use bytes::Bytes;
 use caisson_proto::v1::{self, ErrorCode, ReadMode};
 use caisson_wire::message::{self, Operation};
+use caisson_wire::{MAX_STATES, Opening};
 
 use crate::error::CallError;
 
@@ -15,7 +17,7 @@ const FLUSH_MS: u32 = 200;
 const CHECKPOINT_MS: u32 = 10_000;
 
 /// The states to resume from, by stream and partition.
-pub(crate) type States = HashMap<(String, String), Vec<u8>>;
+pub(crate) type States = HashMap<(String, String), Bytes>;
 
 /// Options of a connection's streams, by name.
 pub(crate) type Streams = BTreeMap<String, v1::StreamOptions>;
@@ -49,49 +51,68 @@ pub(crate) fn wire_encoding(encoding: v1::Encoding) -> message::Encoding {
     }
 }
 
-/// Start of a Read. `chosen` wins over the connection's own streams.
-pub(crate) fn read_start(
-    mut start: message::Start,
+/// What a Read reads: `chosen` wins over the connection's own streams. Empty:
+/// everything that the connector has.
+pub(crate) fn selections(
     chosen: &[v1::StreamSelection],
+    connection: &Streams,
+) -> Vec<v1::StreamSelection> {
+    if !chosen.is_empty() {
+        return chosen.to_vec();
+    }
+    let named = |(name, options): (&String, &v1::StreamOptions)| v1::StreamSelection {
+        stream: name.clone(),
+        partitions: Vec::new(),
+        mode: options.mode,
+    };
+    connection.iter().map(named).collect()
+}
+
+/// Whether a Read of `selections` goes on from the state of this partition.
+pub(crate) fn selects(selections: &[v1::StreamSelection], stream: &str, partition: &str) -> bool {
+    let names = |selection: &v1::StreamSelection| {
+        let partitions = &selection.partitions;
+        selection.stream == stream
+            && (partitions.is_empty() || partitions.iter().any(|one| one == partition))
+    };
+    selections.is_empty() || selections.iter().any(names)
+}
+
+/// How a Read is opened.
+pub(crate) fn read_opening(
+    mut start: message::Start,
+    selections: &[v1::StreamSelection],
     connection: &Streams,
     states: &States,
     encoding: v1::Encoding,
     max_records: u64,
-) -> message::Start {
+) -> Opening {
     start.operation = Operation::Read.into();
     start.encoding = wire_encoding(encoding).into();
     start.batch_target_bytes = BATCH_TARGET;
     start.batch_max_bytes = caisson_wire::MAX_BODY as u32;
     start.flush_ms = FLUSH_MS;
     start.checkpoint_ms = CHECKPOINT_MS;
-    let mut selections = chosen.to_vec();
-    if selections.is_empty() {
-        let named = |(name, options): (&String, &v1::StreamOptions)| v1::StreamSelection {
-            stream: name.clone(),
-            partitions: Vec::new(),
-            mode: options.mode,
-        };
-        selections = connection.iter().map(named).collect();
-        selections.sort_by(|a, b| a.stream.cmp(&b.stream));
-    }
     start.all_streams = selections.is_empty();
-    if start.all_streams {
+    let mut opening = Opening::of(start);
+    if selections.is_empty() {
         // The worker knows its streams; it is told the states that there are.
         let mut known: Vec<_> = states.keys().collect();
         known.sort();
-        start.streams = known
+        opening.streams = known
             .into_iter()
             .map(|(stream, partition)| one(stream, partition, 0, states, max_records))
             .collect();
-        if max_records > 0 && start.streams.is_empty() {
-            start.streams = vec![message::StreamStart {
+        if max_records > 0 && opening.streams.is_empty() {
+            let limit = message::StreamStart {
                 max_records,
                 ..Default::default()
-            }];
+            };
+            opening.streams = vec![(limit, Bytes::new())];
         }
-        return start;
+        return opening;
     }
-    for selection in &selections {
+    for selection in selections {
         let mode = match selection.mode {
             0 => connection
                 .get(&selection.stream)
@@ -112,12 +133,12 @@ pub(crate) fn read_start(
             }
         }
         for partition in &partitions {
-            start
+            opening
                 .streams
                 .push(one(&selection.stream, partition, mode, states, max_records));
         }
     }
-    start
+    opening
 }
 
 fn one(
@@ -126,9 +147,9 @@ fn one(
     mode: i32,
     states: &States,
     max_records: u64,
-) -> message::StreamStart {
+) -> (message::StreamStart, Bytes) {
     let state = states.get(&(stream.to_owned(), partition.to_owned()));
-    message::StreamStart {
+    let message = message::StreamStart {
         name: stream.to_owned(),
         partition: partition.to_owned(),
         mode: match ReadMode::try_from(mode) {
@@ -139,9 +160,45 @@ fn one(
         }
         .to_owned(),
         has_state: state.is_some(),
-        state: state.cloned().unwrap_or_default(),
         max_records,
+    };
+    (message, state.cloned().unwrap_or_default())
+}
+
+/// Whether any of the streams never ends by itself.
+pub(crate) fn is_unbounded(opening: &Opening) -> bool {
+    let streaming = |(stream, _): &(message::StreamStart, Bytes)| stream.mode == "streaming";
+    opening.streams.iter().any(streaming)
+}
+
+/// Bytes of states that a worker of so much memory is opened with: it holds
+/// them twice, as bytes and as the connector's own values, which are larger.
+pub(crate) fn states_limit(memory_bytes: u64) -> usize {
+    usize::try_from(memory_bytes / 4).map_or(MAX_STATES, |quarter| quarter.min(MAX_STATES))
+}
+
+/// The states of one Read have more bytes together than its worker may be
+/// given.
+pub(crate) fn states_too_large(limit: usize) -> CallError {
+    let message = format!(
+        "the checkpoints of the streams have more than {limit} bytes together; \
+         a worker is opened with a quarter of its memory at most, and never with more than {MAX_STATES} bytes"
+    );
+    CallError::new(ErrorCode::ConfigInvalid, message).with_action(
+        "read fewer streams or partitions in one call, or grant the connector more memory",
+    )
+}
+
+/// Refuses an opening that no worker would take.
+pub(crate) fn check_opening(opening: &Opening, memory_bytes: u64) -> Result<(), CallError> {
+    let limit = states_limit(memory_bytes);
+    if opening.state_bytes() > limit {
+        return Err(states_too_large(limit));
     }
+    opening.check().map_err(|error| {
+        CallError::new(ErrorCode::ConfigInvalid, error.to_string())
+            .with_action("name each stream and partition once, and read fewer of them in one call")
+    })
 }
 
 #[cfg(test)]
@@ -149,29 +206,32 @@ mod tests {
     use super::*;
 
     fn states(of: &[(&str, &str)]) -> States {
-        of.iter()
-            .map(|(stream, partition)| {
-                (
-                    ((*stream).to_owned(), (*partition).to_owned()),
-                    b"{}".to_vec(),
-                )
-            })
-            .collect()
+        let one = |(stream, partition): &(&str, &str)| {
+            let place = ((*stream).to_owned(), (*partition).to_owned());
+            (place, Bytes::from_static(b"{}"))
+        };
+        of.iter().map(one).collect()
+    }
+
+    fn opened(chosen: &[v1::StreamSelection], connection: &Streams, states: &States) -> Opening {
+        let selections = selections(chosen, connection);
+        let encoding = v1::Encoding::JsonLines;
+        read_opening(
+            Default::default(),
+            &selections,
+            connection,
+            states,
+            encoding,
+            0,
+        )
     }
 
     #[test]
     fn without_a_choice_every_stream_is_read_from_what_is_known() {
-        let start = read_start(
-            Default::default(),
-            &[],
-            &Streams::new(),
-            &states(&[("a", "")]),
-            v1::Encoding::ArrowIpc,
-            0,
-        );
-        assert!(start.all_streams);
-        assert_eq!(start.streams.len(), 1);
-        assert!(start.streams[0].has_state);
+        let opening = opened(&[], &Streams::new(), &states(&[("a", "")]));
+        assert!(opening.start.all_streams);
+        assert_eq!(opening.streams.len(), 1);
+        assert!(opening.streams[0].0.has_state);
     }
 
     #[test]
@@ -182,21 +242,53 @@ mod tests {
             mode: 1,
             ..Default::default()
         }];
-        let start = read_start(
-            Default::default(),
-            &chosen,
-            &connection,
-            &states(&[]),
-            v1::Encoding::JsonLines,
-            0,
-        );
-        let names: Vec<_> = start
+        let opening = opened(&chosen, &connection, &states(&[]));
+        let names: Vec<_> = opening
             .streams
             .iter()
-            .map(|stream| (stream.name.as_str(), stream.mode.as_str()))
+            .map(|(stream, _)| (stream.name.as_str(), stream.mode.as_str()))
             .collect();
         assert_eq!(names, [("b", "full")]);
-        assert!(!start.all_streams);
+        assert!(!opening.start.all_streams);
+    }
+
+    #[test]
+    fn only_states_that_a_read_goes_on_from_are_fetched() {
+        let some = [v1::StreamSelection {
+            stream: "a".into(),
+            partitions: vec!["p".into()],
+            ..Default::default()
+        }];
+        assert!(selects(&some, "a", "p"));
+        assert!(!selects(&some, "a", "q") && !selects(&some, "b", "p"));
+        let whole = selections(&[], &Streams::from([("a".to_owned(), Default::default())]));
+        assert!(selects(&whole, "a", "q") && !selects(&whole, "b", ""));
+        assert!(selects(&[], "b", ""));
+    }
+
+    #[test]
+    fn a_small_worker_is_not_opened_with_more_than_a_quarter_of_its_memory() {
+        let state = Bytes::from(vec![0; 900_000]);
+        let states: States = (0..8)
+            .map(|n| ((n.to_string(), String::new()), state.clone()))
+            .collect();
+        let opening = opened(&[], &Streams::new(), &states);
+        assert!(check_opening(&opening, 32 << 20).is_ok());
+        let refused = check_opening(&opening, 16 << 20).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::ConfigInvalid);
+        assert!(refused.message.contains("4194304"), "{}", refused.message);
+    }
+
+    #[test]
+    fn a_stream_that_is_chosen_twice_is_refused_by_its_name() {
+        let chosen = [v1::StreamSelection {
+            stream: "a".into(),
+            ..Default::default()
+        }];
+        let twice = [chosen.clone(), chosen].concat();
+        let opening = opened(&twice, &Streams::new(), &states(&[]));
+        let refused = check_opening(&opening, 1 << 30).unwrap_err();
+        assert!(refused.message.contains("`a`"), "{}", refused.message);
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use caisson_proto::v1::runtime_server::Runtime;
 use caisson_proto::v1::{self, ErrorCode, read_request, write_request};
 use caisson_state::{Commit, Expected, MAX_STATE_BYTES, NewCheckpoint, Scope, StateKey};
+use caisson_wire::Opening;
 use caisson_wire::message::{self, Operation};
 use chrono::Utc;
 use prost::Message;
@@ -18,7 +20,8 @@ use super::events;
 use super::opened::{Opened, attach, refuse, refuse_sync};
 use crate::call::{
     Begun, Emitted, End, Event, Fed, Prepared, Sequencer, Source, States, Streams, SyncJob, Ticket,
-    What, encoding, failed_step, feed_from_caller, prepare, read_start, run_sync, wire_encoding,
+    What, check_opening, encoding, failed_step, feed_from_caller, is_unbounded, prepare,
+    read_opening, run_sync, selections, wire_encoding,
 };
 use crate::core::{Core, workspace};
 use crate::error::CallError;
@@ -120,20 +123,12 @@ impl Runtime for RuntimeService {
         };
         let prepared = self.prepared(&mut ticket, &opened, source, 1).await;
         let (ticket, prepared) = refuse(ticket, prepared)?;
-        let states = self
-            .states(&prepared, request.from(), &request.checkpoints)
-            .await;
-        let (ticket, states) = refuse(ticket, states)?;
         let start = prepared.start(&ticket.live.call_id, Operation::Read);
-        let start = read_start(
-            start,
-            &request.streams,
-            &prepared.connection.streams,
-            &states,
-            encoding,
-            request.max_records,
-        );
-        let events = self.launch(ticket, &opened, prepared, start, None, encoding);
+        let opening = self
+            .read_opening(&prepared, start, &request, encoding)
+            .await;
+        let (ticket, opening) = refuse(ticket, opening)?;
+        let events = self.launch(ticket, &opened, prepared, opening, None, encoding);
         Ok(Response::new(Box::pin(events::stream(
             events,
             events::read,
@@ -196,7 +191,8 @@ impl Runtime for RuntimeService {
             receiver: worker_input,
             wrong,
         };
-        let events = self.launch(ticket, &opened, prepared, start, Some(input), encoding);
+        let opening = Opening::of(start);
+        let events = self.launch(ticket, &opened, prepared, opening, Some(input), encoding);
         Ok(Response::new(Box::pin(events::stream(
             events,
             events::write,
@@ -376,7 +372,7 @@ impl RuntimeService {
             ticket,
             &opened,
             prepared,
-            start,
+            Opening::of(start),
             None,
             v1::Encoding::Unspecified,
         ))
@@ -419,12 +415,32 @@ impl RuntimeService {
         Ok(prepared)
     }
 
+    /// What a Read's worker is told, its states among it.
+    async fn read_opening(
+        &self,
+        prepared: &Prepared,
+        start: message::Start,
+        request: &v1::ReadRequest,
+        encoding: v1::Encoding,
+    ) -> Result<Opening, CallError> {
+        let streams = &prepared.connection.streams;
+        let selections = selections(&request.streams, streams);
+        let states = self
+            .states(prepared, request.from(), &request.checkpoints, &selections)
+            .await?;
+        let limit = request.max_records;
+        let opening = read_opening(start, &selections, streams, &states, encoding, limit);
+        check_opening(&opening, prepared.limits.memory_bytes)?;
+        Ok(opening)
+    }
+
     /// The states that a Read resumes from.
     async fn states(
         &self,
         prepared: &Prepared,
         from: read_request::From,
         given: &[v1::Checkpoint],
+        selections: &[v1::StreamSelection],
     ) -> Result<States, CallError> {
         match from {
             read_request::From::Beginning => Ok(States::new()),
@@ -450,8 +466,9 @@ impl RuntimeService {
             .with_action("give connection.inline.state_key, or use a stored connection")),
             _ if prepared.state_key.is_empty() => Ok(States::new()),
             _ => {
+                let memory = prepared.limits.memory_bytes;
                 self.0
-                    .stored_states(&prepared.workspace, &prepared.state_key)
+                    .stored_states(&prepared.workspace, &prepared.state_key, selections, memory)
                     .await
             }
         }
@@ -463,7 +480,7 @@ impl RuntimeService {
         ticket: Ticket,
         opened: &Opened,
         prepared: Prepared,
-        start: message::Start,
+        opening: Opening,
         input: Option<CallInput>,
         encoding: v1::Encoding,
     ) -> mpsc::Receiver<Emitted> {
@@ -472,12 +489,9 @@ impl RuntimeService {
         let control = opened.control(&ticket, prepared.duration);
         tokio::spawn(async move {
             let call_id = ticket.live.call_id.clone();
-            let start_operation = Operation::try_from(start.operation).unwrap_or_default();
-            let unbounded = start
-                .streams
-                .iter()
-                .any(|stream| stream.mode == "streaming");
-            let job = prepared.job(&core, &call_id, start, unbounded);
+            let operation = opening.start.operation();
+            let unbounded = is_unbounded(&opening);
+            let job = prepared.job(&core, &call_id, opening, unbounded);
             let mut sequencer = Sequencer::new(&call_id, unix_ms());
             let started = v1::Started {
                 call_id,
@@ -488,7 +502,7 @@ impl RuntimeService {
             let first = sequencer.place("", "", Event::Started(started));
             // A caller that is gone already ends the call in the same way as one that goes later.
             let _ = sender.send(first).await;
-            let tested = start_operation == Operation::Test;
+            let tested = operation == Operation::Test;
             if tested {
                 for step in prepared.steps() {
                     // As above.
@@ -570,24 +584,22 @@ impl RuntimeService {
                 &format!("{} -> {}", source.pin(), destination.pin()),
             );
             ticket.admit(&opened.caller, 2, opened.deadline()).await?;
+            let streams = &source.connection.streams;
+            let selections = selections(&request.streams, streams);
+            let memory = source.limits.memory_bytes;
             let states = match request.from() {
                 read_request::From::Beginning => States::new(),
-                _ => self.0.stored_states(workspace, state_key).await?,
+                _ => {
+                    self.0
+                        .stored_states(workspace, state_key, &selections, memory)
+                        .await?
+                }
             };
             let encoding = v1::Encoding::ArrowIpc;
             let start = source.start(&call_id, Operation::Read);
-            let start = read_start(
-                start,
-                &request.streams,
-                &source.connection.streams,
-                &states,
-                encoding,
-                0,
-            );
-            let unbounded = start
-                .streams
-                .iter()
-                .any(|stream| stream.mode == "streaming");
+            let opening = read_opening(start, &selections, streams, &states, encoding, 0);
+            check_opening(&opening, memory)?;
+            let unbounded = is_unbounded(&opening);
             let mut write = destination.start(&call_id, Operation::Write);
             write.encoding = wire_encoding(encoding).into();
             let duration = source.duration.min(destination.duration);
@@ -597,9 +609,9 @@ impl RuntimeService {
                 workspace: workspace.to_owned(),
                 state_key: state_key.to_owned(),
                 epoch: unix_ms(),
-                source: source.job(&self.0, &call_id, start, unbounded),
+                source: source.job(&self.0, &call_id, opening, unbounded),
                 // A destination that waits for its source says so; silence is a stall.
-                destination: destination.job(&self.0, &call_id, write, false),
+                destination: destination.job(&self.0, &call_id, Opening::of(write), false),
                 call_id: call_id.clone(),
                 modes,
                 keep: vec![source.into_keep(), destination.into_keep()],
@@ -631,10 +643,10 @@ fn write_modes(source: &Streams, destination: &Streams) -> Streams {
     modes
 }
 
-fn state_of(checkpoint: &v1::Checkpoint) -> ((String, String), Vec<u8>) {
+fn state_of(checkpoint: &v1::Checkpoint) -> ((String, String), Bytes) {
     (
         (checkpoint.stream.clone(), checkpoint.partition.clone()),
-        checkpoint.state.clone(),
+        checkpoint.state.clone().into(),
     )
 }
 

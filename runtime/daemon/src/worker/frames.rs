@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 use caisson_wire::{
-    DecodeError, Decoder, EncodeError, encode,
+    DecodeError, Decoder, EncodeError, Opening, encode,
     message::{FromWorker, Start, ToWorker, from_worker, to_worker},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -81,9 +81,20 @@ impl FrameReader {
 }
 
 impl FrameWriter {
+    /// Sends Start and the streams that it announces.
+    pub(crate) async fn open(&mut self, opening: Opening) -> Result<(), FrameError> {
+        for (message, body) in opening.messages() {
+            match message {
+                to_worker::Message::Start(start) => self.start(start).await?,
+                message => self.send(message, body).await?,
+            }
+        }
+        Ok(())
+    }
+
     /// Sends Start, the one message that holds values of secrets, and wipes
     /// them.
-    pub(crate) async fn start(&mut self, start: Start) -> Result<(), FrameError> {
+    async fn start(&mut self, start: Start) -> Result<(), FrameError> {
         let mut message = ToWorker {
             message: Some(to_worker::Message::Start(start)),
         };

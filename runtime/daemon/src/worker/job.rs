@@ -7,7 +7,7 @@ use caisson_egress::Gateway;
 use caisson_proto::v1;
 use caisson_sandbox::{Launcher, WorkerSpec};
 use caisson_secrets::Redactor;
-use caisson_wire::message::{self, Operation};
+use caisson_wire::{Opening, message::Operation};
 
 use crate::error::CallError;
 
@@ -21,7 +21,7 @@ pub(crate) struct Host {
 pub(crate) struct Job {
     pub(crate) operation: Operation,
     pub(crate) spec: WorkerSpec,
-    pub(crate) start: message::Start,
+    pub(crate) opening: Opening,
     /// Who calls, for the gateway and its audit.
     pub(crate) egress: caisson_egress::CallContext,
     pub(crate) redactor: Arc<Redactor>,

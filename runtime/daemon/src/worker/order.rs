@@ -1,7 +1,7 @@
 //! What a worker may say, and when. Pure: no IO, no clock.
 //!
 //! ```text
-//! Hello ─► (Start goes in) ─► Started ─► events of the operation ─► Done | Failed
+//! Hello ─► (Start and its streams go in) ─► Started ─► events of the operation ─► Done | Failed
 //! ```
 //! Log, Progress and Throttled may come any time after Hello; Failed as well.
 //! The worker runs somebody else's code, so whatever does not follow this
@@ -10,15 +10,10 @@
 use std::collections::{HashMap, HashSet};
 
 use caisson_wire::message::{Operation, from_worker::Message};
+use caisson_wire::{MAX_STATE, MAX_STATES, MAX_STREAMS};
 
 /// Names and identifiers longer than this are refused, in bytes.
 const NAME: usize = 1024;
-/// Largest state of one checkpoint in bytes, as the public API promises.
-const STATE: usize = 1 << 20;
-/// Streams and partitions of one call, and schemas.
-const STREAMS: usize = 10_000;
-/// States of the last checkpoints of all of them together: what a call keeps.
-const STATES: usize = 64 << 20;
 /// Steps of a Test.
 const STEPS: usize = 1000;
 
@@ -137,13 +132,13 @@ impl Order {
             self.partitions
                 .entry((stream.to_owned(), partition.to_owned()))
                 .or_default();
-            few(known, STREAMS, "streams and partitions")?;
+            few(known, MAX_STREAMS, "streams and partitions")?;
         }
         match message {
             Message::Schema(schema) => {
                 let ids = self.schemas.entry(schema.stream.clone()).or_default();
                 self.schemas_seen += usize::from(ids.insert(schema.schema_id.clone()));
-                few(self.schemas_seen, STREAMS, "schemas")?;
+                few(self.schemas_seen, MAX_STREAMS, "schemas")?;
             }
             Message::Batch(batch) => {
                 let ids = self.schemas.get(&batch.stream);
@@ -158,7 +153,7 @@ impl Order {
             }
             Message::Checkpoint(checkpoint) => {
                 let size = checkpoint.state.len();
-                short("a checkpoint's state", size, STATE)?;
+                short("a checkpoint's state", size, MAX_STATE)?;
                 let key = (checkpoint.stream.clone(), checkpoint.partition.clone());
                 let last = self.partitions.entry(key).or_default();
                 if last.0 == checkpoint.id {
@@ -168,11 +163,11 @@ impl Order {
                 }
                 self.states = self.states - last.1 + size;
                 *last = (checkpoint.id.clone(), size);
-                short("the states of all checkpoints", self.states, STATES)?;
+                short("the states of all checkpoints", self.states, MAX_STATES)?;
             }
             Message::Object(_) => {
                 self.objects += 1;
-                few(self.objects, STREAMS, "objects")?;
+                few(self.objects, MAX_STREAMS, "objects")?;
             }
             Message::Step(_) => {
                 self.steps += 1;
@@ -321,7 +316,7 @@ mod tests {
             })
         };
         assert!(matches!(
-            order.accept(&checkpoint(STATE + 1), 0),
+            order.accept(&checkpoint(MAX_STATE + 1), 0),
             Err(Violation::TooLong(..))
         ));
         order.accept(&checkpoint(1), 0).unwrap();
@@ -338,7 +333,7 @@ mod tests {
             Message::Checkpoint(Checkpoint {
                 id: n.to_string(),
                 partition: n.to_string(),
-                state: vec![0; STATE],
+                state: vec![0; MAX_STATE],
                 ..Default::default()
             })
         };
@@ -346,7 +341,7 @@ mod tests {
         assert!(matches!(refused, Some(Violation::TooLong(..))));
 
         let mut order = reading();
-        let refused = (0..STREAMS + 2).find_map(|n| {
+        let refused = (0..MAX_STREAMS + 2).find_map(|n| {
             let progress = Progress {
                 stream: n.to_string(),
                 ..Default::default()
@@ -355,11 +350,11 @@ mod tests {
         });
         assert_eq!(
             refused,
-            Some(Violation::TooMany(STREAMS, "streams and partitions"))
+            Some(Violation::TooMany(MAX_STREAMS, "streams and partitions"))
         );
 
         let mut order = reading();
-        let refused = (0..STREAMS + 2).find_map(|n| {
+        let refused = (0..MAX_STREAMS + 2).find_map(|n| {
             let schema = Schema {
                 stream: "s".into(),
                 schema_id: n.to_string(),
@@ -367,7 +362,7 @@ mod tests {
             };
             order.accept(&Message::Schema(schema), 1).err()
         });
-        assert_eq!(refused, Some(Violation::TooMany(STREAMS, "schemas")));
+        assert_eq!(refused, Some(Violation::TooMany(MAX_STREAMS, "schemas")));
     }
 
     #[test]

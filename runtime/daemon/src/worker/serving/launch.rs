@@ -27,6 +27,8 @@ use crate::worker::pulse::Pulse;
 
 /// From exec to Hello; a bare interpreter needs about 15 ms.
 const HELLO: Duration = Duration::from_secs(30);
+/// From Hello until the worker has read Start and its streams.
+const OPENING: Duration = Duration::from_secs(30);
 
 impl Serving {
     /// Has a worker made, hears its Hello and sends Start.
@@ -108,16 +110,28 @@ impl Serving {
             }
         }
         session.open();
-        let mut start = job.start;
-        start.deadline_unix_ms = control.deadline_unix_ms();
-        writer.start(start).await.map_err(|error| match error {
-            FrameError::Encode(_) => CallError::new(
-                ErrorCode::ConfigInvalid,
-                "the checkpoints of the streams do not fit one message together",
-            )
-            .with_action("read fewer streams or partitions in one call"),
-            error => broken(&error),
-        })?;
+        let mut opening = job.opening;
+        opening.start.deadline_unix_ms = control.deadline_unix_ms();
+        let opened = tokio::select! {
+            biased;
+            stop = control.stopped() => return Err(stop.error()),
+            opened = timeout(OPENING, writer.open(opening)) => opened,
+        };
+        match opened {
+            Ok(Ok(())) => {}
+            Ok(Err(FrameError::Encode(error))) => {
+                let message = format!("the connector's configuration is too large: {error}");
+                return Err(CallError::new(ErrorCode::ConfigInvalid, message)
+                    .with_action("make the configuration smaller"));
+            }
+            Ok(Err(error)) => return Err(broken(&error)),
+            Err(_) => {
+                return Err(CallError::new(
+                    ErrorCode::Stalled,
+                    "the worker did not take what it is to do within 30 s",
+                ));
+            }
+        }
         let given = Arc::new(Given::default());
         let (cancel, cancelled) = oneshot::channel();
         let fed = Arc::new(AtomicU64::new(0));

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from caisson import Checkpoint, Connector, Cursor, Idle, Secret, errors, stream
+from caisson import Checkpoint, Connector, Cursor, Idle, Secret, Stream, errors, stream
 
 Record = dict[str, Any]
 FIELDS = [
@@ -29,6 +29,8 @@ class Config:
     behave: str = "well"
     at: int = 50
     size: int = 20
+    heavy: int = 0
+    weight: int = 900_000
     token: Secret | None = None
 
 
@@ -94,6 +96,20 @@ class Rows(Connector[Config]):
                 "price": number / 4,
                 "ok": number % 2 == 0,
             }
+
+    def list(self) -> Iterator[Stream]:
+        for number in range(self.config.heavy):
+            yield Stream(f"heavy{number}", FIELDS, primary_key="id", modes=("full", "incremental"))
+
+    def read(self, stream: Stream, state: Any) -> Iterator[Record | Checkpoint]:
+        """Half of the rows before a checkpoint, half behind it; the state must come back as it went."""
+        ballast = stream.name[-1] * self.config.weight
+        if state and state["ballast"] != ballast:
+            raise RuntimeError(f"the state of {stream.name} came back with {len(state['ballast'])} other characters")
+        for number in range(state["number"] + 1 if state else 1, self.config.count + 1):
+            yield self.row(number)
+            if number == self.config.count // 2:
+                yield Checkpoint({"number": number, "ballast": ballast})
 
     def misbehave(self) -> None:
         token = self.config.token.reveal() if self.config.token is not None else "nothing"
