@@ -128,7 +128,7 @@ def _prepare(
     if pace is None:
         seconds = (start.get("checkpoint_ms") or 0) / 1000
         pace = Pace(seconds=seconds, page_seconds=min(1.0, seconds)) if seconds else Pace()
-    state = decode(wanted.get("state") or b"")
+    state = decode(wanted.pop("state", b""))  # the bytes are not needed beside the values
     limit = wanted.get("max_records") or 0
     emitter = _Lazy(call, stream, start)
     if "state" in takes:
