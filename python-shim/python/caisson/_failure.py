@@ -44,9 +44,19 @@ def code_of(error: BaseException) -> str:
         return "DISK_EXHAUSTED"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return "PROCESS_LIMIT"
+    if isinstance(error, BlockingIOError) and _at_a_fork(error):
+        return "PROCESS_LIMIT"
     if isinstance(error, KeyboardInterrupt):
         return "CANCELLED"
     return "CONNECTOR_FAILED"
+
+
+def _at_a_fork(error: BaseException) -> bool:
+    """Whether EAGAIN came of making a process: of a socket it means something else, and the errno is all there is."""
+    import traceback
+
+    raised = traceback.extract_tb(error.__traceback__)[-1:]
+    return any("fork" in (frame.line or "") for frame in raised)
 
 
 def trace(error: BaseException) -> str:

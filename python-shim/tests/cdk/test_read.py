@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -191,6 +194,20 @@ class Failing(Connector[Any]):
         yield
 
     @stream()
+    def forks(self) -> Iterator[Any]:
+        # Root is not held by this limit.
+        if os.geteuid() == 0:
+            os.setuid(64_000)
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        yield {"child": os.fork()}
+
+    @stream()
+    def blocks(self) -> Iterator[Any]:
+        ours, _theirs = socket.socketpair()
+        ours.setblocking(False)
+        yield {"got": ours.recv(1).hex()}
+
+    @stream()
     def deep(self) -> Iterator[Any]:
         def down(level: int) -> None:
             if level:
@@ -230,6 +247,23 @@ def test_an_exception_that_has_a_code_gets_it(name: str, code: str) -> None:
     run = Harness(Failing).read(name)
     assert run.error is not None
     assert run.error.code == code
+
+
+@pytest.mark.parametrize(("name", "code"), [("forks", "PROCESS_LIMIT"), ("blocks", "CONNECTOR_FAILED")])
+def test_eagain_is_the_limit_of_processes_at_a_fork_alone(name: str, code: str) -> None:
+    """In a process of its own, whose limit is lowered for good."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        # Everything is imported before it is another user, who may not be able to.
+        Harness(Failing).read("wrong")
+        run = Harness(Failing).read(name)
+        os.write(theirs, (run.error.code if run.error else "none").encode())
+        os._exit(0)
+    os.close(theirs)
+    os.waitpid(child, 0)
+    assert os.read(ours, 100).decode() == code
+    os.close(ours)
 
 
 def test_a_long_traceback_is_cut_in_its_middle() -> None:
