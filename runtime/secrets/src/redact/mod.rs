@@ -130,6 +130,11 @@ impl Redactor {
         replaced(text, self.0.ranges(&self.0.views(text.as_bytes(), true)))
     }
 
+    /// Whether a secret stands in bytes that are no text, such as an Arrow schema.
+    pub fn finds(&self, bytes: &[u8]) -> bool {
+        !self.0.ranges(&self.0.views(bytes, true)).is_empty()
+    }
+
     /// As [`Redactor::redact`], for text that holds names of hosts. DNS names have no case and are cut into labels, so
     /// here case is no difference, and a dot may stand anywhere inside of a secret.
     pub fn redact_name<'t>(&self, text: &'t str) -> Cow<'t, str> {
@@ -288,6 +293,16 @@ mod tests {
             .map(|value| SecretValue::new(*value))
             .collect();
         Redactor::new(values.iter().map(|value| ("k", value)))
+    }
+
+    #[test]
+    fn a_secret_between_bytes_that_are_no_text_is_found() {
+        let r = redactor(&["hunter2-hunter2"]);
+        let around = |name: &str| [&[0xff, 0, 0x80, 3][..], name.as_bytes(), &[0, 0xfe]].concat();
+        assert!(r.finds(&around("hunter2-hunter2")));
+        assert!(r.finds(&around("x-aHVudGVyMi1odW50ZXIy")));
+        assert!(!r.finds(&around("hunter2-hunter3")));
+        assert!(!redactor(&[]).finds(&around("hunter2-hunter2")));
     }
 
     #[test]

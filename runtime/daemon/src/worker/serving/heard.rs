@@ -1,11 +1,11 @@
 //! What a worker says, acted on: checked, redacted, handed on.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 use caisson_egress::EgressEvent;
 use caisson_proto::v1::{self, ErrorCode};
+use caisson_secrets::Redactor;
 use caisson_wire::message::from_worker::Message;
 
 use super::{Serving, broken};
@@ -24,13 +24,12 @@ impl Serving {
         body: Bytes,
         way: &mut Way<'_>,
     ) -> Option<Verdict> {
+        // First: what breaks the order is quoted, perhaps in part.
+        if let Some(error) = named_secret(&message, &body, &self.redactor) {
+            return Some(Verdict::Ended(error));
+        }
         if let Err(violation) = self.order.accept(&message, body.len()) {
             return Some(Verdict::Ended(broken(&violation)));
-        }
-        // A name goes on as it is, so one that holds a secret goes nowhere.
-        if names(&message).any(|name| matches!(self.redactor.redact(name), Cow::Owned(_))) {
-            let error = broken(&"a name that the worker chose holds a secret");
-            return Some(Verdict::Ended(error));
         }
         match message {
             Message::Done(_) if self.writes && !self.given.complete() => {
@@ -59,7 +58,7 @@ impl Serving {
                     self.emit(stream, partition, event, way).await;
                 }
             }
-            Message::Checkpoint(checkpoint) if self.holds_secret(&checkpoint.state) => {
+            Message::Checkpoint(checkpoint) if self.redactor.finds(&checkpoint.state) => {
                 let message = format!(
                     "a checkpoint of stream `{}` holds a secret",
                     checkpoint.stream
@@ -115,9 +114,54 @@ impl Serving {
             self.emit("", "", Event::Refused(refusal), way).await;
         }
     }
+}
 
-    fn holds_secret(&self, state: &[u8]) -> bool {
-        let text = String::from_utf8_lossy(state);
-        matches!(self.redactor.redact(&text), Cow::Owned(_))
+/// Names of streams, keys and fields go on as they are, in frames that
+/// callers and destinations have to understand: one that holds a secret goes
+/// nowhere, and ends the call.
+fn named_secret(message: &Message, body: &[u8], redactor: &Redactor) -> Option<CallError> {
+    let what = if names(message).any(|name| redactor.finds(name.as_bytes())) {
+        "a name that the connector chose holds a secret".to_owned()
+    } else {
+        match message {
+            Message::Schema(schema) if redactor.finds(body) => {
+                format!("the name of a field of stream `{}` holds a secret", schema.stream)
+            }
+            Message::Object(_) if redactor.finds(body) => {
+                "the name of a field of an object holds a secret".to_owned()
+            }
+            _ => return None,
+        }
+    };
+    let error = CallError::new(ErrorCode::ConnectorFailed, what);
+    Some(error.with_action("keep credentials out of the names of streams and fields"))
+}
+
+#[cfg(test)]
+mod tests {
+    use caisson_secrets::SecretValue;
+    use caisson_wire::message::{Batch, Object, Schema};
+
+    use super::*;
+
+    #[test]
+    fn a_secret_in_a_name_or_in_a_schema_ends_the_call_and_records_are_the_callers_own() {
+        let secret = SecretValue::new("hunter2-hunter2");
+        let redactor = Redactor::new([("k", &secret)]);
+        let found = |message: Message, body: &[u8]| {
+            named_secret(&message, body, &redactor).map(|error| error.message)
+        };
+        let schema = |stream: &str| {
+            Message::Schema(Schema {
+                stream: stream.into(),
+                ..Default::default()
+            })
+        };
+        let body = b"\xff\x00hunter2-hunter2\x00";
+        assert!(found(schema("s"), body).unwrap().contains("stream `s`"));
+        assert!(found(schema("a-hunter2-hunter2"), b"").is_some());
+        assert!(found(Message::Object(Object::default()), body).is_some());
+        assert!(found(schema("s"), b"id").is_none());
+        assert!(found(Message::Batch(Batch::default()), body).is_none());
     }
 }

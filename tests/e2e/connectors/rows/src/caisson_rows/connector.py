@@ -95,11 +95,16 @@ class Rows(Connector[Config]):
                 "nested": {"a": [number], "b": None},
                 "price": number / 4,
                 "ok": number % 2 == 0,
+                **({self.revealed(): 1} if self.config.behave == "name a field" else {}),
             }
 
     def list(self) -> Iterator[Stream]:
         for number in range(self.config.heavy):
             yield Stream(f"heavy{number}", FIELDS, primary_key="id", modes=("full", "incremental"))
+        if self.config.behave == "name a stream":
+            yield Stream(f"of {self.revealed()}", FIELDS, modes=("full",))
+        if self.config.behave == "describe a field":
+            yield Stream("described", [{"name": self.revealed(), "type": "string"}], modes=("full",))
 
     def read(self, stream: Stream, state: Any) -> Iterator[Record | Checkpoint]:
         """Half of the rows before a checkpoint, half behind it; the state must come back as it went."""
@@ -111,8 +116,11 @@ class Rows(Connector[Config]):
             if number == self.config.count // 2:
                 yield Checkpoint({"number": number, "ballast": ballast})
 
+    def revealed(self) -> str:
+        return self.config.token.reveal() if self.config.token is not None else "nothing"
+
     def misbehave(self) -> None:
-        token = self.config.token.reveal() if self.config.token is not None else "nothing"
+        token = self.revealed()
         match self.config.behave:
             case "exception":
                 raise ValueError(f"it went wrong with {token}")
