@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness import CallFailed, Daemon
+from conftest import loopback
+from harness import CallFailed, Daemon, Stage
+from harness.daemon import inline
 from harness.read import delivered, last_checkpoint, read, records
 from servers.httpserver import Api, retry_date, tied
 
@@ -108,6 +110,20 @@ def test_a_wait_that_cannot_fit_the_deadline_ends_at_once_with_the_time_to_come_
     assert api.count("/asc") == 1
 
 
+def test_a_wait_over_the_operators_limit_ends_at_once_with_the_time_to_come_back(
+    own: Callable[..., Daemon], stage: Stage, api: Api
+) -> None:
+    daemon = own(limits={"throttle": "2s"})
+    daemon.policy("web", egress=[loopback(api.port)])
+    daemon.start()
+    api.records = tied(25)
+    api.fail("/asc", 429, times=99, headers={"Retry-After": "3600"})
+    stream = read(daemon, inline(stage.connectors / "web", config={"port": api.port}), "asc", timeout=60).drain()
+    assert stream.failure["code"] == "ERROR_CODE_QUOTA_EXHAUSTED", stream.failure
+    assert stream.failure["retry_at"]
+    assert api.count("/asc") == 1
+
+
 @pytest.mark.parametrize(
     ("status", "code"),
     [
@@ -197,8 +213,6 @@ def test_arrow_batches_are_a_stream_that_pyarrow_reads(daemon: Daemon, rows: Mad
 
 
 def test_a_write_acknowledges_rejects_and_commits(daemon: Daemon, stage: Any) -> None:
-    from harness.daemon import inline
-
     def messages() -> Any:
         yield {
             "start": {

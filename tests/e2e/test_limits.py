@@ -75,6 +75,22 @@ def test_a_worker_that_hangs_is_stalled(own: Callable[..., Daemon], rows: Made) 
     assert len(records(stream)) >= 49
 
 
+def test_an_announced_wait_is_no_stall(own: Callable[..., Daemon], rows: Made) -> None:
+    daemon = own(limits={"stall": "2s"}).start()
+    stream = read(daemon, rows(behave="wait"), "rows").drain()
+    assert len(records(stream)) == 100 and stream.summary, stream.seen[-1]
+
+
+def test_an_announced_wait_is_believed_no_longer_than_the_operators_limit(
+    own: Callable[..., Daemon], rows: Made
+) -> None:
+    daemon = own(limits={"stall": "2s", "throttle": "3s"}).start()
+    stream = read(daemon, rows(behave="lie"), "rows", timeout=60).drain()
+    assert stream.failure["code"] == "ERROR_CODE_STALLED", stream.failure
+    assert "after the wait" in stream.failure["message"]
+    assert 3 <= stream.failure["stats"]["throttled_seconds"] < 4
+
+
 def test_a_deadline_ends_a_worker_with_timeout(daemon: Daemon, rows: Made) -> None:
     stream = read(daemon, rows(behave="hang"), "rows", options={"deadline_ms": 1500}).drain()
     assert stream.failure["code"] == "ERROR_CODE_TIMEOUT", stream.failure

@@ -41,17 +41,21 @@ def test_a_later_call_goes_on_at_the_last_checkpoint(daemon: Daemon, web: Made, 
     assert [record["id"] for record in records(second)][:2] == [5, 6]
 
 
-def test_silence_is_filled_with_heartbeats_and_is_no_stall(own: Callable[..., Daemon], stage: Any, api: Api) -> None:
-    from conftest import loopback
-    from harness.daemon import inline
-
-    daemon = own(limits={"stall": "2s"})
-    daemon.policy("web", egress=[loopback(api.port)])
-    daemon.start()
-    stream = read(daemon, inline(stage.connectors / "web", config={"port": api.port}), "events", mode="streaming")
-    # A worker that waits says so; a heartbeat is what the daemon sends when nothing else came.
-    for event in stream:
-        if "heartbeat" in event or event.get("progress", {}).get("message") == "waiting":
-            break
-    assert api.count("/events") > 20
+def test_a_streaming_worker_that_idles_properly_is_not_stalled_however_long(
+    own: Callable[..., Daemon], rows: Made
+) -> None:
+    daemon = own(limits={"stall": "2s"}).start()
+    stream = read(daemon, rows(idle=6), "counted", mode="streaming")
+    while len(stream.all("checkpoint")) < 2:
+        stream.until("checkpoint")
+    # Between the two nothing happened, and the caller heard of it.
+    beats = [each for each in stream.all("progress") if each.get("message") == "waiting"]
+    assert len(beats) > 3, stream.all("progress")
     stream.cancel()
+
+
+def test_a_streaming_worker_that_hangs_is_stalled(own: Callable[..., Daemon], rows: Made) -> None:
+    daemon = own(limits={"stall": "2s"}).start()
+    stream = read(daemon, rows(behave="hang", at=15), "counted", mode="streaming", timeout=60).drain()
+    assert stream.failure["code"] == "ERROR_CODE_STALLED", stream.failure
+    assert last_checkpoint(stream)["records"] == 10

@@ -43,7 +43,7 @@ SLICE = 0.1
 """Seconds between two looks at whether the call was cancelled."""
 
 HEARTBEAT = 5.0
-"""Seconds of silence after which a waiting worker says that it lives."""
+"""Seconds of silence after which a waiting worker says that it lives, where the daemon does not say."""
 
 MARGIN = 1.0
 """Seconds before the deadline that are kept for flushing and the last checkpoint."""
@@ -85,6 +85,8 @@ class Call:
         deadline: float | None = None,
         clock: Clock | None = None,
         transport: Callable[..., Transport] | None = None,
+        heartbeat: float | None = None,
+        longest_throttle: float | None = None,
     ) -> None:
         self.channel = channel
         self.manifest = manifest or {}
@@ -96,6 +98,8 @@ class Call:
         self.requests = 0
         self.throttled_seconds = 0.0
         self.run: StreamRun | None = None
+        self._heartbeat = heartbeat or HEARTBEAT
+        self._longest_throttle = longest_throttle
         self._loop: Any = None
         self._thread = get_ident()
         self._sent = self.clock.monotonic()
@@ -131,19 +135,20 @@ class Call:
             now = self.clock.monotonic()
             if now >= end:
                 return
-            if now - self._sent >= HEARTBEAT:
-                self.heartbeat()
+            self.alive()
             self.clock.sleep(min(SLICE, end - now))
 
-    def heartbeat(self) -> None:
-        """Says that the worker lives."""
+    def alive(self, doing: str = "waiting") -> None:
+        """Says that the worker lives and what it does, if it said nothing for long."""
+        if self.clock.monotonic() - self._sent < self._heartbeat:
+            return
         run = self.run
         self.send(
             "progress",
             {
                 "stream": run.stream.name if run else "",
                 "records": run.count if run else 0,
-                "message": "waiting",
+                "message": doing,
             },
         )
 
@@ -151,13 +156,20 @@ class Call:
         """Waits because `host` wants it, visibly.
 
         Raises:
-            QuotaExhausted: The wait does not fit the deadline; nothing was waited.
+            QuotaExhausted: The wait does not fit the deadline, or is longer than the
+                daemon's operator allows; nothing was waited.
             Cancelled: The call was cancelled meanwhile.
         """
         until = self.clock.now() + seconds
         if self.deadline is not None and until + MARGIN >= self.deadline:
             raise QuotaExhausted(
                 f"{host} asks to wait {seconds:.0f} s ({cause}); the deadline of this call comes first",
+                retry_at=until,
+            )
+        longest = self._longest_throttle
+        if longest is not None and seconds > longest:
+            raise QuotaExhausted(
+                f"{host} asks to wait {seconds:.0f} s ({cause}); calls wait {longest:.0f} s at most here",
                 retry_at=until,
             )
         if self.run is not None and get_ident() == self._thread:

@@ -183,6 +183,7 @@ class StreamRun:
         if now - self._looked_at >= 0.05:
             self._looked_at = now
             self.call.check()
+            self.call.alive("reading")  # records that are all left out send no frame
 
     def _send(self, state: dict[str, Any], final: bool = False) -> None:
         self._emitter.checkpoint(encode(state), final)

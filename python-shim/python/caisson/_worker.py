@@ -96,6 +96,8 @@ def serve(
         deadline=(start.get("deadline_unix_ms") or 0) / 1000 or None,
         clock=clock,
         transport=transport,
+        heartbeat=(start.get("heartbeat_ms") or 0) / 1000 or None,
+        longest_throttle=(start.get("throttle_max_ms") or 0) / 1000 or None,
     )
     fields: dict[str, Any] | None = None
     try:

@@ -194,17 +194,12 @@ def write(call: Call, connector: Any, start: dict[str, Any]) -> None:
         Cancelled: The caller cancelled; what was not committed is not durable.
     """
     writer = Writer(call, connector, start)
-    quiet = 0.0
     while True:
         message = call.channel.receive(POLL)
         if message is None:
-            quiet += POLL
             call.check()
-            if quiet >= 5.0:
-                quiet = 0.0
-                call.heartbeat()
+            call.alive()
             continue
-        quiet = 0.0
         kind, fields, body = message
         if kind == "batch":
             writer.batch(fields, body)

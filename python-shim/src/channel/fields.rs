@@ -95,6 +95,8 @@ pub(super) fn opening(py: Python<'_>, opening: Opening) -> PyResult<Bound<'_, Py
     fields.set_item("write_max_records", start.write_max_records)?;
     fields.set_item("write_max_bytes", start.write_max_bytes)?;
     fields.set_item("all_streams", start.all_streams)?;
+    fields.set_item("heartbeat_ms", start.heartbeat_ms)?;
+    fields.set_item("throttle_max_ms", start.throttle_max_ms)?;
     Ok(fields)
 }
 

@@ -167,6 +167,19 @@ def test_a_wait_that_does_not_fit_the_deadline_ends_at_once_at_the_last_page(ser
     assert [each["id"] for each in rest.records] == [30, 31, 32]
 
 
+def test_a_wait_over_the_operators_limit_ends_at_once_with_the_time_to_come_back(serve: Serve) -> None:
+    harness = shop(serve(lambda *_: (429, {}, {"Retry-After": "600"})))
+    run = harness.read("orders", throttle_max_ms=60_000)
+    assert run.error is not None
+    assert run.error.code == "QUOTA_EXHAUSTED"
+    assert "60 s at most here" in run.error.message
+    assert run.error.retry_at == pytest.approx(harness.clock.now() + 600, rel=0.2)
+    assert (harness.clock.slept, run.throttled) == (0, [])
+    passes = shop(serve(lambda *asked: (429, {}, {"Retry-After": "600"}) if not left.pop() else paged(*asked)))
+    left = [True] * 9 + [False]
+    assert passes.read("orders", throttle_max_ms=900_000).check().throttled
+
+
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
 def test_a_failure_that_passes_is_tried_again(serve: Serve, status: int) -> None:
     left = [2]

@@ -372,6 +372,30 @@ def test_a_silent_stream_gives_signs_of_life() -> None:
     assert run.checkpoints == []
 
 
+def test_signs_of_life_come_as_often_as_the_daemon_asks_for() -> None:
+    run = Harness(Live).read("silent", mode="streaming", seconds=60, heartbeat_ms=500)
+    assert 100 <= len(run.progress) <= 130
+
+
+class Known(Connector[Any]):
+    """A source that tells for long what was delivered before."""
+
+    @stream(cursor="at", order="asc", primary_key="at")
+    def old(self, since: Cursor) -> Iterator[Any]:
+        for number in range(10_000):
+            if number % 100 == 0:
+                self._call.clock.sleep(1)
+            yield {"at": number}
+
+
+def test_a_stream_whose_records_are_all_left_out_gives_signs_of_life() -> None:
+    first = Harness(Known).read("old").check()
+    again = Harness(Known).read("old", state=first.state).check()
+    assert again.records == []
+    assert 10 <= len(again.progress) <= 21
+    assert {each["message"] for each in again.progress} == {"reading"}
+
+
 def test_a_test_ends_an_unbounded_read_when_it_has_seen_enough() -> None:
     run = Harness(Live).read("unbounded", mode="streaming", until=lambda seen: len(seen.records) >= 20)
     assert len(run.records) >= 20

@@ -46,6 +46,8 @@ pub struct Config {
     pub duration: Duration,
     /// Longest silence.
     pub stall: Duration,
+    /// Longest wait for an upstream's quota that a call sits out.
+    pub throttle: Duration,
     /// The audit log; `audit.jsonl` in `data_dir` if not named.
     pub audit: Option<PathBuf>,
     /// Names that are resolved here and not by the system.
@@ -118,6 +120,7 @@ impl Config {
             limits: Limits::default(),
             duration: Duration::from_secs(6 * 3600),
             stall: Duration::from_secs(300),
+            throttle: Duration::from_secs(3600),
             audit: None,
             hosts: BTreeMap::new(),
         }
@@ -202,6 +205,7 @@ impl Config {
         };
         duration("duration", limits.duration, &mut config.duration);
         duration("stall", limits.stall, &mut config.stall);
+        duration("throttle", limits.throttle, &mut config.throttle);
         for (name, addresses) in wire.egress.hosts {
             let pointer = caisson_document::join("/egress/hosts", &name);
             let parsed: Result<Vec<IpAddr>, _> =
@@ -413,6 +417,7 @@ struct WireLimits {
     open_files: Option<u64>,
     duration: Option<String>,
     stall: Option<String>,
+    throttle: Option<String>,
 }
 
 #[derive(Deserialize, Default)]

@@ -253,6 +253,7 @@ impl Core {
             },
             redactor,
             stall: Some(INSPECT),
+            throttle: std::time::Duration::ZERO,
             unbounded: false,
             missing_layers: Vec::new(),
         };

@@ -27,6 +27,7 @@ MESSAGES: dict[str, Fields] = {
         10: ("batch_target_bytes", "uint"), 11: ("batch_max_bytes", "uint"), 12: ("flush_ms", "uint"),
         13: ("checkpoint_ms", "uint"), 14: ("write_max_records", "uint"), 15: ("write_max_bytes", "uint"),
         16: ("all_streams", "bool"), 17: ("stream_count", "uint"),
+        18: ("heartbeat_ms", "uint"), 19: ("throttle_max_ms", "uint"),
     },
     "secret": {1: ("reference", "string"), 2: ("value", "bytes")},
     "stream_start": {

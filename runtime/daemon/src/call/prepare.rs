@@ -203,7 +203,16 @@ impl Prepared {
     }
 
     /// The job of one worker.
-    pub(crate) fn job(&self, core: &Core, call_id: &str, opening: Opening, unbounded: bool) -> Job {
+    pub(crate) fn job(
+        &self,
+        core: &Core,
+        call_id: &str,
+        mut opening: Opening,
+        unbounded: bool,
+    ) -> Job {
+        let (stall, throttle) = (core.config.stall, core.config.throttle);
+        opening.start.heartbeat_ms = heartbeat(stall).as_millis() as u32;
+        opening.start.throttle_max_ms = u64::try_from(throttle.as_millis()).unwrap_or(u64::MAX);
         let worker = core.next_worker();
         let mut spec = WorkerSpec::new(worker, self.connector.bundle.clone());
         spec.files = self.files.clone();
@@ -221,11 +230,18 @@ impl Prepared {
             },
             opening,
             redactor: self.redactor.clone(),
-            stall: Some(core.config.stall),
+            stall: Some(stall),
+            throttle,
             unbounded,
             missing_layers: core.missing_layers(),
         }
     }
+}
+
+/// How often a worker that waits says so: often enough that a late one is not
+/// taken for a stall.
+fn heartbeat(stall: Duration) -> Duration {
+    (stall / 4).clamp(Duration::from_millis(100), Duration::from_secs(5))
 }
 
 /// What must live as long as a call's worker: its prepared folder and the

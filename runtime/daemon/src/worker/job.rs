@@ -27,7 +27,9 @@ pub(crate) struct Job {
     pub(crate) redactor: Arc<Redactor>,
     /// No sign of life for so long ends the call with STALLED.
     pub(crate) stall: Option<Duration>,
-    /// Streaming: heartbeats, and no stall.
+    /// The longest announced wait that is believed.
+    pub(crate) throttle: Duration,
+    /// Streaming: the caller hears a heartbeat where nothing else happens.
     pub(crate) unbounded: bool,
     pub(crate) missing_layers: Vec<String>,
 }

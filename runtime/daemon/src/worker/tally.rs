@@ -1,7 +1,6 @@
 //! What a call has done so far: its figures, checkpoints and refusals.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
 
 use caisson_proto::v1;
 use tokio::time::Instant;
@@ -24,8 +23,6 @@ pub(super) struct Tally {
     pub(super) last: Option<(String, String)>,
     pub(super) refusals: Vec<v1::EgressRefusal>,
     pub(super) last_lines: VecDeque<String>,
-    /// Waits that the worker announced, for one that dies before it counts them.
-    pub(super) announced_wait: Duration,
 }
 
 impl Tally {
@@ -41,7 +38,6 @@ impl Tally {
             last: None,
             refusals: Vec::new(),
             last_lines: VecDeque::new(),
-            announced_wait: Duration::ZERO,
         }
     }
 

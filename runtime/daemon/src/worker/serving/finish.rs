@@ -50,6 +50,8 @@ impl Serving {
         }
         way.tally.stats.logs_dropped = self.quota.dropped();
         way.tally.stats.bytes += self.fed.load(Ordering::Relaxed);
+        // By its own word, unless it counted itself.
+        way.tally.stats.throttled_seconds = self.pulse.waited(Instant::now()).as_secs_f64();
         match verdict {
             Verdict::Done(done) => {
                 way.tally.stats.requests = done.requests;
@@ -67,14 +69,10 @@ impl Serving {
                 )))
             }
             Verdict::Closed => {
-                way.tally.stats.throttled_seconds = way.tally.announced_wait.as_secs_f64();
                 let last: Vec<_> = way.tally.last_lines.iter().cloned().collect();
                 Err(self.clean(classify::lost(&death, self.memory_limit, &last)))
             }
-            Verdict::Stopped(stop) => {
-                way.tally.stats.throttled_seconds = way.tally.announced_wait.as_secs_f64();
-                Err(stop.error())
-            }
+            Verdict::Stopped(stop) => Err(stop.error()),
             Verdict::Ended(error) => Err(self.clean(error)),
         }
     }

@@ -7,6 +7,7 @@ use caisson_egress::EgressEvent;
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_secrets::Redactor;
 use caisson_wire::message::from_worker::Message;
+use tokio::time::Instant;
 
 use super::{Serving, broken};
 use crate::call::Event;
@@ -70,13 +71,11 @@ impl Serving {
             Message::Log(_) | Message::Progress(_) | Message::StreamStatus(_)
                 if !self.quota.admits() => {}
             Message::Throttled(throttled) => {
-                // Waiting is no stall.
                 let wait = throttled
                     .until_unix_ms
                     .saturating_sub(crate::usage::unix_ms());
-                let wait = Duration::from_millis(wait.min(24 * 3_600_000));
-                way.tally.announced_wait += wait;
-                self.pulse.waits(wait);
+                self.pulse
+                    .waits(Duration::from_millis(wait), Instant::now());
                 self.translate(Message::Throttled(throttled), body, way)
                     .await;
             }
@@ -99,7 +98,7 @@ impl Serving {
         way: &mut Way<'_>,
     ) {
         way.emit(stream, partition, event).await;
-        self.pulse.told();
+        self.pulse.told(Instant::now());
     }
 
     pub(super) async fn log(&mut self, mut log: v1::Log, way: &mut Way<'_>) {
@@ -125,7 +124,10 @@ fn named_secret(message: &Message, body: &[u8], redactor: &Redactor) -> Option<C
     } else {
         match message {
             Message::Schema(schema) if redactor.finds(body) => {
-                format!("the name of a field of stream `{}` holds a secret", schema.stream)
+                format!(
+                    "the name of a field of stream `{}` holds a secret",
+                    schema.stream
+                )
             }
             Message::Object(_) if redactor.finds(body) => {
                 "the name of a field of an object holds a secret".to_owned()

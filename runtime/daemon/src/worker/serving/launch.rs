@@ -8,7 +8,7 @@ use caisson_proto::v1::ErrorCode;
 use caisson_sandbox::LaunchError;
 use caisson_wire::message::Operation;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::finish::{EXIT, death};
 use super::{Serving, broken};
@@ -23,7 +23,7 @@ use crate::worker::job::{Host, Job};
 use crate::worker::order::Order;
 use crate::worker::outlet::Control;
 use crate::worker::output::{LogQuota, collect};
-use crate::worker::pulse::Pulse;
+use crate::worker::pulse::{HEARTBEAT, Pulse};
 
 /// From exec to Hello; a bare interpreter needs about 15 ms.
 const HELLO: Duration = Duration::from_secs(30);
@@ -154,7 +154,12 @@ impl Serving {
             redactor: job.redactor,
             quota,
             memory_limit,
-            pulse: Pulse::new(job.stall, job.unbounded),
+            pulse: Pulse::new(
+                job.stall,
+                job.throttle,
+                job.unbounded.then_some(HEARTBEAT),
+                Instant::now(),
+            ),
             fed,
         })
     }

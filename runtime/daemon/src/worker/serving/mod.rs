@@ -115,7 +115,7 @@ impl Serving {
                 Next::Frame(Ok(None)) => return way.stopped_or(Verdict::Closed),
                 Next::Frame(Err(error)) => return Verdict::Ended(broken(&error)),
                 Next::Frame(Ok(Some((message, body)))) => {
-                    self.pulse.sign();
+                    self.pulse.said(Instant::now());
                     if let Some(verdict) = self.frame(message, body, way).await {
                         // Stopped and complied; an error of its own is what the stop caused.
                         return way.stopped_or(verdict);
@@ -165,10 +165,12 @@ impl Serving {
             .as_ref()
             .map(Session::totals)
             .unwrap_or_default();
-        match self.pulse.judge(totals.bytes_up + totals.bytes_down) {
+        let relayed = totals.bytes_up + totals.bytes_down;
+        match self.pulse.judge(relayed, Instant::now()) {
             Judgement::Well => None,
             Judgement::Heartbeat => {
-                self.emit("", "", Event::Heartbeat, way).await;
+                way.emit("", "", Event::Heartbeat).await;
+                self.pulse.beat(Instant::now());
                 None
             }
             Judgement::Stalled(error) => Some(error),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,6 +32,7 @@ class Config:
     size: int = 20
     heavy: int = 0
     weight: int = 900_000
+    idle: float = 0.05
     token: Secret | None = None
 
 
@@ -81,11 +83,13 @@ class Rows(Connector[Config]):
         number = state["number"] if state else 0
         while mode == "streaming" or number < self.config.count:
             number += 1
+            if number == self.config.at:
+                self.misbehave()
             yield self.row(number)
             if number % 10 == 0:
                 yield Checkpoint({"number": number})
                 if mode == "streaming":
-                    yield Idle(0.05)
+                    yield Idle(self.config.idle)
 
     @stream(primary_key="id")
     def undeclared(self) -> Iterator[Record]:
@@ -116,6 +120,10 @@ class Rows(Connector[Config]):
             if number == self.config.count // 2:
                 yield Checkpoint({"number": number, "ballast": ballast})
 
+    def throttled(self, seconds: float) -> None:
+        until = int((time.time() + seconds) * 1000)
+        self._call.send("throttled", {"until_unix_ms": until, "host": "nowhere", "cause": "said so"})
+
     def revealed(self) -> str:
         return self.config.token.reveal() if self.config.token is not None else "nothing"
 
@@ -129,6 +137,13 @@ class Rows(Connector[Config]):
             case "exit":
                 os._exit(3)
             case "hang":
+                threading.Event().wait()
+            case "wait":
+                # As a worker without the library's heartbeats would.
+                self.throttled(4)
+                time.sleep(4)
+            case "lie":
+                self.throttled(86_400)
                 threading.Event().wait()
             case "garbage":
                 os.write(1, bytes(range(256)) * 40)
