@@ -7,7 +7,7 @@ when the caller cancels, and is not begun when the deadline comes first.
 from __future__ import annotations
 
 import time
-from _thread import get_ident
+from _thread import allocate_lock, get_ident
 
 from .errors import Cancelled, QuotaExhausted
 
@@ -97,6 +97,7 @@ class Call:
         self.transport = transport or _native_transport
         self.requests = 0
         self.throttled_seconds = 0.0
+        self._counting = allocate_lock()
         self.run: StreamRun | None = None
         self._heartbeat = heartbeat or HEARTBEAT
         self._longest_throttle = longest_throttle
@@ -180,7 +181,13 @@ class Call:
         try:
             self.wait(seconds)
         finally:
-            self.throttled_seconds += self.clock.monotonic() - before
+            with self._counting:
+                self.throttled_seconds += self.clock.monotonic() - before
+
+    def requested(self) -> None:
+        """Counts a request; connectors send them from threads too."""
+        with self._counting:
+            self.requests += 1
 
     def finish(self, value: Any) -> Any:
         """The result of a hook, awaited if it is a coroutine."""

@@ -327,7 +327,7 @@ class Http:
                 address = encode_query(without_parameter(url, self._auth.query), dict(parameters))
         if self._made is None:
             self._made = call.transport(connect_timeout=self._connect_timeout, read_timeout=self._timeout)
-        call.requests += 1
+        call.requested()
         status, answered, content = self._made.request(method, address, sent, body, limit)
         return Response(status, Headers(answered), content, shown(url))
 

@@ -155,8 +155,12 @@ class RecordBatch:
     def schema(self) -> ArrowSchema: ...
     def to_pylist(self) -> list[dict[str, Any]]:
         """datetime, date, time, timedelta, Decimal, bytes, list, dict, str, int, float, bool, None."""
-    def rows(self) -> list[tuple[Any, ...]]:
-        """Values only, in the schema's order."""
+    def rows(self, columns: list[str] | None = None) -> list[tuple[Any, ...]]:
+        """Values only, in the schema's order; with `columns`, of these fields in that order.
+
+        Raises:
+            ValueError: There is no such field.
+        """
     def slice(self, offset: int, length: int) -> RecordBatch: ...
     def csv(self, null: str = "\\N") -> bytes:
         """PostgreSQL COPY text format (tab separated, backslash escapes)."""

@@ -4,14 +4,20 @@ A batch is acknowledged and a checkpoint committed when `commit` has returned:
 then, and not before, the connector says that everything up to there is
 durable. Between two checkpoints nothing is committed, so that a destination
 can land a batch and its checkpoint in one transaction.
+
+Where the manifest says `write.concurrency`, several parts of batches are
+written at once. What is told of them keeps the order in which they came:
+rejects and acknowledgements batch by batch, and a checkpoint is committed when
+everything before it has landed. `schema` and `commit` are called alone.
 """
 
 from __future__ import annotations
 
 import json
 
-from ._batch import Batch, cut
-from ._records import Checkpoint
+from ._batch import cut
+from ._flight import Part
+from ._records import Checkpoint, Reject
 from ._streams import Stream, parameters
 from .errors import Cancelled, ConnectorFailed, SchemaViolation
 
@@ -20,10 +26,25 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._call import Call
+    from ._flight import Flight
     from ._native import ArrowSchema, RecordBatch
 
 POLL = 0.5
 """Seconds of waiting for input after which the worker looks for a cancellation and says that it lives."""
+
+
+class _Begun:
+    """A batch of which not everything has landed, or is not yet told of."""
+
+    def __init__(self, sequence: int, records: int) -> None:
+        self.sequence = sequence
+        self.records = records
+        self.parts: list[Part] = []
+        self.whole = False  # every part of it was begun
+
+    @property
+    def landed(self) -> bool:
+        return self.whole and all(part.rejects is not None for part in self.parts)
 
 
 class _Target:
@@ -31,8 +52,13 @@ class _Target:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
+        self.begun: list[_Begun] = []
         self.pending: list[dict[str, Any]] = []
         self.dirty = False
+
+
+STEP = 0.05
+"""Seconds of waiting for what is under way after which the worker looks for more input."""
 
 
 class Writer:
@@ -55,11 +81,28 @@ class Writer:
         self._commit = getattr(connector, "commit", None)
         self._commit_takes_checkpoint = self._commit is not None and len(parameters(self._commit)) > 2
         self._schema_hook = getattr(connector, "schema", None)
+        self._flight = self._made_flight(int(limits.get("concurrency") or 1))
+
+    def __len__(self) -> int:
+        """Parts that are under way."""
+        return 0 if self._flight is None else len(self._flight)
+
+    def look(self) -> None:
+        """Tells of what landed, after a moment's wait for it."""
+        if self._flight is not None:
+            self._flight.look(STEP)
+            self._tell()
+
+    def stop(self) -> None:
+        """Ends what is under way."""
+        if self._flight is not None:
+            self._flight.stop()
 
     def schema(self, fields: dict[str, Any], body: bytes) -> None:
         """A schema arrived."""
         from ._native import ArrowSchema
 
+        self._land()
         try:
             self._schemas[fields["stream"], fields["schema_id"]] = ArrowSchema.from_ipc(body) if body else None
         except ValueError as malformed:
@@ -85,29 +128,24 @@ class Writer:
             raise SchemaViolation(f"stream {fields['stream']}: malformed batch: {malformed}") from malformed
         known = target.stream.schema
         if declared is None and (known is None or known.fields() != data.schema.fields()):
+            self._land()
             target.stream.schema = data.schema
             self._tell_schema(target)
         target.dirty = True
-        for offset, part in cut(data, self._max_records, self._max_bytes):
+        begun = _Begun(fields.get("sequence") or 0, fields.get("records") or len(data))
+        target.begun.append(begun)
+        for offset, records in cut(data, self._max_records, self._max_bytes):
             self._call.check()
-            if self._max_bytes and len(part) == 1 and part.nbytes > self._max_bytes:
-                self._reject(target, fields, part, 0, offset, f"the record exceeds {self._max_bytes} bytes")
-                continue
-            rejects = self._call.iterate(self._connector.write(target.stream, Batch(part, offset)))
-            for reject in rejects:
-                if not 0 <= reject.index < len(part):
-                    raise ConnectorFailed(f"write() rejects record {reject.index} of a batch of {len(part)}")
-                self._reject(target, fields, part, reject.index, offset, reject.reason)
-        target.pending.append(
-            {
-                "stream": fields["stream"],
-                "partition": fields.get("partition") or "",
-                "sequence": fields.get("sequence") or 0,
-                "records": fields.get("records") or len(data),
-            }
-        )
-        if self._commit is None:
-            self._acknowledge(target)
+            part = Part(target.stream, records, offset, self._keys(target.stream, records))
+            begun.parts.append(part)
+            if self._max_bytes and len(records) == 1 and records.nbytes > self._max_bytes:
+                part.rejects = [Reject(0, f"the record exceeds {self._max_bytes} bytes")]
+            elif self._flight is None:
+                part.rejects = self._written(part)
+            else:
+                self._flight.start(part)
+        begun.whole = True
+        self._tell()
 
     def checkpoint(self, fields: dict[str, Any]) -> None:
         """A checkpoint arrived: commits what came before it."""
@@ -117,6 +155,7 @@ class Writer:
         checkpoint.stream, checkpoint.partition = target.stream.name, target.stream.partition
         checkpoint.records = fields.get("records") or 0
         checkpoint.final = bool(fields.get("final"))
+        self._land()
         self._durable(target, checkpoint)
         self._call.send(
             "committed",
@@ -125,6 +164,7 @@ class Writer:
 
     def end(self) -> None:
         """No more input: commits what is left."""
+        self._land()
         for target in self._targets.values():
             if target.dirty:
                 self._durable(target, None)
@@ -166,25 +206,68 @@ class Writer:
             self._call.send("acknowledged", fields)
         target.pending.clear()
 
-    def _reject(
-        self, target: _Target, fields: dict[str, Any], part: RecordBatch, index: int, offset: int, reason: str
-    ) -> None:
+    def _made_flight(self, width: int) -> Flight | None:
+        if width <= 1:
+            return None
+        from ._flight import Flight, Tasks, Threads, is_asynchronous
+
+        hook = self._connector.write
+        if is_asynchronous(hook):
+            return Flight(self._call, width, Tasks(self._call, lambda part: hook(part.stream, part.batch)))
+        return Flight(self._call, width, Threads(width, self._written))
+
+    def _written(self, part: Part) -> list[Reject]:
+        return list(self._call.iterate(self._connector.write(part.stream, part.batch)))
+
+    def _keys(self, stream: Stream, records: RecordBatch) -> frozenset[str]:
+        """What no other part that is under way may hold: nothing, unless order matters."""
+        if self._flight is None or stream.mode != "upsert" or not stream.primary_key:
+            return frozenset()
+        return frozenset(map(repr, records.rows(stream.primary_key)))
+
+    def _land(self) -> None:
+        """Waits until nothing is under way, and tells of it."""
+        while len(self):
+            self.look()
+
+    def _tell(self) -> None:
+        """Tells of the batches that have landed, oldest first."""
+        for target in self._targets.values():
+            while target.begun and target.begun[0].landed:
+                done = target.begun.pop(0)
+                for part in done.parts:
+                    self._tell_rejects(target, done, part)
+                target.pending.append(
+                    {
+                        "stream": target.stream.name,
+                        "partition": target.stream.partition,
+                        "sequence": done.sequence,
+                        "records": done.records,
+                    }
+                )
+                if self._commit is None:
+                    self._acknowledge(target)
+
+    def _tell_rejects(self, target: _Target, begun: _Begun, part: Part) -> None:
         keys = target.stream.primary_key
-        key = ""
-        if keys:
-            record = part.slice(index, 1).to_pylist()[0]
-            key = json.dumps({name: record.get(name) for name in keys}, default=str)
-        self._call.send(
-            "rejected",
-            {
-                "stream": target.stream.name,
-                "partition": target.stream.partition,
-                "sequence": fields.get("sequence") or 0,
-                "record": offset + index,
-                "key_json": key,
-                "reason": reason,
-            },
-        )
+        for reject in part.rejects or ():
+            if not 0 <= reject.index < len(part.records):
+                raise ConnectorFailed(f"write() rejects record {reject.index} of a batch of {len(part.records)}")
+            key = ""
+            if keys:
+                record = part.records.slice(reject.index, 1).to_pylist()[0]
+                key = json.dumps({name: record.get(name) for name in keys}, default=str)
+            self._call.send(
+                "rejected",
+                {
+                    "stream": target.stream.name,
+                    "partition": target.stream.partition,
+                    "sequence": begun.sequence,
+                    "record": part.offset + reject.index,
+                    "key_json": key,
+                    "reason": reject.reason,
+                },
+            )
 
 
 def write(call: Call, connector: Any, start: dict[str, Any]) -> None:
@@ -194,11 +277,21 @@ def write(call: Call, connector: Any, start: dict[str, Any]) -> None:
         Cancelled: The caller cancelled; what was not committed is not durable.
     """
     writer = Writer(call, connector, start)
+    try:
+        _serve(call, writer)
+    finally:
+        writer.stop()
+
+
+def _serve(call: Call, writer: Writer) -> None:
     while True:
-        message = call.channel.receive(POLL)
+        message = call.channel.receive(0.0 if len(writer) else POLL)
         if message is None:
-            call.check()
-            call.alive()
+            if len(writer):
+                writer.look()  # and no sign of life: a part that never lands is a stall
+            else:
+                call.check()
+                call.alive()
             continue
         kind, fields, body = message
         if kind == "batch":

@@ -89,8 +89,21 @@ impl RecordBatch {
         Ok(list)
     }
 
-    fn rows<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let readers = self.readers()?;
+    #[pyo3(signature = (columns=None))]
+    fn rows<'py>(
+        &self,
+        py: Python<'py>,
+        columns: Option<Vec<String>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let all = self.readers()?;
+        let named = |name: &String| {
+            let found = all.iter().find(|reader| reader.name == name);
+            found.ok_or_else(|| PyValueError::new_err(format!("there is no field {name:?}")))
+        };
+        let readers: Vec<_> = match &columns {
+            None => all.iter().collect(),
+            Some(names) => names.iter().map(named).collect::<PyResult<_>>()?,
+        };
         let mut objects = Objects::new(py)?;
         let list = PyList::empty(py);
         for row in 0..self.0.num_rows() {
