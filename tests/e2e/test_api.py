@@ -16,6 +16,7 @@ import pytest
 from harness import CallFailed, Client, Daemon, Stage
 from harness.daemon import inline
 from harness.read import read, records
+from harness.watch import gone
 
 Made = Callable[..., dict[str, Any]]
 
@@ -67,19 +68,6 @@ def test_one_request_id_for_two_different_requests_is_a_conflict(daemon: Daemon,
     with pytest.raises(CallFailed) as refused:
         read(daemon, rows(count=21), "rows", options=options).drain()
     assert refused.value.code in ("STATE_CONFLICT", "CONFIG_INVALID")
-
-
-def gone(pid: int) -> bool:
-    """Whether a process ended within ten seconds."""
-    import select
-
-    try:
-        watch = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    ended, _, _ = select.select([watch], [], [], 10)
-    os.close(watch)
-    return bool(ended)
 
 
 def test_cancelling_the_rpc_ends_the_worker(daemon: Daemon, rows: Made) -> None:
@@ -206,6 +194,56 @@ def test_a_second_daemon_on_one_data_directory_is_refused(own: Callable[..., Dae
     assert done.returncode != 0
     assert "data" in done.stderr
     assert daemon.client.call("ListCalls") == {}
+
+
+def test_a_second_daemon_does_not_take_a_living_ones_socket(own: Callable[..., Daemon]) -> None:
+    first, second = own(), own()
+    meeting = first.folder / "api.sock"
+    for each in (first, second):
+        each.configuration["listen"] = {"unix": str(meeting)}
+        each.socket = meeting
+    # Any user may look for it there, and the second one's too.
+    first.folder.chmod(0o755)
+    first.start()
+    with pytest.raises(RuntimeError, match="somebody listens there"):
+        second.start()
+    fresh = Client(f"unix:{meeting}")
+    assert fresh.call("ListCalls") == {}
+    fresh.close()
+    # One that was killed leaves a socket that nobody listens on.
+    first.kill()
+    assert meeting.is_socket()
+    second.start()
+    assert second.client.call("ListCalls") == {}
+
+
+def test_what_stands_in_a_sockets_place_and_is_none_stays_there(own: Callable[..., Daemon]) -> None:
+    daemon = own(listen={"unix": "precious.txt"})
+    precious = daemon.folder / "precious.txt"
+    precious.write_text("mine")
+    with pytest.raises(RuntimeError, match="it is no socket"):
+        daemon.start()
+    assert precious.read_text() == "mine"
+
+
+def test_only_operators_say_what_connectors_may_carry(lone: Callable[..., Daemon]) -> None:
+    port = free()
+    daemon = lone(listen={"tcp": f"127.0.0.1:{port}", "keys": "keys"})
+    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("tenant", "boss")}
+    (daemon.folder / "keys").write_text(f"tenant {digests['tenant']}\nboss {digests['boss']} operator\n")
+    daemon.start()
+    codes = {}
+    for who in ("tenant", "boss"):
+        client = Client(f"127.0.0.1:{port}", metadata=[("authorization", f"Bearer {who}")])
+        for name in ("Publish", "Validate"):
+            for allowed in ("", '"evil" = "*"\n'):
+                with pytest.raises(CallFailed) as refused:
+                    client.send(name, [{"dependencies_toml": allowed, "data": b"no bundle"}])
+                codes[who, name, bool(allowed)] = refused.value.code
+        client.close()
+    # What is no bundle is refused anyway, but whose word on dependencies counts is asked first.
+    denied = {key for key, code in codes.items() if code == "PERMISSION_MISSING"}
+    assert denied == {("tenant", "Publish", True), ("tenant", "Validate", True)}, codes
 
 
 def test_a_daemon_that_was_killed_starts_again_and_knows_its_calls(own: Callable[..., Daemon], rows: Made) -> None:

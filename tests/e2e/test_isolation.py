@@ -15,6 +15,7 @@ import pytest
 from harness import Daemon, Stage, Stream
 from harness.daemon import inline
 from harness.read import read, records
+from harness.watch import gone, workers
 
 REFUSED = ("EPERM", "EACCES", "EROFS", "ENOENT", "ENOSYS", "EAFNOSUPPORT", "EINVAL", "ENOTDIR")
 NOTHING_OF = {
@@ -133,6 +134,34 @@ def test_files_of_the_host_are_reachable_only_where_a_policy_says_so(daemon: Dae
     assert outcomes[f"read {inside}"] == "allowed: b'granted'"
     assert outcomes[f"write {inside}"] in ("EROFS", "EACCES", "EPERM")
     assert outcomes[f"read {outside}"] in ("ENOENT", "EACCES")
+
+
+@pytest.mark.parametrize(
+    ("granted", "reloaded"),
+    [("read", None), ("write", "read")],
+    ids=["taken back", "no longer to be written"],
+)
+def test_a_directory_that_a_reloaded_policy_takes_back_ends_the_call(
+    daemon: Daemon, stage: Stage, granted: str, reloaded: str | None
+) -> None:
+    def grants(access: str | None) -> list[dict[str, Any]]:
+        lake = str(daemon.lake)
+        return [{"dir": lake, "within": [lake], "access": access}] if access else []
+
+    daemon.policy("rows", files=grants(granted))
+    stream = read(daemon, inline(stage.connectors / "rows"), "counted", mode="streaming", timeout=60)
+    stream.until("batch")
+    (pid,) = workers(daemon, stream)
+    # A reload that changes nothing for it leaves it alone.
+    daemon.policy("rows", files=grants(granted), limits={"memory": "128MiB"})
+    seen = len(stream.all("batch"))
+    while len(stream.all("batch")) < seen + 3:
+        stream.until("batch")
+    daemon.policy("rows", files=grants(reloaded))
+    stream.drain()
+    assert stream.failure["code"] == "ERROR_CODE_PERMISSION_MISSING", stream.failure
+    assert str(daemon.lake) in stream.failure["message"]
+    assert gone(pid)
 
 
 def test_the_doctor_names_every_layer_and_says_what_is_missing(daemon: Daemon) -> None:

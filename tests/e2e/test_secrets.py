@@ -133,24 +133,30 @@ def test_no_output_holds_the_value_of_a_secret(
 
 
 @pytest.mark.parametrize(
-    ("behave", "operation"),
-    [("name a field", "Read"), ("name a stream", "Read"), ("describe a field", "Read"), ("describe a field", "List")],
+    ("behave", "stream", "says"),
+    [
+        ("name a field", "undeclared", "holds a secret"),
+        ("name a stream", "", "holds a secret"),
+        ("describe a field", "described", "holds a secret"),
+        ("describe a field", "misfitting", 'field "[redacted]"'),
+        ("describe a field", "List", "holds a secret"),
+    ],
 )
 def test_a_name_that_holds_a_secret_reaches_nobody_and_ends_the_call(
-    daemon: Daemon, rows: Callable[..., dict[str, Any]], behave: str, operation: str
+    daemon: Daemon, rows: Callable[..., dict[str, Any]], behave: str, stream: str, says: str
 ) -> None:
     daemon.policy("rows", secrets=GRANT)
     connection = rows(token=REFERENCE, behave=behave, count=5)
-    if operation == "List":
-        stream = daemon.client.stream("List", connection=connection).drain()
+    if stream == "List":
+        seen = daemon.client.stream("List", connection=connection).drain()
     else:
-        names = {"name a field": ["undeclared"], "describe a field": ["described"]}
-        stream = read(daemon, connection, *names.get(behave, [])).drain()
-    assert stream.failure["code"] == "ERROR_CODE_CONNECTOR_FAILED", stream.failure
-    assert "holds a secret" in stream.failure["message"]
-    call = daemon.client.call("GetCall", call_id=stream.call_id)
+        seen = read(daemon, connection, *([stream] if stream else [])).drain()
+    code = "SCHEMA_VIOLATION" if stream == "misfitting" else "CONNECTOR_FAILED"
+    assert seen.failure["code"] == f"ERROR_CODE_{code}", seen.failure
+    assert says in seen.failure["message"]
+    call = daemon.client.call("GetCall", call_id=seen.call_id)
     for form in forms(CANARY):
-        assert form not in repr(stream.seen).encode() + repr(call).encode() + daemon.log.encode()
+        assert form not in repr(seen.seen).encode() + repr(call).encode() + daemon.log.encode()
 
 
 def test_a_worker_sees_no_secret_in_environment_or_arguments(daemon: Daemon, stage: Stage) -> None:

@@ -193,6 +193,20 @@ class Client:
         requests = (self.message(method, message) for message in messages)
         return Stream(rpc(requests, timeout=timeout, metadata=self.metadata))
 
+    def send(self, name: str, messages: Iterable[Message], timeout: float | None = 60) -> Message:
+        """A call whose request is a stream.
+
+        Raises:
+            CallFailed: Any status but OK.
+        """
+        method, path = self._method(name)
+        rpc = self.channel.stream_unary(path, _bytes, GetMessageClass(method.output_type).FromString)
+        requests = (self.message(method, message) for message in messages)
+        try:
+            return as_dict(rpc(requests, timeout=timeout, metadata=self.metadata))
+        except grpc.RpcError as error:
+            raise CallFailed(error) from None
+
     def message(self, method: Any, fields: Message) -> Any:
         """A request out of plain values; bytes stay bytes."""
         return fill(GetMessageClass(method.input_type)(), fields)

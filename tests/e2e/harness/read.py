@@ -1,4 +1,4 @@
-"""Reads, and what they brought."""
+"""Reads and syncs, and what they brought."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ def read(daemon: Daemon, connection: dict[str, Any], *streams: str, mode: str = 
         streams=chosen,
         **{"from_": "FROM_BEGINNING", **fields},
     )
+
+
+def sync(
+    daemon: Daemon, source: dict[str, Any], destination: dict[str, Any], *streams: str, mode: str = "", **fields: Any
+) -> Stream:
+    """A Sync of these streams, not yet listened to; without any, of `counted`."""
+    word = f"READ_MODE_{(mode or 'incremental').upper()}"
+    chosen = [{"stream": name, "mode": word} for name in streams or ("counted",)]
+    return daemon.client.stream("Sync", source=source, destination=destination, streams=chosen, **fields)
 
 
 def records(stream: Stream) -> list[Record]:

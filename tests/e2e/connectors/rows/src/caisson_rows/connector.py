@@ -48,6 +48,8 @@ class Rows(Connector[Config]):
     def test(self) -> None:
         if self.config.behave == "credentials":
             raise errors.CredentialsInvalid("the token is not known")
+        if self.config.behave == "exception in test":
+            raise ValueError("it went wrong")
 
     def row(self, number: int) -> Record:
         return {"id": number, "text": "x" * self.config.size, "updated_at": stamp(number)}
@@ -109,9 +111,13 @@ class Rows(Connector[Config]):
             yield Stream(f"of {self.revealed()}", FIELDS, modes=("full",))
         if self.config.behave == "describe a field":
             yield Stream("described", [{"name": self.revealed(), "type": "string"}], modes=("full",))
+            yield Stream("misfitting", [{"name": self.revealed(), "type": "int64"}], modes=("full",))
 
     def read(self, stream: Stream, state: Any) -> Iterator[Record | Checkpoint]:
         """Half of the rows before a checkpoint, half behind it; the state must come back as it went."""
+        if stream.name in ("described", "misfitting"):
+            yield {self.revealed(): "no number"}
+            return
         ballast = stream.name[-1] * self.config.weight
         if state and state["ballast"] != ballast:
             raise RuntimeError(f"the state of {stream.name} came back with {len(state['ballast'])} other characters")

@@ -17,6 +17,7 @@ class Config:
 
     port: int
     host: str = "localhost"
+    scheme: str = "http"
     token: Secret | None = None
 
 
@@ -24,7 +25,8 @@ class Web(Connector[Config]):
     """Oldest first, newest first, for ever, and a server that repeats itself."""
 
     def open(self) -> None:
-        self.http = self.client(f"http://{self.config.host}:{self.config.port}", auth="token", timeout=5)
+        url = f"{self.config.scheme}://{self.config.host}:{self.config.port}"
+        self.http = self.client(url, auth="token", timeout=5)
 
     def test(self) -> None:
         self.http.get("/me")

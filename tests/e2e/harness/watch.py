@@ -1,0 +1,76 @@
+"""Waiting for what another process does: no fixed times, a condition and an end to patience."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .client import Stream
+from .daemon import Daemon
+
+STEP = 0.05
+"""Seconds between two looks."""
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+    """The first true answer of `condition`.
+
+    Raises:
+        AssertionError: There was none in time; says `what` was waited for.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(STEP)
+
+
+def workers(daemon: Daemon, stream: Stream) -> list[int]:
+    """Process ids of a call's workers."""
+    return list(daemon.client.call("GetCall", call_id=stream.call_id).get("worker_pids", []))
+
+
+def running(daemon: Daemon) -> list[str]:
+    """Identifiers of the calls that run or wait."""
+    return [call["call_id"] for call in daemon.client.call("ListCalls", state="running").get("calls", [])]
+
+
+def gone(pid: int, seconds: float = 10) -> bool:
+    """Whether a process ends in time."""
+    try:
+        watch = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    ended, _, _ = select.select([watch], [], [], seconds)
+    os.close(watch)
+    return bool(ended)
+
+
+def ticks(pid: int) -> int:
+    """Processor time of a process so far, in clock ticks."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def settled(pid: int, seconds: float = 60) -> None:
+    """Waits until a process uses no processor any more.
+
+    Raises:
+        AssertionError: It goes on working.
+    """
+    last, since = ticks(pid), time.monotonic()
+
+    def still() -> bool:
+        nonlocal last, since
+        now = ticks(pid)
+        if now != last:
+            last, since = now, time.monotonic()
+        return time.monotonic() - since > 1.5
+
+    eventually(still, f"process {pid} comes to rest", seconds)
