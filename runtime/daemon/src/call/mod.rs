@@ -15,6 +15,6 @@ pub(crate) use read::{
     States, Streams, check_opening, encoding, is_unbounded, read_opening, selections, selects,
     states_limit, states_too_large, wire_encoding,
 };
-pub(crate) use steps::failed_step;
+pub(crate) use steps::{failed_step, step_before_worker};
 pub(crate) use sync::{SyncJob, run_sync};
 pub(crate) use write::{Fed, feed_from_caller};

@@ -14,6 +14,7 @@ use crate::call::{Emitted, End, Event, Live, Sequencer, Ticket};
 use crate::core::workspace;
 use crate::error::CallError;
 use crate::identity::{Caller, caller};
+use crate::usage::unix_ms;
 use crate::worker::Control;
 
 /// What every call begins with.
@@ -81,6 +82,34 @@ pub(super) fn refuse_sync<T>(
         Ok(done) => Ok(done),
         Err((ticket, error)) => refuse(ticket, Err(error)),
     }
+}
+
+/// A Test that ended before there was a worker: recorded, and told as every
+/// other one is, with the step at which it failed.
+pub(super) fn ended_at(
+    ticket: Ticket,
+    step: v1::TestStep,
+    error: &CallError,
+) -> mpsc::Receiver<Emitted> {
+    let call_id = ticket.live.call_id.clone();
+    let mut sequencer = Sequencer::new(&call_id, unix_ms());
+    let started = v1::Started {
+        call_id,
+        ..Default::default()
+    };
+    let failure = error.to_failure();
+    ticket.end(End::Failure(failure.clone()));
+    let events = [
+        Event::Started(started),
+        Event::Step(step),
+        Event::Failure(failure),
+    ];
+    let (sender, receiver) = mpsc::channel(events.len());
+    for event in events {
+        // There is room for all, and the receiver is held here.
+        let _ = sender.try_send(sequencer.place("", "", event));
+    }
+    receiver
 }
 
 /// Started and the end of a call that was begun before.

@@ -17,11 +17,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::connections::checkpoint_error;
 use super::events;
-use super::opened::{Opened, attach, refuse, refuse_sync};
+use super::opened::{Opened, attach, ended_at, refuse, refuse_sync};
 use crate::call::{
     Begun, Emitted, End, Event, Fed, Prepared, Sequencer, Source, States, Streams, SyncJob, Ticket,
     What, check_opening, encoding, failed_step, feed_from_caller, is_unbounded, prepare,
-    read_opening, run_sync, selections, wire_encoding,
+    read_opening, run_sync, selections, step_before_worker, wire_encoding,
 };
 use crate::core::{Core, workspace};
 use crate::error::CallError;
@@ -366,6 +366,12 @@ impl RuntimeService {
             Err(attached) => return Ok(attached),
         };
         let prepared = self.prepared(&mut ticket, &opened, source, 1).await;
+        if let Err(error) = &prepared
+            && operation == Operation::Test
+            && let Some(step) = step_before_worker(error)
+        {
+            return Ok(ended_at(ticket, step, error));
+        }
         let (ticket, prepared) = refuse(ticket, prepared)?;
         let start = prepared.start(&ticket.live.call_id, operation);
         Ok(self.launch(
@@ -527,7 +533,8 @@ impl RuntimeService {
             }
             prepared.secrets.revoke().await;
             let failed = outcome.result.as_ref().err();
-            let step = failed.and_then(|error| failed_step(error.code, &error.message));
+            let step = failed
+                .and_then(|error| failed_step(error.code, &error.message, &outcome.failed_steps));
             if let Some(step) = step.filter(|_| tested) {
                 last.event = Event::Step(step);
                 // As above.

@@ -42,6 +42,8 @@ pub(crate) struct Outcome {
     pub(crate) checkpoints: Vec<v1::Checkpoint>,
     pub(crate) last_checkpoint: Option<v1::Checkpoint>,
     pub(crate) refusals: Vec<v1::EgressRefusal>,
+    /// Names of the steps of a Test that the worker told as failed.
+    pub(crate) failed_steps: Vec<String>,
 }
 
 impl Outcome {

@@ -50,5 +50,6 @@ pub(crate) async fn run(
         checkpoints,
         last_checkpoint,
         refusals: tally.refusals,
+        failed_steps: tally.failed_steps,
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Tally {
     pub(super) checkpoints: HashMap<(String, String), v1::Checkpoint>,
     pub(super) last: Option<(String, String)>,
     pub(super) refusals: Vec<v1::EgressRefusal>,
+    /// Names of the steps of a Test that failed; the order bounds how many.
+    pub(super) failed_steps: Vec<String>,
     pub(super) last_lines: VecDeque<String>,
 }
 
@@ -37,6 +39,7 @@ impl Tally {
             checkpoints: HashMap::new(),
             last: None,
             refusals: Vec::new(),
+            failed_steps: Vec::new(),
             last_lines: VecDeque::new(),
         }
     }
@@ -66,6 +69,9 @@ impl Tally {
                 ..
             }) => self.checkpoint(checkpoint.clone()),
             Event::Rejected(_) => self.stats.rejected += 1,
+            Event::Step(step) if step.status() == v1::test_step::Status::Failed => {
+                self.failed_steps.push(step.name.clone());
+            }
             _ => {}
         }
     }
