@@ -63,7 +63,7 @@ def test_metadata_and_the_daemons_own_sockets_stay_closed_whatever_a_policy_says
     import hashlib
 
     port = free()
-    keys = "me " + hashlib.sha256(b"key").hexdigest() + "\n"
+    keys = "me " + hashlib.sha256(b"key").hexdigest() + " operator\n"
     daemon = lone(listen={"tcp": f"127.0.0.1:{port}", "keys": "keys"})
     (daemon.folder / "keys").write_text(keys)
     everything = ["0.0.0.0/0", "127.0.0.0/8", "169.254.0.0/16"]

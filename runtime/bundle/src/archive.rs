@@ -18,8 +18,8 @@ use tar::{Archive, Builder, EntryType, Header};
 use crate::digest::Hashing;
 use crate::entries;
 use crate::lock::{LOCK_FILE, Lock};
-use crate::project::{MANIFEST_FILE, ProjectDir, ProjectError};
-use crate::wheel::{Wheel, WheelError, match_lock, unpack_wheels, wheels_in};
+use crate::project::{MANIFEST_FILE, ProjectDir, ProjectError, WHEEL_CACHE};
+use crate::wheel::{Wheel, WheelError, match_lock, unpack_wheels, wheel_name, wheels_in};
 use crate::{Digest, Manifest};
 
 /// A bundle's file has at most this many bytes.
@@ -116,16 +116,15 @@ impl BundleError {
 pub fn pack(project: &ProjectDir, wheels: &[Wheel], out: &Path) -> Result<Bundle, BundleError> {
     let manifest = project.manifest()?;
     match_lock(&project.lock()?, wheels)?;
-    let mut files: Vec<(String, PathBuf)> = project
+    let mut files: Vec<(String, Option<&Path>)> = project
         .bundle_files()?
         .into_iter()
-        .map(|file| (file.path, file.source))
+        .map(|file| (file.path, None))
         .collect();
-    files.extend(
-        wheels
-            .iter()
-            .map(|wheel| (format!("wheels/{}", wheel.file_name), wheel.path.clone())),
-    );
+    files.extend(wheels.iter().map(|wheel| {
+        let path = format!("wheels/{}", wheel.file_name);
+        (path, Some(wheel.path.as_path()))
+    }));
     files.sort();
     if files.len() > MAX_FILES {
         return Err(BundleError::TooLarge);
@@ -139,8 +138,11 @@ pub fn pack(project: &ProjectDir, wheels: &[Wheel], out: &Path) -> Result<Bundle
         .operating_system(255)
         .write(hashing, Compression::new(6));
     let mut tar = Builder::new(zipped);
-    for (path, source) in &files {
-        let content = fs::read(source).map_err(BundleError::io(source))?;
+    for (path, wheel) in &files {
+        let content = match wheel {
+            Some(wheel) => fs::read(wheel).map_err(BundleError::io(wheel))?,
+            None => project.read(path, MAX_UNPACKED)?,
+        };
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::Regular);
         header.set_size(content.len() as u64);
@@ -239,24 +241,29 @@ pub fn unpack(
 /// If connector.yaml has faults, or a wheel that the lock names is not in the cache.
 pub fn prepare(project: &ProjectDir, dest: &Path) -> Result<Manifest, BundleError> {
     let staging = staging_beside(dest)?;
-    for file in project.bundle_files()? {
-        let target = staging.path().join(&file.path);
+    let mut left = MAX_UNPACKED;
+    let mut copy = |from: &str, to: &str| {
+        let target = staging.path().join(to);
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent).map_err(BundleError::io(parent))?;
         }
-        let content = fs::read(&file.source).map_err(BundleError::io(&file.source))?;
-        fs::write(&target, content).map_err(BundleError::io(&target))?;
+        let mut file = project.file(from)?.take(left + 1);
+        let mut into = File::create(&target).map_err(BundleError::io(&target))?;
+        let copied = io::copy(&mut file, &mut into).map_err(BundleError::io(&target))?;
+        // It may have grown since it was looked at.
+        left = left.checked_sub(copied).ok_or(BundleError::TooLarge)?;
+        Ok::<_, BundleError>(())
+    };
+    for file in project.bundle_files()? {
+        copy(&file.path, &file.path)?;
     }
-    let lock = project.lock()?;
-    let named = |wheel: &Wheel| lock.matching(&wheel.name, &wheel.version).next().is_some();
-    let wheels: Vec<Wheel> = wheels_in(&project.wheel_cache())?
-        .into_iter()
-        .filter(named)
-        .collect();
-    let into = staging.path().join("wheels");
-    fs::create_dir_all(&into).map_err(BundleError::io(&into))?;
-    for wheel in wheels {
-        fs::copy(&wheel.path, into.join(&wheel.file_name)).map_err(BundleError::io(&wheel.path))?;
+    let lock = lock_in(staging.path())?;
+    for name in project.cached_wheels()? {
+        let (distribution, version) =
+            wheel_name(&name).ok_or_else(|| WheelError::Name(name.clone()))?;
+        if lock.matching(&distribution, &version).next().is_some() {
+            copy(&format!("{WHEEL_CACHE}/{name}"), &format!("wheels/{name}"))?;
+        }
     }
     let manifest = finish(staging.path())?;
     publish(staging, dest)?;
@@ -347,12 +354,7 @@ fn finish(root: &Path) -> Result<Manifest, BundleError> {
         Err(error) => return Err(BundleError::io(&path)(error)),
     };
     let manifest = Manifest::from_document(&Document::parse_bytes(MANIFEST_FILE, &text)?)?;
-    let lock_path = root.join(LOCK_FILE);
-    let lock = match fs::read_to_string(&lock_path) {
-        Ok(text) => Lock::parse(LOCK_FILE, &text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Lock::default(),
-        Err(error) => return Err(BundleError::io(&lock_path)(error)),
-    };
+    let lock = lock_in(root)?;
     let (deps, wheel_dir) = (root.join("deps"), root.join("wheels"));
     fs::create_dir_all(&deps).map_err(BundleError::io(&deps))?;
     fs::create_dir_all(root.join("src")).map_err(BundleError::io(root))?;
@@ -364,6 +366,15 @@ fn finish(root: &Path) -> Result<Manifest, BundleError> {
     }
     set_modes(root)?;
     Ok(manifest)
+}
+
+fn lock_in(root: &Path) -> Result<Lock, BundleError> {
+    let path = root.join(LOCK_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Lock::parse(LOCK_FILE, &text)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lock::default()),
+        Err(error) => Err(BundleError::io(&path)(error)),
+    }
 }
 
 fn set_modes(path: &Path) -> Result<(), BundleError> {

@@ -22,6 +22,7 @@ mod project;
 mod quantity;
 mod scaffold;
 mod template;
+mod tree;
 mod validate;
 mod wheel;
 

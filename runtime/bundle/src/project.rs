@@ -8,13 +8,14 @@
 //! The packages live under `src/`, so that what is imported is never by
 //! accident what merely lies beside it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use caisson_document::{Document, Faults, ReadError};
+use caisson_document::{Document, Faults};
 
 use crate::Manifest;
 use crate::lock::{LOCK_FILE, Lock};
+use crate::tree::{Kind, Tree, not_a_file};
 
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "connector.yaml";
@@ -54,11 +55,17 @@ const NOT_SOURCE: [&str; 12] = [
 const MAX_FILES: usize = 20_000;
 /// Directories are nested at most this deep.
 const MAX_DEPTH: usize = 32;
+/// Bytes of connector.yaml and of the lock, at most.
+const MAX_DOCUMENT: u64 = 16 << 20;
+/// Where wheels of the locked dependencies are kept for development.
+pub(crate) const WHEEL_CACHE: &str = ".caisson/wheels";
 
-/// A directory with a connector in it.
+/// A directory with a connector in it. It is held open: what is read later is
+/// beneath it, and reached through no link.
 #[derive(Debug, Clone)]
 pub struct ProjectDir {
     root: PathBuf,
+    tree: Tree,
 }
 
 /// A file of a project.
@@ -66,8 +73,6 @@ pub struct ProjectDir {
 pub struct ProjectFile {
     /// Its path in the project and in the bundle, with `/`.
     pub path: String,
-    /// Where it is.
-    pub source: PathBuf,
     /// Bytes in it.
     pub size: u64,
 }
@@ -97,6 +102,22 @@ pub enum ProjectError {
         /// What it is.
         what: &'static str,
     },
+    /// Read for a user of the host, and not that user's to read.
+    #[error("{path} is not a folder of user {user}, or holds what that user may not read", path = .path.display())]
+    NotTheirs {
+        /// The folder or the file.
+        path: PathBuf,
+        /// The user.
+        user: u32,
+    },
+    /// More bytes than a file of its kind has.
+    #[error("{path} has more than {most} bytes", path = .path.display())]
+    TooLarge {
+        /// The file within the project.
+        path: PathBuf,
+        /// What is allowed.
+        most: u64,
+    },
     /// More files or deeper directories than a project has.
     #[error("{path}: more than {MAX_FILES} files, or directories nested deeper than {MAX_DEPTH}", path = .path.display())]
     TooMany {
@@ -117,28 +138,34 @@ impl ProjectError {
     }
 }
 
-impl From<ReadError> for ProjectError {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Io { path, source } => ProjectError::Io { path, source },
-            ReadError::Faults(faults) => ProjectError::Faults(faults),
-        }
-    }
-}
-
 impl ProjectDir {
     /// Opens a directory that has a connector.yaml.
     ///
     /// # Errors
     /// If there is none, or the directory cannot be read.
     pub fn open(dir: &Path) -> Result<ProjectDir, ProjectError> {
+        Self::open_as(dir, None)
+    }
+
+    /// Opens a directory on behalf of a user of the host: it must be that user's own, and what is read from it the
+    /// user's own or readable for everybody.
+    ///
+    /// # Errors
+    /// As [`ProjectDir::open`], and if it is somebody else's.
+    pub fn open_for(dir: &Path, user: u32) -> Result<ProjectDir, ProjectError> {
+        Self::open_as(dir, Some(user))
+    }
+
+    fn open_as(dir: &Path, user: Option<u32>) -> Result<ProjectDir, ProjectError> {
         let root = fs::canonicalize(dir).map_err(ProjectError::io(dir))?;
-        if !root.join(MANIFEST_FILE).is_file() {
-            return Err(ProjectError::NoManifest {
+        let tree = Tree::open(&root, user)?;
+        match tree.kind(MANIFEST_FILE)? {
+            Some(Kind::File { .. }) => Ok(ProjectDir { root, tree }),
+            Some(kind @ (Kind::Link | Kind::Other)) => Err(not_a_file(MANIFEST_FILE, kind)),
+            Some(Kind::Dir) | None => Err(ProjectError::NoManifest {
                 path: dir.to_owned(),
-            });
+            }),
         }
-        Ok(ProjectDir { root })
     }
 
     /// The directory, absolute.
@@ -147,13 +174,34 @@ impl ProjectDir {
         &self.root
     }
 
+    /// Opens one of its files.
+    ///
+    /// # Errors
+    /// If there is no file of that path, or it cannot be read.
+    pub fn file(&self, path: &str) -> Result<File, ProjectError> {
+        self.tree.file(path)
+    }
+
+    /// Reads one of its files.
+    ///
+    /// # Errors
+    /// As [`ProjectDir::file`], and if it has more than `most` bytes.
+    pub fn read(&self, path: &str, most: u64) -> Result<Vec<u8>, ProjectError> {
+        self.tree.read(path, most)
+    }
+
+    /// Whether it has a file of that path.
+    #[must_use]
+    pub fn has(&self, path: &str) -> bool {
+        matches!(self.tree.kind(path), Ok(Some(Kind::File { .. })))
+    }
+
     /// connector.yaml, parsed and not yet checked; faults name it `connector.yaml`.
     ///
     /// # Errors
     /// If it cannot be read or is no document.
     pub fn document(&self) -> Result<Document, ProjectError> {
-        let path = self.root.join(MANIFEST_FILE);
-        let bytes = fs::read(&path).map_err(ProjectError::io(&path))?;
+        let bytes = self.read(MANIFEST_FILE, MAX_DOCUMENT)?;
         Ok(Document::parse_bytes(MANIFEST_FILE, &bytes)?)
     }
 
@@ -170,18 +218,34 @@ impl ProjectDir {
     /// # Errors
     /// Every fault of the lock.
     pub fn lock(&self) -> Result<Lock, ProjectError> {
-        let path = self.root.join(LOCK_FILE);
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(Lock::parse(LOCK_FILE, &text)?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lock::default()),
-            Err(source) => Err(ProjectError::Io { path, source }),
+        if self.tree.kind(LOCK_FILE)?.is_none() {
+            return Ok(Lock::default());
         }
+        let bytes = self.read(LOCK_FILE, MAX_DOCUMENT)?;
+        let text = String::from_utf8(bytes).map_err(|error| ProjectError::Io {
+            path: self.root.join(LOCK_FILE),
+            source: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
+        })?;
+        Ok(Lock::parse(LOCK_FILE, &text)?)
+    }
+
+    /// The file names in [`ProjectDir::wheel_cache`], sorted.
+    pub(crate) fn cached_wheels(&self) -> Result<Vec<String>, ProjectError> {
+        if self.tree.kind(WHEEL_CACHE)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut names = Vec::new();
+        for name in self.tree.names(WHEEL_CACHE)? {
+            names.push(text(name, WHEEL_CACHE)?);
+        }
+        names.sort();
+        Ok(names)
     }
 
     /// Where wheels of the locked dependencies are kept for development.
     #[must_use]
     pub fn wheel_cache(&self) -> PathBuf {
-        self.root.join(".caisson").join("wheels")
+        self.root.join(WHEEL_CACHE)
     }
 
     /// Where the generated config module of this connector stands, within the project.
@@ -202,18 +266,9 @@ impl ProjectDir {
     /// If something there is neither a file nor a directory.
     pub fn bundle_files(&self) -> Result<Vec<ProjectFile>, ProjectError> {
         let mut files = Vec::new();
-        for name in TOP_FILES {
-            let source = self.root.join(name);
-            match fs::symlink_metadata(&source) {
-                Ok(_) => self.visit(&source, name.to_owned(), 0, &mut files)?,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(ProjectError::io(&source)(error)),
-            }
-        }
-        for name in TOP_DIRS {
-            let source = self.root.join(name);
-            if fs::symlink_metadata(&source).is_ok() {
-                self.visit(&source, name.to_owned(), 0, &mut files)?;
+        for name in TOP_FILES.into_iter().chain(TOP_DIRS) {
+            if let Some(kind) = self.tree.kind(name)? {
+                self.visit(name.to_owned(), kind, 0, &mut files)?;
             }
         }
         files.sort();
@@ -226,57 +281,47 @@ impl ProjectDir {
     /// If a directory cannot be read.
     pub fn tree(&self) -> Result<Vec<ProjectFile>, ProjectError> {
         let mut files = Vec::new();
-        self.walk(&self.root, "", 0, &mut files, false)?;
+        self.walk("", 0, &mut files, false)?;
         files.sort();
         Ok(files)
     }
 
     fn walk(
         &self,
-        dir: &Path,
-        prefix: &str,
+        dir: &str,
         depth: usize,
         files: &mut Vec<ProjectFile>,
         strict: bool,
     ) -> Result<(), ProjectError> {
         if depth > MAX_DEPTH || files.len() > MAX_FILES {
             return Err(ProjectError::TooMany {
-                path: dir.to_owned(),
+                path: self.root.join(dir),
             });
         }
-        for entry in fs::read_dir(dir).map_err(ProjectError::io(dir))? {
-            let entry = entry.map_err(ProjectError::io(dir))?;
-            let source = entry.path();
-            let Ok(name) = entry.file_name().into_string() else {
-                return Err(ProjectError::NotAFile {
-                    path: source,
-                    what: "a name that is not UTF-8",
-                });
-            };
+        for name in self.tree.names(dir)? {
+            let name = text(name, dir)?;
             let skipped = NOT_SOURCE.contains(&name.as_str())
                 || name.ends_with(".pyc")
                 || name.ends_with(".egg-info");
             if skipped || (strict && name.starts_with('.')) {
                 continue;
             }
-            let path = if prefix.is_empty() {
-                name
-            } else {
-                format!("{prefix}/{name}")
+            let path = match dir {
+                "" => name,
+                dir => format!("{dir}/{name}"),
+            };
+            // What went away meanwhile is not there.
+            let Some(kind) = self.tree.kind(&path)? else {
+                continue;
             };
             if strict {
-                self.visit(&source, path, depth + 1, files)?;
+                self.visit(path, kind, depth + 1, files)?;
                 continue;
             }
-            let metadata = fs::symlink_metadata(&source).map_err(ProjectError::io(&source))?;
-            if metadata.is_dir() {
-                self.walk(&source, &path, depth + 1, files, false)?;
-            } else if metadata.is_file() {
-                files.push(ProjectFile {
-                    path,
-                    source,
-                    size: metadata.len(),
-                });
+            match kind {
+                Kind::Dir => self.walk(&path, depth + 1, files, false)?,
+                Kind::File { size } => files.push(ProjectFile { path, size }),
+                Kind::Link | Kind::Other => {}
             }
         }
         Ok(())
@@ -284,32 +329,25 @@ impl ProjectDir {
 
     fn visit(
         &self,
-        source: &Path,
         path: String,
+        kind: Kind,
         depth: usize,
         files: &mut Vec<ProjectFile>,
     ) -> Result<(), ProjectError> {
-        let metadata = fs::symlink_metadata(source).map_err(ProjectError::io(source))?;
-        let kind = metadata.file_type();
-        if kind.is_dir() {
-            return self.walk(source, &path, depth, files, true);
+        match kind {
+            Kind::Dir => self.walk(&path, depth, files, true),
+            Kind::File { size } => {
+                files.push(ProjectFile { path, size });
+                Ok(())
+            }
+            Kind::Link | Kind::Other => Err(not_a_file(&path, kind)),
         }
-        if !kind.is_file() {
-            let what = if kind.is_symlink() {
-                "a symbolic link"
-            } else {
-                "neither a file nor a directory"
-            };
-            return Err(ProjectError::NotAFile {
-                path: PathBuf::from(path),
-                what,
-            });
-        }
-        files.push(ProjectFile {
-            path,
-            source: source.to_owned(),
-            size: metadata.len(),
-        });
-        Ok(())
     }
+}
+
+fn text(name: std::ffi::OsString, dir: &str) -> Result<String, ProjectError> {
+    name.into_string().map_err(|name| ProjectError::NotAFile {
+        path: Path::new(dir).join(name),
+        what: "a name that is not UTF-8",
+    })
 }

@@ -96,7 +96,7 @@ impl Wheel {
             .unwrap_or_default()
             .to_owned();
         let (name, version) =
-            parse_name(&file_name).ok_or_else(|| WheelError::Name(file_name.clone()))?;
+            wheel_name(&file_name).ok_or_else(|| WheelError::Name(file_name.clone()))?;
         let digest = Digest::of_file(path).map_err(|source| WheelError::Io {
             path: path.to_owned(),
             source,
@@ -112,7 +112,7 @@ impl Wheel {
 }
 
 /// Distribution and version out of `name-version[-build]-python-abi-platform.whl`.
-fn parse_name(file_name: &str) -> Option<(String, Version)> {
+pub(crate) fn wheel_name(file_name: &str) -> Option<(String, Version)> {
     let parts: Vec<&str> = file_name.strip_suffix(".whl")?.split('-').collect();
     let plain = |part: &&str| {
         !part.is_empty()
@@ -296,13 +296,13 @@ mod tests {
 
     #[test]
     fn wheel_names_are_read() {
-        let (name, version) = parse_name("Foo_Bar-1.2.3-py3-none-any.whl").expect("a wheel");
+        let (name, version) = wheel_name("Foo_Bar-1.2.3-py3-none-any.whl").expect("a wheel");
         assert_eq!(
             (name.as_str(), version.to_string().as_str()),
             ("foo-bar", "1.2.3")
         );
         assert!(
-            parse_name("foo-1.0-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl")
+            wheel_name("foo-1.0-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl")
                 .is_some()
         );
         for name in [
@@ -311,7 +311,7 @@ mod tests {
             "foo-x-py3-none-any.whl",
             "../foo-1.0-py3-none-any.whl",
         ] {
-            assert!(parse_name(name).is_none(), "{name}");
+            assert!(wheel_name(name).is_none(), "{name}");
         }
     }
 

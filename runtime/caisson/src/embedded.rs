@@ -13,10 +13,11 @@ use crate::stop::{Result, Stop};
 use crate::target::{Remote, Target, data_dir};
 
 /// The configuration of a daemon that lives for one command. It runs
-/// connectors from folders, in every workspace.
+/// connectors from folders, with the policies that the command names.
 pub(crate) fn config(args: &EmbeddedArgs, workspace: &str) -> Result<Config> {
     let mut config = Config::embedded(data_dir(args, "local")?);
     config.development.insert(workspace.to_owned());
+    config.own_folders = true;
     apply(args, &mut config)?;
     Ok(config)
 }

@@ -8,7 +8,7 @@ use caisson_bundle::{
     AllowedDependencies, BundleError, Facts, Manifest, ProjectDir, ProjectError, Report,
 };
 use caisson_document::Document;
-use caisson_egress::ConnectorId;
+use caisson_egress::{ConnectorId, Origin};
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_sandbox::WorkerSpec;
 use caisson_secrets::{Redactor, Resolver};
@@ -22,11 +22,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{
-    Calls, Connector, Event, Sequencer, Source, States, check_config, selects, state_error,
-    states_limit, states_too_large,
+    Admitted, Calls, Connector, Event, Sequencer, Source, States, check_config, selects,
+    state_error, states_limit, states_too_large,
 };
 use crate::config::Config;
+use crate::egress::undecided;
 use crate::error::CallError;
+use crate::identity::{Folder, Workspace};
 use crate::worker::{Control, Host, Job, Outlet, run};
 
 /// How long the inspection of a bundle's source may take.
@@ -48,11 +50,6 @@ pub(crate) struct Core {
     pub(crate) workers: AtomicU64,
 }
 
-/// The workspace of a request.
-pub(crate) fn workspace(named: &str) -> &str {
-    if named.is_empty() { "default" } else { named }
-}
-
 impl Core {
     /// A number for a worker, unique in this daemon's life.
     pub(crate) fn next_worker(&self) -> u64 {
@@ -72,17 +69,17 @@ impl Core {
     /// A published version, installed if it is not yet, or a folder.
     pub(crate) async fn connector(
         &self,
-        workspace: &str,
+        workspace: &Workspace,
         pin: &str,
-        path: Option<&Path>,
+        folder: Option<&Folder>,
     ) -> Result<Connector, CallError> {
-        match path {
-            Some(path) => self.prepared_folder(workspace, path).await,
+        match folder {
+            Some(folder) => self.prepared_folder(workspace, folder).await,
             None => self.published(workspace, pin).await,
         }
     }
 
-    async fn published(&self, workspace: &str, pin: &str) -> Result<Connector, CallError> {
+    async fn published(&self, workspace: &Workspace, pin: &str) -> Result<Connector, CallError> {
         let entry = self
             .registry
             .resolve(workspace, pin)
@@ -102,30 +99,42 @@ impl Core {
             })?;
         Ok(Connector {
             manifest,
-            digest: Some(entry.digest.to_string()),
+            origin: Origin::Published(entry.digest.to_string()),
             bundle,
             _prepared: None,
         })
     }
 
-    async fn prepared_folder(&self, workspace: &str, path: &Path) -> Result<Connector, CallError> {
-        if !self.config.development.contains(workspace) {
+    async fn prepared_folder(
+        &self,
+        workspace: &Workspace,
+        folder: &Folder,
+    ) -> Result<Connector, CallError> {
+        if !self.config.development.contains(&**workspace) {
             let message = format!("workspace `{workspace}` runs published connectors only");
             return Err(CallError::new(ErrorCode::PermissionMissing, message)
                 .with_action("publish the connector, or add the workspace to `development` in the daemon's configuration"));
         }
-        let (path, scratch) = (path.to_owned(), self.scratch.clone());
+        let origin = match self.config.own_folders {
+            true => Origin::OwnFolder,
+            false => Origin::Folder,
+        };
+        let (folder, scratch) = (folder.clone(), self.scratch.clone());
         blocking(move || {
             let prepared = tempfile::tempdir_in(&scratch)
                 .map_err(|error| CallError::internal("a scratch directory", error))?;
             crate::open_to_all(prepared.path())
                 .map_err(|error| CallError::internal("a scratch directory", error))?;
-            let project = ProjectDir::open(&path).map_err(project_error)?;
+            let project = match folder.user() {
+                Some(user) => ProjectDir::open_for(folder.path(), user),
+                None => ProjectDir::open(folder.path()),
+            };
+            let project = project.map_err(project_error)?;
             let bundle = prepared.path().join("bundle");
             let manifest = caisson_bundle::prepare(&project, &bundle).map_err(bundle_error)?;
             Ok(Connector {
                 manifest,
-                digest: None,
+                origin,
                 bundle,
                 _prepared: Some(prepared),
             })
@@ -137,7 +146,7 @@ impl Core {
     /// as far as a worker of so much memory may be given them.
     pub(crate) async fn stored_states(
         &self,
-        workspace: &str,
+        workspace: &Workspace,
         state_key: &str,
         selections: &[v1::StreamSelection],
         memory_bytes: u64,
@@ -162,14 +171,14 @@ impl Core {
     /// config fits.
     pub(crate) async fn check_connection(
         &self,
-        workspace: &str,
+        workspace: &Workspace,
         source: &Source,
     ) -> Result<(), CallError> {
         let connector = self
             .connector(
                 workspace,
                 &source.connection.connector,
-                source.path.as_deref(),
+                source.folder.as_ref(),
             )
             .await?;
         check_config(&connector.manifest, &source.connection.config_json).map(drop)
@@ -178,7 +187,7 @@ impl Core {
     /// Whether a connection may reach `host:port`, and why.
     pub(crate) async fn explain(
         &self,
-        workspace: &str,
+        workspace: &Workspace,
         source: &Source,
         host: &str,
         port: u32,
@@ -187,21 +196,12 @@ impl Core {
             .connector(
                 workspace,
                 &source.connection.connector,
-                source.path.as_deref(),
+                source.folder.as_ref(),
             )
             .await?;
         let config: Value = check_config(&connector.manifest, &source.connection.config_json)?;
-        let id = ConnectorId {
-            name: connector.manifest.name.clone(),
-            version: connector.manifest.version.clone(),
-            digest: connector.digest.clone(),
-            workspace: workspace.to_owned(),
-        };
-        let ambiguous = |error: caisson_egress::Ambiguous| {
-            CallError::new(ErrorCode::EgressDenied, error.to_string())
-        };
         let policies = self.host.gateway.policies();
-        let policy = policies.find(&id).map_err(ambiguous)?;
+        let policy = policies.find(&connector.id(workspace)).map_err(undecided)?;
         let guard = self.host.gateway.guard();
         let explained = caisson_egress::explain(
             policy.as_ref(),
@@ -226,8 +226,8 @@ impl Core {
     }
 
     /// What the Python source of an unpacked bundle says, read in a worker
-    /// that can reach nothing.
-    pub(crate) async fn inspect(&self, bundle: &Path) -> Result<Facts, CallError> {
+    /// that can reach nothing, in its slot.
+    async fn inspect(&self, bundle: &Path, _slot: &Admitted) -> Result<Facts, CallError> {
         let worker = self.next_worker();
         let name = "inspect".to_owned();
         let redactor = Arc::new(Redactor::new(std::iter::empty()));
@@ -245,7 +245,7 @@ impl Core {
                 connector: ConnectorId {
                     name,
                     version: semver::Version::new(0, 0, 0),
-                    digest: None,
+                    origin: Origin::Folder,
                     workspace: String::new(),
                 },
                 config: Value::Null,
@@ -289,6 +289,7 @@ impl Core {
         &self,
         dir: &Path,
         allowed: Option<AllowedDependencies>,
+        slot: &Admitted,
     ) -> Result<Report, CallError> {
         let allowed = match allowed {
             Some(allowed) => allowed,
@@ -307,7 +308,7 @@ impl Core {
             Ok(prepared)
         })
         .await?;
-        let facts = self.inspect(&prepared.path().join("bundle")).await?;
+        let facts = self.inspect(&prepared.path().join("bundle"), slot).await?;
         let dir = dir.to_owned();
         blocking(move || {
             let project = ProjectDir::open(&dir).map_err(project_error)?;
@@ -334,8 +335,9 @@ fn lay_out_source(project: &ProjectDir, bundle: &Path) -> Result<(), CallError> 
         if file.path.starts_with("src/") && file.path.ends_with(".py") {
             let target = bundle.join(&file.path);
             std::fs::create_dir_all(target.parent().unwrap_or(bundle)).map_err(io)?;
-            let text = std::fs::read(&file.source).map_err(io)?;
-            std::fs::write(&target, text).map_err(io)?;
+            let mut from = project.file(&file.path).map_err(project_error)?;
+            let mut into = std::fs::File::create(&target).map_err(io)?;
+            std::io::copy(&mut from, &mut into).map_err(io)?;
         }
     }
     Ok(())
@@ -370,6 +372,11 @@ pub(crate) fn registry_error(error: RegistryError) -> CallError {
 pub(crate) fn project_error(error: ProjectError) -> CallError {
     match error {
         ProjectError::Faults(faults) => CallError::invalid("the connector", faults.0),
+        ProjectError::NotTheirs { .. } => {
+            CallError::new(ErrorCode::PermissionMissing, error.to_string()).with_action(
+                "call as the folder's owner, with files that are its own or readable for everybody",
+            )
+        }
         error => CallError::new(ErrorCode::ConfigInvalid, error.to_string()),
     }
 }
@@ -378,6 +385,7 @@ pub(crate) fn project_error(error: ProjectError) -> CallError {
 pub(crate) fn bundle_error(error: BundleError) -> CallError {
     match error {
         BundleError::Faults(faults) => CallError::invalid("the connector", faults.0),
+        BundleError::Project(error) => project_error(error),
         error => CallError::new(ErrorCode::ConfigInvalid, error.to_string()),
     }
 }

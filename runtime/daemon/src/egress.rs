@@ -1,12 +1,27 @@
 //! Between the sandbox's sockets, the gateway's events and the API's words.
 
-use caisson_egress::{EgressEvent, Endpoint, Refusal, WorkerSockets};
-use caisson_proto::v1;
+use caisson_egress::{EgressEvent, Endpoint, Refusal, Undecided, WorkerSockets};
+use caisson_proto::v1::{self, ErrorCode};
 use caisson_sandbox::NetworkSockets;
 use caisson_secrets::Redactor;
 
+use crate::error::CallError;
+
 /// The layer of what was allowed and failed outside.
 pub(crate) const UPSTREAM: &str = "upstream";
+
+/// No policy can be said to be for the connector: nothing of it runs.
+pub(crate) fn undecided(error: Undecided) -> CallError {
+    let action = match &error {
+        Undecided::Ambiguous { .. } => "let only one policy file match the connector".to_owned(),
+        Undecided::NotForFolders {
+            file, workspace, ..
+        } => format!(
+            "add the line `workspace: {workspace}` to {file}, or to a policy of its own where {file} is for other workspaces too"
+        ),
+    };
+    CallError::new(ErrorCode::EgressDenied, error.to_string()).with_action(action)
+}
 
 /// The sockets of a worker's own network, as the gateway takes them.
 pub(crate) fn sockets_of(sockets: NetworkSockets) -> WorkerSockets {

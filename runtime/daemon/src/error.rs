@@ -10,6 +10,14 @@ use tonic_types::{BadRequest, ErrorDetails, StatusExt};
 
 /// Status details stay under 4 KiB; more faults than this are only counted.
 const FAULTS_IN_STATUS: usize = 12;
+/// Bytes of one fault in them.
+const FAULT_IN_STATUS: usize = 240;
+/// Bytes of a status message, which clients take as a header.
+const STATUS_MESSAGE: usize = 2048;
+/// Faults of a failure, and bytes of each of their texts: a failure is an event
+/// and a part of lists.
+const FAULTS: usize = 200;
+const FAULT: usize = 1024;
 
 /// Why a call was refused or failed: a stable code and what to do about it.
 #[derive(Debug, Clone)]
@@ -103,7 +111,7 @@ impl CallError {
             partition: self.partition.clone(),
             exception: self.exception.clone(),
             traceback: self.traceback.clone(),
-            faults: self.faults.clone(),
+            faults: self.faults.iter().take(FAULTS).cloned().collect(),
             ..Default::default()
         }
     }
@@ -135,7 +143,11 @@ impl From<CallError> for Status {
             }
             details.set_bad_request(bad.field_violations);
         }
-        let message = format!("{} ({})", error.message, error.action);
+        let message = format!(
+            "{} ({})",
+            cut(error.message.clone(), STATUS_MESSAGE),
+            error.action
+        );
         Status::with_error_details(grpc(error.code), message, details)
     }
 }
@@ -148,16 +160,18 @@ fn place(fault: &v1::Fault) -> String {
 }
 
 fn describe(fault: &v1::Fault) -> String {
-    let mut text = match fault.help.as_str() {
+    let text = match fault.help.as_str() {
         "" => fault.message.clone(),
         help => format!("{}; {help}", fault.message),
     };
-    if text.len() > 240 {
-        let end = (0..=240)
-            .rev()
-            .find(|&i| text.is_char_boundary(i))
-            .unwrap_or(0);
-        text.truncate(end);
+    cut(text, FAULT_IN_STATUS)
+}
+
+/// At most so many bytes of a text, and a sign where something is missing.
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|&i| text.is_char_boundary(i));
+        text.truncate(end.unwrap_or(0));
         text.push('…');
     }
     text
@@ -169,9 +183,9 @@ pub(crate) fn fault(fault: Fault) -> v1::Fault {
         file: fault.file.to_string(),
         line: fault.line as u32,
         column: fault.column as u32,
-        path: fault.path.to_string(),
-        message: fault.message.to_string(),
-        help: fault.help.to_string(),
+        path: cut(fault.path.to_string(), FAULT),
+        message: cut(fault.message.to_string(), FAULT),
+        help: cut(fault.help.to_string(), FAULT),
     }
 }
 
@@ -290,5 +304,19 @@ mod tests {
             .collect();
         let status = Status::from(error);
         assert!(status.details().len() < 4096, "{}", status.details().len());
+    }
+
+    #[test]
+    fn neither_a_status_nor_a_failure_grows_with_what_it_tells_of() {
+        let fault = |text: &str| {
+            let file = "a.json";
+            fault(Fault::of_file(file, None, text.to_owned(), text.to_owned()))
+        };
+        let mut error = CallError::new(ErrorCode::ConfigInvalid, "ä".repeat(100_000));
+        error.faults = (0..10_000).map(|_| fault(&"ö".repeat(9_999))).collect();
+        let failure = error.to_failure();
+        assert_eq!(failure.faults.len(), 200);
+        assert!(failure.faults[0].message.len() < 1100);
+        assert!(Status::from(error).message().len() < 2300);
     }
 }

@@ -23,9 +23,9 @@ mod start;
 mod usage;
 mod worker;
 
-pub use config::{Config, Listen, Slots, Tls};
+pub use config::{Config, Listen, Remembered, Slots, Tls};
 pub use error::{CallError, reason};
-pub use identity::Key;
+pub use identity::{Access, Client, ClientId, Key};
 pub use start::{Daemon, StartError, find_python, find_shim};
 
 /// The body of the hidden subcommand `launcher`.

@@ -1,6 +1,5 @@
 //! Where the API listens.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -12,7 +11,6 @@ use caisson_proto::v1::connections_server::ConnectionsServer;
 use caisson_proto::v1::operations_server::OperationsServer;
 use caisson_proto::v1::registry_server::RegistryServer;
 use caisson_proto::v1::runtime_server::RuntimeServer;
-use nix::unistd::geteuid;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
@@ -38,7 +36,7 @@ pub(crate) enum Bound {
 pub(crate) async fn bind(listen: &Listen) -> io::Result<(Bound, String, Option<SocketAddr>)> {
     match listen {
         Listen::Unix { path, users } => Ok((
-            Bound::Unix(bind_unix(path, users)?),
+            Bound::Unix(bind_unix(path, !users.is_empty())?),
             format!("unix:{}", path.display()),
             None,
         )),
@@ -55,7 +53,7 @@ pub(crate) async fn bind(listen: &Listen) -> io::Result<(Bound, String, Option<S
     }
 }
 
-fn bind_unix(path: &Path, users: &BTreeSet<u32>) -> io::Result<UnixListener> {
+fn bind_unix(path: &Path, others: bool) -> io::Result<UnixListener> {
     // What a daemon that is gone left there; never a living one's, and nothing
     // that is no socket.
     if let Ok(found) = std::fs::symlink_metadata(path) {
@@ -73,7 +71,7 @@ fn bind_unix(path: &Path, users: &BTreeSet<u32>) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     // Who may connect is decided by peer credentials; the mode keeps others
     // from even trying where nobody else is named.
-    let mode = if users.is_empty() { 0o600 } else { 0o666 };
+    let mode = if others { 0o666 } else { 0o600 };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }
@@ -85,15 +83,14 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let authenticator = match &core.config.listen {
-        Listen::Unix { users, .. } => {
-            let mut users = users.clone();
-            users.extend([0, geteuid().as_raw()]);
-            Authenticator::Peers(users)
+        Listen::Unix { users, .. } => Authenticator::peers(users),
+        Listen::Tcp { tls, keys, .. } => {
+            let asked = tls.as_ref().filter(|tls| tls.client_ca.is_some());
+            Authenticator::Tcp {
+                keys: keys.clone(),
+                clients: asked.map(|tls| tls.clients.clone()),
+            }
         }
-        Listen::Tcp { tls, keys, .. } => Authenticator::Tcp {
-            keys: keys.clone(),
-            certificates: tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
-        },
     };
     let mut server = Server::builder()
         .initial_stream_window_size(4 << 20)

@@ -13,7 +13,7 @@ use caisson_sandbox::{
 };
 use caisson_secrets::{EnvProvider, FileProvider, FileProviderError, Provider, Resolver};
 use caisson_state::{Checkpoints, Connections, OpenError, Registry, RegistryError, Store, Writers};
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -27,10 +27,8 @@ use crate::{listen, open_to_all};
 const DRAIN: Duration = Duration::from_secs(20);
 /// How long idle connections may take to close.
 const IDLE: Duration = Duration::from_millis(250);
-/// Ended calls that are remembered, and for how long: a request_id holds for
-/// a day at least.
-const CALLS: u32 = 100_000;
-const CALLS_FOR: TimeDelta = TimeDelta::days(30);
+/// How often calls that grew old are forgotten.
+const FORGET: Duration = Duration::from_secs(3600);
 
 /// Why a daemon does not start. Every message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -132,10 +130,8 @@ impl Daemon {
             .fail_abandoned(&serde_json::Value::Null, Utc::now())
             .await
             .map_err(StartError::Calls)?;
-        calls
-            .prune(Utc::now() - CALLS_FOR, CALLS)
-            .await
-            .map_err(StartError::Calls)?;
+        let calls = Calls::new(calls, &config);
+        calls.forget().await.map_err(StartError::Calls)?;
         let (bound, endpoint, address) =
             listen::bind(&config.listen)
                 .await
@@ -150,7 +146,7 @@ impl Daemon {
             connections: Connections::new(&store),
             checkpoints: Checkpoints::new(&store),
             registry,
-            calls: Calls::new(calls, config.slots),
+            calls,
             writers: Writers::new(),
             resolver: resolver(&config)?,
             scratch,
@@ -159,6 +155,7 @@ impl Daemon {
             config,
         });
         let stop = CancellationToken::new();
+        tokio::spawn(forget(core.calls.clone(), stop.clone()));
         let server = tokio::spawn(listen::serve(bound, core.clone(), stop.clone()));
         tracing::info!(endpoint, "serving");
         Ok(Self {
@@ -183,7 +180,10 @@ impl Daemon {
         project: &Path,
         allowed: Option<caisson_bundle::AllowedDependencies>,
     ) -> Result<caisson_bundle::Report, crate::CallError> {
-        self.core.validate(project, allowed).await
+        let (nobody, never) = ("embedded".into(), CancellationToken::new());
+        let slots = self.core.calls.admission();
+        let slot = slots.enter(&nobody, 1, None, &never).await?;
+        self.core.validate(project, allowed, &slot).await
     }
 
     /// Returns when the server ended by itself, which it should not.
@@ -213,6 +213,20 @@ impl Daemon {
         }
         self.core.host.gateway.audit().flush();
         self.core.store.close().await;
+    }
+}
+
+/// Forgets calls that grew old, until the daemon stops.
+async fn forget(calls: Arc<Calls>, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(FORGET);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        if let Err(error) = calls.forget().await {
+            tracing::warn!(%error, "old calls could not be forgotten");
+        }
     }
 }
 

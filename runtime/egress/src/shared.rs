@@ -85,12 +85,12 @@ impl Shared {
         self.started.store(true, Ordering::Release);
     }
 
-    /// Takes the policy that `set` has for this call. Two files for one version allow nothing.
+    /// Takes the policy that `set` has for this call. Where none can be said to be for it, nothing is allowed.
     pub(crate) fn apply(&self, set: &PolicySet) {
         let found = set
             .find(&self.context.connector)
-            .unwrap_or_else(|ambiguous| {
-                tracing::error!(call = %self.context.call_id, %ambiguous, "no policy is in force");
+            .unwrap_or_else(|undecided| {
+                tracing::error!(call = %self.context.call_id, %undecided, "no policy is in force");
                 None
             });
         let bound = found.map(|policy| Arc::new(policy.bind(&self.context.config)));

@@ -8,11 +8,9 @@ use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 
 use crate::connections::get;
+use crate::page::{self, Bound, Page};
 use crate::storage::StorageError;
 use crate::store::{Store, from_us, to_us};
-
-/// Calls on one page, at most.
-pub const MAX_PAGE: u32 = 1000;
 
 /// Where a call is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +119,8 @@ pub struct Ending {
     pub summary: Option<Value>,
     /// Why it failed.
     pub failure: Option<Value>,
+    /// Nothing of it ran: its request id is free for the same request, or another.
+    pub released: bool,
 }
 
 /// Which calls to list; nothing means all.
@@ -128,19 +128,21 @@ pub struct Ending {
 pub struct CallFilter {
     /// Of one tenant.
     pub tenant: Option<String>,
-    /// Of one workspace.
-    pub workspace: Option<String>,
+    /// Of these workspaces.
+    pub workspaces: Option<Vec<String>>,
     /// In one state.
     pub state: Option<CallState>,
 }
 
-/// Some calls, the newest first.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page {
-    /// The calls.
-    pub calls: Vec<CallRecord>,
-    /// What to ask the next page with; nothing on the last.
-    pub next: Option<String>,
+/// Which calls are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Those that ended since then, as far as they are among the newest.
+    pub ended_since: DateTime<Utc>,
+    /// So many of the newest.
+    pub newest: u32,
+    /// Whose request id is taken and that ended since then, however many they are: a request id is held to for some time.
+    pub requests_since: DateTime<Utc>,
 }
 
 /// A call was not recorded or found.
@@ -196,7 +198,7 @@ impl Calls {
         }
     }
 
-    /// Records a call as running, unless its request was made before.
+    /// Records a call as running, unless its request was made before and something of that call ran.
     ///
     /// # Errors
     /// Only those of the database.
@@ -205,7 +207,7 @@ impl Calls {
         let mut tx = self.store.change(DOING).await?;
         if let Some(request_id) = &call.request_id {
             let row = sqlx::query(select!(
-                "WHERE tenant = ?1 AND workspace = ?2 AND request_id = ?3"
+                "WHERE tenant = ?1 AND workspace = ?2 AND request_id = ?3 AND released = 0"
             ))
             .bind(&call.tenant)
             .bind(&call.workspace)
@@ -255,13 +257,14 @@ impl Calls {
         }
         let mut tx = self.store.change(DOING).await?;
         let done = sqlx::query(
-            "UPDATE calls SET state = ?2, ended_us = ?3, summary = ?4, failure = ?5 WHERE call_id = ?1 AND state = 'running'",
+            "UPDATE calls SET state = ?2, ended_us = ?3, summary = ?4, failure = ?5, released = ?6 WHERE call_id = ?1 AND state = 'running'",
         )
         .bind(call_id)
         .bind(ending.state.as_str())
         .bind(to_us(ending.ended))
         .bind(ending.summary.as_ref().map(Value::to_string))
         .bind(ending.failure.as_ref().map(Value::to_string))
+        .bind(ending.released)
         .execute(&mut *tx)
         .await
         .map_err(StorageError::of(DOING))?;
@@ -293,44 +296,34 @@ impl Calls {
         }
     }
 
-    /// A page of calls, the newest first. `page_size` is cut to [`MAX_PAGE`]; `token` is what the page before gave.
+    /// A page of calls, the newest first; `token` is what the page before gave.
     ///
     /// # Errors
     /// [`CallError::PageToken`] for a token that no page gave.
     pub async fn list(
         &self,
         filter: &CallFilter,
-        page_size: u32,
+        bound: Bound,
         token: Option<&str>,
-    ) -> Result<Page, CallError> {
+    ) -> Result<Page<CallRecord>, CallError> {
         const DOING: &str = "listing calls";
         let after = token.map(parse_token).transpose()?;
-        let size = page_size.clamp(1, MAX_PAGE);
+        let workspaces = filter.workspaces.as_ref();
         let rows = sqlx::query(select!(
-            "WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR workspace = ?2) AND (?3 IS NULL OR state = ?3)
-             AND (?4 IS NULL OR (started_us, call_id) < (?4, ?5))
-             ORDER BY started_us DESC, call_id DESC LIMIT ?6"
+            "WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR workspace IN (SELECT value FROM json_each(?2)))
+             AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR (started_us, call_id) < (?4, ?5))
+             ORDER BY started_us DESC, call_id DESC"
         ))
         .bind(&filter.tenant)
-        .bind(&filter.workspace)
+        .bind(workspaces.map(|names| Value::from(names.clone()).to_string()))
         .bind(filter.state.map(CallState::as_str))
         .bind(after.as_ref().map(|(started, _)| *started))
         .bind(after.as_ref().map(|(_, call_id)| call_id))
-        .bind(size + 1)
-        .fetch_all(&self.store.readers)
-        .await
-        .map_err(StorageError::of(DOING))?;
-        let mut calls = rows
-            .iter()
-            .map(|row| read(DOING, row))
-            .collect::<Result<Vec<_>, _>>()?;
-        let more = calls.len() > size as usize;
-        calls.truncate(size as usize);
-        let next = calls
-            .last()
-            .filter(|_| more)
-            .map(|last| format!("{}.{}", to_us(last.call.started), last.call.call_id));
-        Ok(Page { calls, next })
+        .fetch(&self.store.readers);
+        let token =
+            |last: &CallRecord| format!("{}.{}", to_us(last.call.started), last.call.call_id);
+        let read = |row: &SqliteRow| Ok((read(DOING, row)?, size(DOING, row)?));
+        Ok(page::fill(DOING, rows, bound, read, token).await?)
     }
 
     /// Ends the calls that a daemon left running when it died, and names them. To be called once, before the first call.
@@ -357,19 +350,21 @@ impl Calls {
             .collect::<Result<_, _>>()?)
     }
 
-    /// Forgets calls that ended before a time, and all but the `keep` newest; running ones stay. Tells how many.
+    /// Forgets what [`Retention`] does not keep; running calls stay. Tells how many.
     ///
     /// # Errors
     /// Only those of the database.
-    pub async fn prune(&self, before: DateTime<Utc>, keep: u32) -> Result<u64, CallError> {
+    pub async fn prune(&self, retention: &Retention) -> Result<u64, CallError> {
         const DOING: &str = "forgetting old calls";
         let mut tx = self.store.change(DOING).await?;
         let done = sqlx::query(
-            "DELETE FROM calls WHERE state <> 'running' AND (ended_us < ?1 OR call_id IN
-             (SELECT call_id FROM calls ORDER BY started_us DESC, call_id DESC LIMIT -1 OFFSET ?2))",
+            "DELETE FROM calls WHERE state <> 'running' AND (ended_us < ?1 OR
+             (call_id IN (SELECT call_id FROM calls ORDER BY started_us DESC, call_id DESC LIMIT -1 OFFSET ?2)
+              AND NOT (request_id IS NOT NULL AND released = 0 AND ended_us >= ?3)))",
         )
-        .bind(to_us(before))
-        .bind(keep)
+        .bind(to_us(retention.ended_since))
+        .bind(retention.newest)
+        .bind(to_us(retention.requests_since))
         .execute(&mut *tx)
         .await
         .map_err(StorageError::of(DOING))?;
@@ -384,6 +379,16 @@ fn parse_token(token: &str) -> Result<(i64, String), CallError> {
         started.parse().map_err(|_| CallError::PageToken)?,
         call_id.to_owned(),
     ))
+}
+
+/// Bytes of what of a call may be large.
+fn size(doing: &'static str, row: &SqliteRow) -> Result<usize, StorageError> {
+    let mut bytes = 0;
+    for index in [1, 6, 7, 11, 12] {
+        let text: Option<String> = get(doing, row, index)?;
+        bytes += text.map_or(0, |text| text.len());
+    }
+    Ok(bytes + 256)
 }
 
 fn read(doing: &'static str, row: &SqliteRow) -> Result<CallRecord, StorageError> {

@@ -6,6 +6,7 @@ use sqlx::{Sqlite, Transaction};
 use tokio_stream::StreamExt;
 
 use crate::connections::{Expected, get};
+use crate::page::{self, Bound, Page};
 use crate::storage::StorageError;
 use crate::store::{Store, from_us, signed, to_us, unsigned};
 
@@ -99,6 +100,9 @@ pub enum CheckpointError {
         /// What was allowed.
         limit: usize,
     },
+    /// The page token is none of ours.
+    #[error("the page token is not one that a page gave; begin again without a token")]
+    PageToken,
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -279,6 +283,45 @@ impl Checkpoints {
             found.push(((stream, partition), state));
         }
         Ok(found)
+    }
+
+    /// A page of them; `token` is what the page before gave.
+    ///
+    /// # Errors
+    /// [`CheckpointError::PageToken`] for a token that no page gave.
+    pub async fn page(
+        &self,
+        workspace: &str,
+        state_key: &str,
+        bound: Bound,
+        token: Option<&str>,
+    ) -> Result<Page<StoredCheckpoint>, CheckpointError> {
+        const DOING: &str = "listing checkpoints";
+        let after: Option<(String, String)> = token
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|_| CheckpointError::PageToken)?;
+        let sql = select!(
+            "AND c.revision = h.revision WHERE h.workspace = ?1 AND h.state_key = ?2
+             AND (?3 IS NULL OR (h.stream, h.partition) > (?3, ?4)) ORDER BY h.stream, h.partition"
+        );
+        let rows = sqlx::query(sql)
+            .bind(workspace)
+            .bind(state_key)
+            .bind(after.as_ref().map(|(stream, _)| stream))
+            .bind(after.as_ref().map(|(_, partition)| partition))
+            .fetch(&self.store.readers);
+        let read = |row: &SqliteRow| {
+            let stored = read(DOING, row)?;
+            let (key, new) = (&stored.key, &stored.checkpoint);
+            let names = key.stream.len() + key.partition.len() + new.id.len();
+            let size = names + new.state.len() + 128;
+            Ok((stored, size))
+        };
+        let token = |last: &StoredCheckpoint| {
+            serde_json::json!([last.key.stream, last.key.partition]).to_string()
+        };
+        Ok(page::fill(DOING, rows, bound, read, token).await?)
     }
 
     /// Deletes the checkpoints of a connection with their history, and tells of how many keys.

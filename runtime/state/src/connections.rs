@@ -5,6 +5,8 @@ use serde_json::Value;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use crate::nearest;
+use crate::page::{self, Bound, Page};
 use crate::storage::StorageError;
 use crate::store::{Store, from_us, signed, to_us, unsigned};
 
@@ -94,7 +96,7 @@ fn at_revision(current: &Option<u64>) -> String {
 fn there_is(names: &[String]) -> String {
     match names {
         [] => "put one first".into(),
-        names => format!("there is {}", names.join(", ")),
+        names => format!("there is {}", nearest::listed(names)),
     }
 }
 
@@ -201,21 +203,31 @@ impl Connections {
         }
     }
 
-    /// Every connection of a workspace, by name.
+    /// A page of a workspace's connections, by name; `token` is what the page before gave.
     ///
     /// # Errors
     /// Only those of the database.
-    pub async fn list(&self, workspace: &str) -> Result<Vec<StoredConnection>, ConnectionError> {
+    pub async fn list(
+        &self,
+        workspace: &str,
+        bound: Bound,
+        token: Option<&str>,
+    ) -> Result<Page<StoredConnection>, ConnectionError> {
         const DOING: &str = "listing connections";
-        let rows = sqlx::query("SELECT workspace, name, revision, body, updated_us FROM connections WHERE workspace = ?1 AND body IS NOT NULL ORDER BY name")
-            .bind(workspace)
-            .fetch_all(&self.store.readers)
-            .await
-            .map_err(StorageError::of(DOING))?;
-        Ok(rows
-            .iter()
-            .map(|row| read(DOING, row))
-            .collect::<Result<_, _>>()?)
+        // A name is its own token: one that is gone still has its place in the order.
+        let rows = sqlx::query(
+            "SELECT workspace, name, revision, body, updated_us FROM connections
+             WHERE workspace = ?1 AND body IS NOT NULL AND (?2 IS NULL OR name > ?2) ORDER BY name",
+        )
+        .bind(workspace)
+        .bind(token)
+        .fetch(&self.store.readers);
+        let read = |row: &SqliteRow| {
+            let body: &str = get(DOING, row, 3)?;
+            Ok((read(DOING, row)?, body.len() + 256))
+        };
+        let token = |last: &StoredConnection| last.name.clone();
+        Ok(page::fill(DOING, rows, bound, read, token).await?)
     }
 
     /// Deletes a connection. Its checkpoints stay; `Checkpoints::clear` removes them.
@@ -253,13 +265,18 @@ impl Connections {
         workspace: &str,
         name: &str,
     ) -> Result<ConnectionError, ConnectionError> {
-        let mut names: Vec<_> = self
-            .list(workspace)
-            .await?
-            .into_iter()
-            .map(|connection| connection.name)
-            .collect();
-        crate::nearest::sort(&mut names, name);
+        const DOING: &str = "looking for a connection";
+        let rows =
+            sqlx::query("SELECT name FROM connections WHERE workspace = ?1 AND body IS NOT NULL")
+                .bind(workspace)
+                .fetch_all(&self.store.readers)
+                .await
+                .map_err(StorageError::of(DOING))?;
+        let mut names = rows
+            .iter()
+            .map(|row| get(DOING, row, 0))
+            .collect::<Result<Vec<String>, _>>()?;
+        nearest::sort(&mut names, name);
         Ok(ConnectionError::Unknown {
             workspace: workspace.to_owned(),
             name: name.to_owned(),

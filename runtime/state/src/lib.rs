@@ -8,13 +8,14 @@ mod calls;
 mod checkpoints;
 mod connections;
 mod nearest;
+mod page;
 mod registry;
 mod storage;
 mod store;
 mod writers;
 
 pub use calls::{
-    Begun, CallError, CallFilter, CallRecord, CallState, Calls, Ending, MAX_PAGE, NewCall, Page,
+    Begun, CallError, CallFilter, CallRecord, CallState, Calls, Ending, NewCall, Retention,
 };
 pub use checkpoints::{
     CheckpointError, Checkpoints, Commit, KEEP_ALWAYS, KEEP_AT_MOST, KEEP_FOR, MAX_STATE_BYTES,
@@ -23,6 +24,7 @@ pub use checkpoints::{
 pub use connections::{
     ConnectionError, Connections, Expected, MAX_CONNECTION_BYTES, StoredConnection,
 };
+pub use page::{Bound, Page};
 pub use registry::{Digest, Entry, Pin, Publication, Published, Registry, RegistryError, Yanked};
 pub use storage::StorageError;
 pub use store::{OpenError, Store};

@@ -17,8 +17,14 @@ use sqlx::{Row, SqlSafeStr, Sqlite, Transaction};
 
 use crate::storage::StorageError;
 
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "state", include_str!("../migrations/0001_state.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "state", include_str!("../migrations/0001_state.sql")),
+    (
+        2,
+        "released",
+        include_str!("../migrations/0002_released.sql"),
+    ),
+];
 
 const READERS: u32 = 4;
 

@@ -14,6 +14,13 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
 }
 
+fn some(entries: u32) -> Bound {
+    Bound {
+        entries,
+        bytes: u64::MAX,
+    }
+}
+
 fn call(id: &str, request_id: Option<&str>, seconds: i64) -> NewCall {
     NewCall {
         call_id: id.into(),
@@ -34,6 +41,17 @@ fn succeeded() -> Ending {
         ended: at(9),
         summary: Some(json!({ "records": 3 })),
         failure: None,
+        released: false,
+    }
+}
+
+fn refused() -> Ending {
+    Ending {
+        state: CallState::Failed,
+        ended: at(9),
+        summary: None,
+        failure: Some(json!({ "code": "EGRESS_DENIED" })),
+        released: true,
     }
 }
 
@@ -126,6 +144,64 @@ async fn of_the_same_request_made_at_once_one_is_new() {
 }
 
 #[tokio::test]
+async fn a_call_of_which_nothing_ran_frees_its_request_id_and_still_shows_it() {
+    let (_dir, calls) = calls().await;
+    calls.begin(&call("c1", Some("r1"), 0)).await.unwrap();
+    // Until it has ended, the same request is the same call.
+    assert!(matches!(
+        calls.begin(&call("c2", Some("r1"), 1)).await.unwrap(),
+        Begun::Existing(_)
+    ));
+    calls.finish("c1", &refused()).await.unwrap();
+    let record = calls.get("c1").await.unwrap();
+    assert_eq!(record.call.request_id.as_deref(), Some("r1"));
+    assert_eq!(
+        calls.begin(&call("c3", Some("r1"), 2)).await.unwrap(),
+        Begun::New
+    );
+    calls.finish("c3", &refused()).await.unwrap();
+    assert_eq!(
+        calls.begin(&call("c4", Some("r1"), 3)).await.unwrap(),
+        Begun::New,
+        "as often as it is refused"
+    );
+    calls.finish("c4", &succeeded()).await.unwrap();
+    assert!(
+        matches!(calls.begin(&call("c5", Some("r1"), 4)).await.unwrap(), Begun::Existing(record) if record.call.call_id == "c4")
+    );
+}
+
+#[tokio::test]
+async fn calls_are_listed_by_workspace() {
+    let (_dir, calls) = calls().await;
+    for (id, workspace) in [("c1", "default"), ("c2", "staging"), ("c3", "production")] {
+        let call = NewCall {
+            workspace: workspace.into(),
+            ..call(id, None, 0)
+        };
+        calls.begin(&call).await.unwrap();
+    }
+    let of = |names: &[&str]| CallFilter {
+        workspaces: Some(names.iter().map(|name| (*name).to_owned()).collect()),
+        ..CallFilter::default()
+    };
+    for (names, expected) in [
+        (&["staging"][..], &["c2"][..]),
+        (&["default", "production"], &["c3", "c1"]),
+        (&["it's"], &[]),
+        (&[], &[]),
+    ] {
+        let page = calls.list(&of(names), some(10), None).await.unwrap();
+        let ids: Vec<_> = page
+            .entries
+            .iter()
+            .map(|record| record.call.call_id.as_str())
+            .collect();
+        assert_eq!(ids, expected, "{names:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_first_ending_stands() {
     let (_dir, calls) = calls().await;
     calls.begin(&call("c1", None, 0)).await.unwrap();
@@ -178,9 +254,12 @@ async fn pages_show_every_call_once_the_newest_first() {
     };
     let (mut seen, mut token) = (Vec::new(), None);
     loop {
-        let page = calls.list(&filter, 3, token.as_deref()).await.unwrap();
-        assert!(page.calls.len() <= 3);
-        seen.extend(page.calls.into_iter().map(|record| record.call.call_id));
+        let page = calls
+            .list(&filter, some(3), token.as_deref())
+            .await
+            .unwrap();
+        assert!(page.entries.len() <= 3);
+        seen.extend(page.entries.into_iter().map(|record| record.call.call_id));
         token = page.next;
         if token.is_none() {
             break;
@@ -196,7 +275,7 @@ async fn pages_show_every_call_once_the_newest_first() {
         ..CallFilter::default()
     };
     assert_eq!(
-        calls.list(&ended, 0, None).await.unwrap().calls[0]
+        calls.list(&ended, some(0), None).await.unwrap().entries[0]
             .call
             .call_id,
         "c4"
@@ -204,7 +283,7 @@ async fn pages_show_every_call_once_the_newest_first() {
     for bad in ["", "x", "x.c1"] {
         assert!(
             matches!(
-                calls.list(&filter, 3, Some(bad)).await,
+                calls.list(&filter, some(3), Some(bad)).await,
                 Err(CallError::PageToken)
             ),
             "{bad}"
@@ -259,23 +338,103 @@ async fn old_calls_are_forgotten_and_running_ones_never() {
                 .unwrap();
         }
     }
+    let kept = |since, newest| Retention {
+        ended_since: since,
+        newest,
+        requests_since: at(0),
+    };
     assert_eq!(
-        calls.prune(at(3), 100).await.unwrap(),
+        calls.prune(&kept(at(3), 100)).await.unwrap(),
         2,
         "by age: c1 and c2"
     );
     assert_eq!(
-        calls.prune(at(0) - TimeDelta::days(1), 4).await.unwrap(),
+        calls
+            .prune(&kept(at(0) - TimeDelta::days(1), 4))
+            .await
+            .unwrap(),
         3,
         "by count: c3, c4 and c5"
     );
     let left: Vec<_> = calls
-        .list(&CallFilter::default(), 100, None)
+        .list(&CallFilter::default(), some(100), None)
         .await
         .unwrap()
-        .calls
+        .entries
         .into_iter()
         .map(|r| r.call.call_id)
         .collect();
     assert_eq!(left, ["c9", "c8", "c7", "c6", "c0"]);
+}
+
+#[tokio::test]
+async fn a_request_id_is_held_to_however_many_calls_there_are_but_not_one_that_is_free() {
+    let (_dir, calls) = calls().await;
+    for index in 0..10 {
+        let id = format!("c{index}");
+        calls.begin(&call(&id, Some(&id), index)).await.unwrap();
+        let ending = if index % 2 == 0 {
+            succeeded()
+        } else {
+            refused()
+        };
+        let ended = at(index);
+        calls
+            .finish(&id, &Ending { ended, ..ending })
+            .await
+            .unwrap();
+    }
+    let retention = Retention {
+        ended_since: at(0),
+        newest: 1,
+        requests_since: at(4),
+    };
+    calls.prune(&retention).await.unwrap();
+    let left = calls
+        .list(&CallFilter::default(), some(100), None)
+        .await
+        .unwrap();
+    let left: Vec<_> = left
+        .entries
+        .into_iter()
+        .map(|record| record.call.call_id)
+        .collect();
+    assert_eq!(left, ["c9", "c8", "c6", "c4"]);
+}
+
+#[tokio::test]
+async fn a_page_ends_before_it_is_too_large_and_gives_at_least_one() {
+    let (_dir, calls) = calls().await;
+    for index in 0..6 {
+        let id = format!("c{index}");
+        calls.begin(&call(&id, None, index)).await.unwrap();
+        let failure = Some(json!({ "text": "x".repeat(10_000) }));
+        calls
+            .finish(
+                &id,
+                &Ending {
+                    failure,
+                    ..refused()
+                },
+            )
+            .await
+            .unwrap();
+    }
+    let mut seen = Vec::new();
+    for (bytes, expected) in [(25_000, 2), (1, 1), (u64::MAX, 3)] {
+        let bound = Bound {
+            entries: 100,
+            bytes,
+        };
+        let token = seen
+            .last()
+            .map(|(token, _): &(String, usize)| token.as_str());
+        let page = calls
+            .list(&CallFilter::default(), bound, token)
+            .await
+            .unwrap();
+        assert_eq!(page.entries.len(), expected);
+        seen.push((page.next.unwrap_or_default(), expected));
+    }
+    assert!(seen[2].0.is_empty(), "that was the last");
 }

@@ -201,6 +201,19 @@ async fn every_stream_and_partition_has_its_own_checkpoint() {
         shown,
         [("customers", "", 1), ("orders", "", 1), ("orders", "eu", 2)]
     );
+    let bound = Bound {
+        entries: 2,
+        bytes: u64::MAX,
+    };
+    let page = async |token: Option<&str>| checkpoints.page("default", "shop", bound, token).await;
+    let first = page(None).await.unwrap();
+    let second = page(first.next.as_deref()).await.unwrap();
+    assert_eq!(second.next, None);
+    assert_eq!([first.entries, second.entries].concat(), listed);
+    assert!(matches!(
+        page(Some("orders")).await,
+        Err(CheckpointError::PageToken)
+    ));
 }
 
 #[tokio::test]

@@ -174,7 +174,7 @@ async fn a_file_of_a_newer_program_is_refused_and_says_so() {
             error,
             OpenError::Newer {
                 found: 7,
-                known: 1,
+                known: 2,
                 ..
             }
         ),

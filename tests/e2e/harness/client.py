@@ -157,11 +157,22 @@ class Client:
     Args:
         target: What grpcio takes, for example `unix:/run/caisson.sock`.
         metadata: Sent with every call, for example a key.
+        credentials: For TLS.
     """
 
-    def __init__(self, target: str, metadata: Iterable[tuple[str, str]] = ()) -> None:
-        # The path of a Unix socket is no valid HTTP authority, so one is given.
-        self.channel = grpc.insecure_channel(target, options=[("grpc.default_authority", "localhost")])
+    def __init__(
+        self,
+        target: str,
+        metadata: Iterable[tuple[str, str]] = (),
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        # The path of a Unix socket is no valid HTTP authority, so one is given. Connections are
+        # not shared with other clients of this process: who connects is who calls.
+        options = [("grpc.default_authority", "localhost"), ("grpc.use_local_subchannel_pool", 1)]
+        if credentials is None:
+            self.channel = grpc.insecure_channel(target, options=options)
+        else:
+            self.channel = grpc.secure_channel(target, credentials, options=options)
         self.metadata = tuple(metadata)
         # Without the metadata, the reflection calls would be anonymous.
         intercepted = grpc.intercept_channel(self.channel, *([_Keyed(self.metadata)] if self.metadata else []))
@@ -215,9 +226,31 @@ class Client:
         """Closes the connection."""
         self.channel.close()
 
+    def methods(self) -> dict[str, Any]:
+        """Descriptors of every method of Caisson, by `Service.Method`."""
+        services = set(SERVICES.values())
+        found = (self._pool.FindServiceByName(service) for service in sorted(services))
+        return {f"{service.name}.{method.name}": method for service in found for method in service.methods}
+
+    def push(self, name: str, /, messages: Iterable[Message], timeout: float | None = 60) -> Message:
+        """A call that takes a stream and answers once.
+
+        Raises:
+            CallFailed: Any status but OK.
+        """
+        method, path = self._method(name)
+        rpc = self.channel.stream_unary(path, _bytes, GetMessageClass(method.output_type).FromString)
+        requests = (self.message(method, message) for message in messages)
+        try:
+            return as_dict(rpc(requests, timeout=timeout, metadata=self.metadata))
+        except grpc.RpcError as error:
+            raise CallFailed(error) from None
+
     def _method(self, name: str) -> tuple[Any, str]:
-        service = SERVICES[name]
-        return self._pool.FindServiceByName(service).FindMethodByName(name), f"/{service}/{name}"
+        # `List` is Runtime's; `Connections.List` is another.
+        service, _, short = name.rpartition(".")
+        service = f"caisson.v1.{service}" if service else SERVICES[name]
+        return self._pool.FindServiceByName(service).FindMethodByName(short), f"/{service}/{short}"
 
 
 class _Keyed(grpc.StreamStreamClientInterceptor):

@@ -141,9 +141,9 @@ class Daemon:
         return "".join(self.said)
 
     def policy(self, connector: str, **body: Any) -> Path:
-        """Writes a policy file; reload if the daemon runs."""
+        """Writes a policy file, which is for folders too; reload if the daemon runs."""
         path = self.folder / "policies" / f"{connector}.yaml"
-        path.write_text(json.dumps({"format": 1, "connector": connector, **body}))
+        path.write_text(json.dumps({"format": 1, "connector": connector, "workspace": "default", **body}))
         if self.process is not None:
             self.client.call("ReloadPolicies")
         return path

@@ -171,7 +171,8 @@ fn config_module(context: &Context<'_>, findings: &mut Findings) {
     };
     let package = module.split('.').next().unwrap_or_default();
     let file = format!("src/{package}/config.py");
-    let Ok(there) = std::fs::read_to_string(context.project.root().join(&file)) else {
+    let read = context.project.read(&file, 1 << 20).map(String::from_utf8);
+    let Ok(Ok(there)) = read else {
         return;
     };
     // Without the mark it is the author's own.

@@ -84,7 +84,7 @@ pub(super) fn check(
 /// C401: the lock and connector.yaml name each other.
 fn named(context: &Context<'_>, lock: Option<&Lock>, findings: &mut Findings) {
     let declared = context.document.pointer("/dependencies").is_some();
-    let there = context.project.root().join(LOCK_FILE).is_file();
+    let there = context.project.has(LOCK_FILE);
     if declared && !there {
         let fault = context.document.fault(
             "/dependencies",

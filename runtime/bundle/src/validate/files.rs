@@ -73,9 +73,9 @@ pub(super) fn tree(project: &ProjectDir, findings: &mut Findings) {
 
 /// C103.
 pub(super) fn readme(context: &Context<'_>, findings: &mut Findings) {
-    let size = std::fs::metadata(context.project.root().join("README.md"))
-        .map_or(0, |metadata| metadata.len());
-    if size == 0 {
+    let readme = context.project.file("README.md").ok();
+    let size = readme.and_then(|file| file.metadata().ok());
+    if size.is_none_or(|metadata| metadata.len() == 0) {
         findings.add(
             "C103",
             "README.md",

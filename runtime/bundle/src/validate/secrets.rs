@@ -2,8 +2,6 @@
 //! cassettes and samples included; what came out of wheels is not: it is other
 //! people's, it is public, and its hashes are locked.
 
-use std::fs;
-
 use super::Findings;
 use super::literals::{Literal, find};
 use crate::{LOCK_FILE, ProjectDir, ProjectError};
@@ -26,7 +24,7 @@ pub(super) fn check(project: &ProjectDir, findings: &mut Findings) -> Result<(),
             );
             continue;
         }
-        let bytes = fs::read(&file.source).map_err(ProjectError::io(&file.source))?;
+        let bytes = project.read(&file.path, MAX_SCANNED)?;
         if bytes.iter().take(8 << 10).any(|byte| *byte == 0) {
             continue;
         }

@@ -39,7 +39,7 @@ async fn run(
     checkpoints: Vec<v1::Checkpoint>,
 ) -> Result<Exit> {
     let stored = match args.expected_revision {
-        None if !args.force => stored(session, &args).await,
+        None if !args.force => stored(session, &args).await?,
         _ => Vec::new(),
     };
     let mut runtime = session.runtime();
@@ -66,16 +66,29 @@ async fn run(
     Ok(Exit::Done)
 }
 
-/// What the daemon has for a stored connection; nothing for a bare state key.
-async fn stored(session: &Session, args: &CommitArgs) -> Vec<v1::StoredCheckpoint> {
-    let request = v1::GetConnectionRequest {
+/// What the daemon has for a stored connection, page by page; nothing for a
+/// bare state key.
+async fn stored(session: &Session, args: &CommitArgs) -> Result<Vec<v1::StoredCheckpoint>> {
+    let mut request = v1::GetConnectionRequest {
         workspace: args.server.workspace.clone(),
         name: args.key.clone(),
+        ..Default::default()
     };
     let mut connections = session.connections();
-    session
-        .wait(connections.get(request))
-        .await
-        .map(|found| found.checkpoints)
-        .unwrap_or_default()
+    let mut checkpoints = Vec::new();
+    loop {
+        let page = match session.wait(connections.get(request.clone())).await {
+            Ok(page) => page,
+            // No connection of that name.
+            Err(Stop::Failed(failure)) if failure.code() == v1::ErrorCode::ConfigInvalid => {
+                return Ok(Vec::new());
+            }
+            Err(stop) => return Err(stop),
+        };
+        checkpoints.extend(page.checkpoints);
+        if page.next_page_token.is_empty() {
+            return Ok(checkpoints);
+        }
+        request.page_token = page.next_page_token;
+    }
 }

@@ -14,18 +14,30 @@ pub(crate) fn build(args: ConnectorsArgs) -> Result<Job> {
     let request = v1::ListConnectorsRequest {
         workspace: args.server.workspace.clone(),
         name: args.name.unwrap_or_default(),
+        ..Default::default()
     };
     Job::ask(&args.server, move |session, _| {
         Box::pin(run(session, request, args.json))
     })
 }
 
-async fn run(session: &Session, request: v1::ListConnectorsRequest, json: bool) -> Result<Exit> {
+async fn run(
+    session: &Session,
+    mut request: v1::ListConnectorsRequest,
+    json: bool,
+) -> Result<Exit> {
     let mut registry = session.registry();
-    let versions = session
-        .wait(registry.list_connectors(request))
-        .await?
-        .versions;
+    let mut versions = Vec::new();
+    loop {
+        let page = session
+            .wait(registry.list_connectors(request.clone()))
+            .await?;
+        versions.extend(page.versions);
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
     if json {
         for version in &versions {
             table::out(&format!("{}\n", value(version)))?;

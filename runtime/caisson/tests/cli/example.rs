@@ -5,7 +5,7 @@ use caisson_document::{Document, Schema};
 use serde_json::Value;
 
 const EXAMPLE: &str = include_str!("../../../../deploy/caisson.example.yaml");
-const SCHEMA: &str = include_str!("../../../daemon/src/config.schema.json");
+const SCHEMA: &str = include_str!("../../../daemon/src/config/schema.json");
 
 /// The example with every setting switched on.
 fn everything() -> Document {

@@ -1,23 +1,29 @@
 //! The calls that run, and the record of those that ran.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use caisson_proto::v1::{self, ErrorCode};
-use caisson_state::{Begun as Recorded, CallState, Ending, NewCall};
-use chrono::Utc;
+use caisson_state::{Begun as Recorded, CallState, Ending, NewCall, Retention};
+use chrono::{TimeDelta, Utc};
 use prost::Message;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Slots;
+use super::admission::{Admission, Admitted};
+use crate::config::{Config, Remembered};
 use crate::error::CallError;
-use crate::identity::Caller;
+use crate::identity::{Caller, Workspace};
+
+/// How long a request_id holds.
+const REQUESTS: TimeDelta = TimeDelta::days(1);
 
 /// How a call ended.
 #[derive(Debug, Clone)]
@@ -46,6 +52,15 @@ impl Live {
             .insert(place, pid);
     }
 
+    /// Whether a worker of it ever existed.
+    fn ran(&self) -> bool {
+        !self
+            .pids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+    }
+
     /// Waits for the end.
     pub(crate) async fn ended(&self) -> Option<End> {
         let mut end = self.end.subscribe();
@@ -57,7 +72,7 @@ impl Live {
 /// What is being called, for the record.
 pub(crate) struct What<'a> {
     pub(crate) kind: &'static str,
-    pub(crate) workspace: &'a str,
+    pub(crate) workspace: &'a Workspace,
     pub(crate) request_id: &'a str,
     pub(crate) connection: String,
     /// The request's bytes: a request_id may not come back with others.
@@ -77,14 +92,15 @@ pub(crate) struct Ticket {
     pub(crate) live: Arc<Live>,
     calls: Arc<Calls>,
     ended: bool,
-    _slot: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+    _slots: Option<Admitted>,
 }
 
 impl Ticket {
-    /// Records the end and tells whoever waits for it.
-    pub(crate) fn end(mut self, end: End) {
+    /// Records the end and tells whoever waits for it; the handle ends when
+    /// that is done, and it is done whether or not somebody waits.
+    pub(crate) fn end(mut self, end: End) -> JoinHandle<()> {
         self.ended = true;
-        self.calls.clone().finish(&self.live, end);
+        self.calls.clone().finish(&self.live, end)
     }
 
     /// Forgets a call that turned out to be another one.
@@ -100,47 +116,9 @@ impl Ticket {
         workers: u32,
         deadline: Option<Instant>,
     ) -> Result<(), CallError> {
-        let slots = self.calls.slots.total.min(self.calls.slots.tenant);
-        if workers as usize > slots {
-            let message = format!(
-                "the call needs {workers} workers at once, and the daemon has slots for {slots}"
-            );
-            return Err(CallError::new(ErrorCode::QuotaExhausted, message)
-                .with_action("raise `slots` in the daemon's configuration"));
-        }
-        let (total, tenant) = self.calls.semaphores(caller);
-        let internal = |error| CallError::internal("slots", error);
-        let cancelled = || {
-            CallError::new(
-                ErrorCode::Cancelled,
-                "the call was cancelled while it waited for a slot",
-            )
-        };
-        let slots = async {
-            // The tenant's own first: waiting for it must not hold others up.
-            let tenant = tenant.acquire_many_owned(workers).await.map_err(internal)?;
-            Ok((
-                tenant,
-                total.acquire_many_owned(workers).await.map_err(internal)?,
-            ))
-        };
-        let late = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let timeout = || {
-            CallError::new(
-                ErrorCode::Timeout,
-                "the call reached its deadline while it waited for a slot",
-            )
-        };
-        self._slot = Some(tokio::select! {
-            slots = slots => slots?,
-            () = late => return Err(timeout()),
-            () = self.live.cancel.cancelled() => return Err(cancelled()),
-        });
+        let admission = &self.calls.admission;
+        let slots = admission.enter(&caller.tenant, workers, deadline, &self.live.cancel);
+        self._slots = Some(slots.await?);
         Ok(())
     }
 }
@@ -153,9 +131,8 @@ impl Drop for Ticket {
             } else {
                 CallError::new(ErrorCode::Cancelled, "the caller left before the call ran")
             };
-            self.calls
-                .clone()
-                .finish(&self.live, End::Failure(error.to_failure()));
+            let end = End::Failure(error.to_failure());
+            drop(self.calls.clone().finish(&self.live, end));
         }
     }
 }
@@ -164,20 +141,20 @@ impl Drop for Ticket {
 pub(crate) struct Calls {
     live: Mutex<HashMap<String, Arc<Live>>>,
     store: caisson_state::Calls,
-    slots: Slots,
-    total: Arc<Semaphore>,
-    tenants: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
+    admission: Admission,
+    remembered: Remembered,
+    /// Since some were last forgotten.
+    ended: AtomicU32,
 }
 
 impl Calls {
-    pub(crate) fn new(store: caisson_state::Calls, slots: Slots) -> Arc<Self> {
-        let total = Arc::new(Semaphore::new(slots.total));
+    pub(crate) fn new(store: caisson_state::Calls, config: &Config) -> Arc<Self> {
         Arc::new(Self {
             live: Mutex::default(),
             store,
-            slots,
-            total,
-            tenants: Mutex::default(),
+            admission: Admission::new(config.slots),
+            remembered: config.calls,
+            ended: AtomicU32::new(0),
         })
     }
 
@@ -196,7 +173,7 @@ impl Calls {
                 .map(|byte| format!("{byte:02x}"))
                 .collect(),
             tenant: caller.tenant.to_string(),
-            workspace: what.workspace.to_owned(),
+            workspace: what.workspace.to_string(),
             kind: what.kind.to_owned(),
             connection: what.connection,
             connector: String::new(),
@@ -217,7 +194,7 @@ impl Calls {
             live,
             calls: self.clone(),
             ended: false,
-            _slot: None,
+            _slots: None,
         };
         match self.store.begin(&new).await {
             Ok(Recorded::New) => Ok(Begun::New(ticket)),
@@ -303,7 +280,7 @@ impl Calls {
         &self.store
     }
 
-    fn finish(self: Arc<Self>, live: &Arc<Live>, end: End) {
+    fn finish(self: Arc<Self>, live: &Arc<Live>, end: End) -> JoinHandle<()> {
         let live = live.clone();
         tokio::spawn(async move {
             let (state, summary, failure) = match &end {
@@ -321,6 +298,8 @@ impl Calls {
                 ended: Utc::now(),
                 summary,
                 failure,
+                // Nothing of it ran: the same request may come again.
+                released: !live.ran(),
             };
             let stored = self.store.finish(&live.call_id, &ending).await;
             // A caller that left while its call was being recorded leaves no record.
@@ -332,15 +311,36 @@ impl Calls {
             // Recorded first: who waits for the end finds the record.
             live.end.send_replace(Some(end));
             self.lock().remove(&live.call_id);
-        });
+            self.crowded().await;
+        })
     }
 
-    fn semaphores(&self, caller: &Caller) -> (Arc<Semaphore>, Arc<Semaphore>) {
-        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        let tenant = tenants
-            .entry(caller.tenant.clone())
-            .or_insert_with(|| Arc::new(Semaphore::new(self.slots.tenant)));
-        (self.total.clone(), tenant.clone())
+    /// Forgets the calls that are not to be remembered any more.
+    pub(crate) async fn forget(&self) -> Result<(), caisson_state::CallError> {
+        self.ended.store(0, Ordering::Relaxed);
+        let now = Utc::now();
+        let period = TimeDelta::from_std(self.remembered.period).unwrap_or(TimeDelta::MAX);
+        let retention = Retention {
+            ended_since: now.checked_sub_signed(period).unwrap_or_default(),
+            newest: self.remembered.keep,
+            requests_since: now - REQUESTS,
+        };
+        self.store.prune(&retention).await.map(drop)
+    }
+
+    /// One more has ended; now and then that is one too many.
+    async fn crowded(&self) {
+        let ended = self.ended.fetch_add(1, Ordering::Relaxed) + 1;
+        if ended >= (self.remembered.keep / 100).max(1)
+            && let Err(error) = self.forget().await
+        {
+            tracing::warn!(%error, "old calls could not be forgotten");
+        }
+    }
+
+    /// The slots that calls run in.
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Live>>> {

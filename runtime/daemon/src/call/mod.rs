@@ -1,5 +1,6 @@
 //! Calls: what they are, where they are kept, how they end.
 
+mod admission;
 mod event;
 mod live;
 mod prepare;
@@ -8,6 +9,7 @@ mod steps;
 mod sync;
 mod write;
 
+pub(crate) use admission::Admitted;
 pub(crate) use event::{Emitted, Event, Sequencer};
 pub(crate) use live::{Begun, Calls, End, Live, Ticket, What, ended, state_error};
 pub(crate) use prepare::{Connector, Prepared, Source, check_config, prepare};

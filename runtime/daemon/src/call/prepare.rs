@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use caisson_bundle::{Manifest, SECRET_KEY};
 use caisson_document::Document;
-use caisson_egress::{ConnectorId, Policy};
+use caisson_egress::{ConnectorId, Origin, Policy};
 use caisson_proto::v1::{self, ErrorCode, connection_ref};
 use caisson_sandbox::{HostDir, Limits, WorkerSpec};
 use caisson_secrets::{Redactor, Resolved, SecretError, SecretFaults, references, replace};
@@ -17,7 +17,9 @@ use caisson_wire::message::{self, Operation};
 use serde_json::{Value, json};
 
 use crate::core::Core;
+use crate::egress::undecided;
 use crate::error::CallError;
+use crate::identity::{Caller, Folder, Workspace};
 use crate::serve::{connection_error, connection_of};
 use crate::worker::Job;
 
@@ -28,7 +30,7 @@ pub(crate) struct Source {
     /// Names the stored checkpoints; empty where there can be none.
     pub(crate) state_key: String,
     /// A connector's folder, in place of a published version.
-    pub(crate) path: Option<PathBuf>,
+    pub(crate) folder: Option<Folder>,
 }
 
 impl Source {
@@ -37,14 +39,15 @@ impl Source {
         Self {
             connection,
             state_key: name.to_owned(),
-            path: None,
+            folder: None,
         }
     }
 
     /// What a request refers to.
     pub(crate) async fn of(
         core: &Core,
-        workspace: &str,
+        caller: &Caller,
+        workspace: &Workspace,
         reference: Option<v1::ConnectionRef>,
     ) -> Result<Self, CallError> {
         match reference.and_then(|reference| reference.source) {
@@ -64,16 +67,16 @@ impl Source {
             Some(connection_ref::Source::Inline(inline)) => Ok(Self {
                 connection: inline.connection.unwrap_or_default(),
                 state_key: inline.state_key,
-                path: (!inline.path.is_empty()).then(|| inline.path.into()),
+                folder: caller.folder(&inline.path)?,
             }),
         }
     }
 
     /// For the record of calls.
     pub(crate) fn label(&self) -> String {
-        match (&self.state_key, &self.path) {
+        match (&self.state_key, &self.folder) {
             (key, _) if !key.is_empty() => key.clone(),
-            (_, Some(path)) => path.display().to_string(),
+            (_, Some(folder)) => folder.path().display().to_string(),
             _ => "inline".to_owned(),
         }
     }
@@ -82,11 +85,31 @@ impl Source {
 /// A connector that is ready to run.
 pub(crate) struct Connector {
     pub(crate) manifest: Manifest,
-    pub(crate) digest: Option<String>,
+    pub(crate) origin: Origin,
     /// Unpacked: connector.yaml, src, deps.
     pub(crate) bundle: PathBuf,
     /// Removed with this: the prepared form of a folder.
     pub(crate) _prepared: Option<tempfile::TempDir>,
+}
+
+impl Connector {
+    /// What policies know it by.
+    pub(crate) fn id(&self, workspace: &Workspace) -> ConnectorId {
+        ConnectorId {
+            name: self.manifest.name.clone(),
+            version: self.manifest.version.clone(),
+            origin: self.origin.clone(),
+            workspace: workspace.to_string(),
+        }
+    }
+
+    /// Of a published one.
+    pub(crate) fn digest(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Published(digest) => Some(digest),
+            Origin::Folder | Origin::OwnFolder => None,
+        }
+    }
 }
 
 /// A call that may run.
@@ -94,7 +117,7 @@ pub(crate) struct Prepared {
     pub(crate) connector: Connector,
     pub(crate) connection: v1::Connection,
     pub(crate) state_key: String,
-    pub(crate) workspace: String,
+    pub(crate) workspace: Workspace,
     /// Defaults filled in; holds references.
     pub(crate) config: Value,
     pub(crate) ports: Vec<u16>,
@@ -108,7 +131,7 @@ pub(crate) struct Prepared {
 /// Checks and resolves everything that `source` needs.
 pub(crate) async fn prepare(
     core: &Core,
-    workspace: &str,
+    workspace: &Workspace,
     call_id: &str,
     source: Source,
 ) -> Result<Prepared, CallError> {
@@ -116,17 +139,12 @@ pub(crate) async fn prepare(
         .connector(
             workspace,
             &source.connection.connector,
-            source.path.as_deref(),
+            source.folder.as_ref(),
         )
         .await?;
     let config = check_config(&connector.manifest, &source.connection.config_json)?;
     let policies = core.host.gateway.policies();
-    let policy = policies
-        .find(&connector_id(&connector, workspace))
-        .map_err(|error| {
-            CallError::new(ErrorCode::EgressDenied, error.to_string())
-                .with_action("let only one policy file match the connector")
-        })?;
+    let policy = policies.find(&connector.id(workspace)).map_err(undecided)?;
     let (ports, files) = match &policy {
         None => (Vec::new(), Vec::new()),
         Some(policy) => {
@@ -161,7 +179,7 @@ pub(crate) async fn prepare(
         connector,
         connection: source.connection,
         state_key: source.state_key,
-        workspace: workspace.to_owned(),
+        workspace: workspace.clone(),
         config,
         ports,
         files,
@@ -224,7 +242,7 @@ impl Prepared {
             egress: caisson_egress::CallContext {
                 call_id: call_id.to_owned(),
                 worker,
-                connector: connector_id(&self.connector, &self.workspace),
+                connector: self.connector.id(&self.workspace),
                 config: self.config.clone(),
                 redactor: self.redactor.clone(),
             },
@@ -265,15 +283,6 @@ impl Prepared {
             _connector: self.connector,
             secrets: self.secrets,
         }
-    }
-}
-
-fn connector_id(connector: &Connector, workspace: &str) -> ConnectorId {
-    ConnectorId {
-        name: connector.manifest.name.clone(),
-        version: connector.manifest.version.clone(),
-        digest: connector.digest.clone(),
-        workspace: workspace.to_owned(),
     }
 }
 

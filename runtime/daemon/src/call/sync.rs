@@ -18,12 +18,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::event::{Emitted, Event, Sequencer};
-use super::live::{End, Live};
+use super::live::{End, Ticket};
 use super::prepare::Keep;
 use super::read::Streams;
 use super::write::mode_word;
 use crate::core::Core;
 use crate::error::CallError;
+use crate::identity::Workspace;
 use crate::worker::{Control, Input, Job, Outcome, Outlet, run};
 
 /// Events between a worker and the pump.
@@ -37,7 +38,7 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// Everything about one Sync that is decided before its workers exist.
 pub(crate) struct SyncJob {
     pub(crate) call_id: String,
-    pub(crate) workspace: String,
+    pub(crate) workspace: Workspace,
     pub(crate) state_key: String,
     pub(crate) epoch: u64,
     pub(crate) source: Job,
@@ -52,10 +53,11 @@ pub(crate) struct SyncJob {
 pub(crate) async fn run_sync(
     core: Arc<Core>,
     job: SyncJob,
-    live: Arc<Live>,
+    ticket: Ticket,
     control: Control,
     events: mpsc::Sender<v1::SyncEvent>,
-) -> End {
+) {
+    let live = ticket.live.clone();
     let sequencer = || Sequencer::new(&job.call_id, job.epoch);
     let (source_events, from_source) = mpsc::channel(QUEUE);
     let (destination_events, from_destination) = mpsc::channel(QUEUE);
@@ -123,8 +125,9 @@ pub(crate) async fn run_sync(
         keep.release().await;
     }
     let end = finish(source, destination, pump.failure.take());
+    // Recorded first: who is told can ask for it.
+    let _ = ticket.end(end.clone()).await;
     pump.tell_end(&end).await;
-    end
 }
 
 /// Which side's error is the cause: the first that is not merely the other
@@ -162,7 +165,7 @@ fn finish(source: Outcome, destination: Outcome, failure: Option<CallError>) -> 
 
 struct Pump {
     core: Arc<Core>,
-    workspace: String,
+    workspace: Workspace,
     state_key: String,
     call_id: String,
     modes: Streams,
@@ -357,7 +360,7 @@ impl Pump {
     /// so nobody else's checkpoint is lost.
     async fn store(&self, checkpoint: &v1::Checkpoint) -> Result<u64, CallError> {
         let key = StateKey {
-            workspace: self.workspace.clone(),
+            workspace: self.workspace.to_string(),
             state_key: self.state_key.clone(),
             stream: checkpoint.stream.clone(),
             partition: checkpoint.partition.clone(),

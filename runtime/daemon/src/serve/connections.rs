@@ -9,9 +9,11 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 
+use super::pages;
 use crate::call::{Source, state_error};
-use crate::core::{Core, workspace};
+use crate::core::Core;
 use crate::error::CallError;
+use crate::identity::caller;
 
 pub(crate) struct ConnectionService(pub(crate) Arc<Core>);
 
@@ -21,8 +23,8 @@ impl Connections for ConnectionService {
         &self,
         request: Request<v1::PutConnectionRequest>,
     ) -> Result<Response<v1::StoredConnection>, Status> {
+        let workspace = caller(&request).workspace(&request.get_ref().workspace)?;
         let request = request.into_inner();
-        let workspace = workspace(&request.workspace);
         if request.name.is_empty() {
             return Err(
                 CallError::new(ErrorCode::ConfigInvalid, "the connection has no name").into(),
@@ -32,7 +34,7 @@ impl Connections for ConnectionService {
         // A connection that could not be used is not stored.
         self.0
             .check_connection(
-                workspace,
+                &workspace,
                 &Source::stored(&request.name, connection.clone()),
             )
             .await?;
@@ -44,60 +46,55 @@ impl Connections for ConnectionService {
         let stored = self
             .0
             .connections
-            .put(workspace, &request.name, &body, expected, Utc::now())
+            .put(&workspace, &request.name, &body, expected, Utc::now())
             .await;
-        Ok(Response::new(
-            self.shown(stored.map_err(connection_error)?).await?,
-        ))
+        let stored = stored.map_err(connection_error)?;
+        Ok(Response::new(self.whole(stored, 0, "").await?))
     }
 
     async fn get(
         &self,
         request: Request<v1::GetConnectionRequest>,
     ) -> Result<Response<v1::StoredConnection>, Status> {
+        let workspace = caller(&request).workspace(&request.get_ref().workspace)?;
         let request = request.into_inner();
-        let stored = self
-            .0
-            .connections
-            .get(workspace(&request.workspace), &request.name)
-            .await
-            .map_err(connection_error)?;
-        Ok(Response::new(self.shown(stored).await?))
+        let stored = self.0.connections.get(&workspace, &request.name).await;
+        let stored = stored.map_err(connection_error)?;
+        let (size, token) = (request.page_size, request.page_token);
+        Ok(Response::new(self.whole(stored, size, &token).await?))
     }
 
     async fn list(
         &self,
         request: Request<v1::ListConnectionsRequest>,
     ) -> Result<Response<v1::ListConnectionsResponse>, Status> {
+        let workspace = caller(&request).workspace(&request.get_ref().workspace)?;
         let request = request.into_inner();
-        let stored = self
-            .0
-            .connections
-            .list(workspace(&request.workspace))
-            .await
-            .map_err(connection_error)?;
-        let mut connections = Vec::with_capacity(stored.len());
-        for connection in stored {
-            connections.push(self.shown(connection).await?);
-        }
-        Ok(Response::new(v1::ListConnectionsResponse { connections }))
+        let bound = pages::long(request.page_size);
+        let token = pages::token(&request.page_token);
+        let page = self.0.connections.list(&workspace, bound, token).await;
+        let page = page.map_err(connection_error)?;
+        Ok(Response::new(v1::ListConnectionsResponse {
+            connections: page.entries.into_iter().map(bare).collect(),
+            next_page_token: page.next.unwrap_or_default(),
+        }))
     }
 
     async fn delete(
         &self,
         request: Request<v1::DeleteConnectionRequest>,
     ) -> Result<Response<v1::DeleteConnectionResponse>, Status> {
+        let workspace = caller(&request).workspace(&request.get_ref().workspace)?;
         let request = request.into_inner();
-        let workspace = workspace(&request.workspace);
         self.0
             .connections
-            .delete(workspace, &request.name, Utc::now())
+            .delete(&workspace, &request.name, Utc::now())
             .await
             .map_err(connection_error)?;
         if request.checkpoints {
             self.0
                 .checkpoints
-                .clear(workspace, &request.name)
+                .clear(&workspace, &request.name)
                 .await
                 .map_err(state_error)?;
         }
@@ -106,21 +103,37 @@ impl Connections for ConnectionService {
 }
 
 impl ConnectionService {
-    async fn shown(&self, stored: StoredConnection) -> Result<v1::StoredConnection, CallError> {
-        let checkpoints = self
+    /// With a page of its checkpoints.
+    async fn whole(
+        &self,
+        stored: StoredConnection,
+        page_size: u32,
+        page_token: &str,
+    ) -> Result<v1::StoredConnection, CallError> {
+        let (bound, token) = (pages::long(page_size), pages::token(page_token));
+        let page = self
             .0
             .checkpoints
-            .list(&stored.workspace, &stored.name)
+            .page(&stored.workspace, &stored.name, bound, token)
             .await
-            .map_err(state_error)?;
+            .map_err(checkpoint_error)?;
         Ok(v1::StoredConnection {
-            connection: Some(connection_of(&stored.body)),
-            workspace: stored.workspace,
-            name: stored.name,
-            revision: stored.revision,
-            updated: Some(std::time::SystemTime::from(stored.updated).into()),
-            checkpoints: checkpoints.into_iter().map(checkpoint_of).collect(),
+            checkpoints: page.entries.into_iter().map(checkpoint_of).collect(),
+            next_page_token: page.next.unwrap_or_default(),
+            ..bare(stored)
         })
+    }
+}
+
+/// Without its checkpoints.
+fn bare(stored: StoredConnection) -> v1::StoredConnection {
+    v1::StoredConnection {
+        connection: Some(connection_of(&stored.body)),
+        workspace: stored.workspace,
+        name: stored.name,
+        revision: stored.revision,
+        updated: Some(std::time::SystemTime::from(stored.updated).into()),
+        ..Default::default()
     }
 }
 
@@ -202,7 +215,7 @@ pub(crate) fn connection_error(error: ConnectionError) -> CallError {
 /// What the store of checkpoints could not do.
 pub(crate) fn checkpoint_error(error: CheckpointError) -> CallError {
     match &error {
-        CheckpointError::TooLarge { .. } => {
+        CheckpointError::TooLarge { .. } | CheckpointError::PageToken => {
             CallError::new(ErrorCode::ConfigInvalid, error.to_string())
         }
         _ => state_error(error),

@@ -5,6 +5,7 @@ mod connections;
 mod events;
 mod opened;
 mod operations;
+mod pages;
 mod registry;
 mod runtime;
 mod timeout;

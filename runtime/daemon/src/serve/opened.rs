@@ -7,37 +7,47 @@ use std::time::Duration;
 use caisson_proto::v1::{self, ErrorCode};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tonic::{Request, Status};
+use tonic::Status;
+use tonic::metadata::MetadataMap;
 
 use super::timeout::grpc_timeout;
 use crate::call::{Emitted, End, Event, Live, Sequencer, Ticket};
-use crate::core::workspace;
 use crate::error::CallError;
-use crate::identity::{Caller, caller};
+use crate::identity::{Caller, Workspace};
 use crate::usage::unix_ms;
 use crate::worker::Control;
 
 /// What every call begins with.
 pub(super) struct Opened {
     pub(super) caller: Caller,
+    pub(super) workspace: Workspace,
     pub(super) options: v1::CallOptions,
     timeout: Option<Duration>,
     accepted: Instant,
 }
 
 impl Opened {
-    pub(super) fn of<T>(request: &Request<T>, options: Option<v1::CallOptions>) -> Self {
+    /// Refuses a caller to whom the workspace is not open.
+    pub(super) fn of(
+        caller: Caller,
+        metadata: &MetadataMap,
+        options: Option<v1::CallOptions>,
+    ) -> Result<Self, CallError> {
         let options = options.unwrap_or_default();
-        Self {
-            caller: caller(request),
-            timeout: grpc_timeout(request.metadata()),
+        Ok(Self {
+            workspace: caller.workspace(&options.workspace)?,
+            caller,
+            timeout: grpc_timeout(metadata),
             accepted: Instant::now(),
             options,
-        }
+        })
     }
 
-    pub(super) fn workspace(&self) -> &str {
-        workspace(&self.options.workspace)
+    /// A call that outlives its stream: only its own `deadline_ms` counts, not
+    /// how long the client means to listen.
+    pub(super) fn detached(mut self) -> Self {
+        self.timeout = None;
+        self
     }
 
     /// The nearest of the client's deadline and the request's, from when the
@@ -61,32 +71,24 @@ impl Opened {
 }
 
 /// A call that is refused before a worker exists: recorded, and a gRPC error.
-pub(super) fn refuse<T>(
+/// Told only when it is recorded, so that the same request may come again.
+pub(super) async fn refuse<T>(
     ticket: Ticket,
     result: Result<T, CallError>,
 ) -> Result<(Ticket, T), Status> {
     match result {
         Ok(value) => Ok((ticket, value)),
         Err(error) => {
-            ticket.end(End::Failure(error.to_failure()));
+            // Only a daemon that ends drops the task.
+            let _ = ticket.end(End::Failure(error.to_failure())).await;
             Err(error.into())
         }
     }
 }
 
-/// The same for a Sync, whose ticket comes back with its error.
-pub(super) fn refuse_sync<T>(
-    result: Result<(Ticket, T), (Ticket, CallError)>,
-) -> Result<(Ticket, T), Status> {
-    match result {
-        Ok(done) => Ok(done),
-        Err((ticket, error)) => refuse(ticket, Err(error)),
-    }
-}
-
 /// A Test that ended before there was a worker: recorded, and told as every
 /// other one is, with the step at which it failed.
-pub(super) fn ended_at(
+pub(super) async fn ended_at(
     ticket: Ticket,
     step: v1::TestStep,
     error: &CallError,
@@ -98,7 +100,8 @@ pub(super) fn ended_at(
         ..Default::default()
     };
     let failure = error.to_failure();
-    ticket.end(End::Failure(failure.clone()));
+    // What became of it was said; who asks later is told by the record.
+    let _ = ticket.end(End::Failure(failure.clone())).await;
     let events = [
         Event::Started(started),
         Event::Step(step),

@@ -5,14 +5,18 @@ use std::sync::Arc;
 
 use caisson_proto::v1::operations_server::Operations;
 use caisson_proto::v1::{self, ErrorCode};
-use caisson_state::{CallFilter, CallRecord, CallState, MAX_PAGE};
+use caisson_state::{CallFilter, CallRecord, CallState};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
+use super::pages;
 use crate::call::{End, Source, ended, state_error};
-use crate::core::{Core, workspace};
+use crate::core::Core;
 use crate::error::CallError;
 use crate::identity::{Caller, caller};
+
+/// Calls on a page where the request does not say.
+const USUAL: u32 = 100;
 
 pub(crate) struct OperationService(pub(crate) Arc<Core>);
 
@@ -38,24 +42,27 @@ impl Operations for OperationService {
             })?),
         };
         let filter = CallFilter {
-            tenant: (!caller.operator).then(|| caller.tenant.to_string()),
-            workspace: (!request.workspace.is_empty()).then_some(request.workspace),
+            tenant: (!caller.is_operator()).then(|| caller.tenant.to_string()),
+            workspaces: match request.workspace.as_str() {
+                "" => caller.workspaces(),
+                named => Some(vec![caller.workspace(named)?.to_string()]),
+            },
             state,
         };
-        let size = if request.page_size == 0 {
-            100
-        } else {
-            request.page_size.min(MAX_PAGE)
-        };
-        let token = (!request.page_token.is_empty()).then_some(request.page_token.as_str());
+        let bound = pages::bound(request.page_size, USUAL);
+        let token = pages::token(&request.page_token);
         let page = self
             .0
             .calls
             .store()
-            .list(&filter, size, token)
+            .list(&filter, bound, token)
             .await
             .map_err(call_error)?;
-        let calls = page.calls.iter().map(|record| self.shown(record)).collect();
+        let calls = page
+            .entries
+            .iter()
+            .map(|record| self.shown(record))
+            .collect();
         Ok(Response::new(v1::ListCallsResponse {
             calls,
             next_page_token: page.next.unwrap_or_default(),
@@ -94,8 +101,9 @@ impl Operations for OperationService {
 
     async fn reload_policies(
         &self,
-        _: Request<v1::ReloadPoliciesRequest>,
+        request: Request<v1::ReloadPoliciesRequest>,
     ) -> Result<Response<v1::ReloadPoliciesResponse>, Status> {
+        caller(&request).operates("may not reload policies")?;
         self.0.host.gateway.reload().map_err(|faults| {
             let mut error = CallError::invalid("the policies", faults.0);
             error.action =
@@ -111,12 +119,13 @@ impl Operations for OperationService {
         &self,
         request: Request<v1::ExplainEgressRequest>,
     ) -> Result<Response<v1::ExplainEgressResponse>, Status> {
+        let caller = caller(&request);
+        let workspace = caller.workspace(&request.get_ref().workspace)?;
         let request = request.into_inner();
-        let workspace = workspace(&request.workspace);
-        let source = Source::of(&self.0, workspace, request.connection).await?;
+        let source = Source::of(&self.0, &caller, &workspace, request.connection).await?;
         Ok(Response::new(
             self.0
-                .explain(workspace, &source, &request.host, request.port)
+                .explain(&workspace, &source, &request.host, request.port)
                 .await?,
         ))
     }
@@ -150,7 +159,7 @@ impl OperationService {
             .get(call_id)
             .await
             .map_err(call_error)?;
-        if caller.may_see(&record.call.tenant) {
+        if caller.may_see(&record.call.tenant, &record.call.workspace) {
             Ok(record)
         } else {
             Err(call_error(caisson_state::CallError::Unknown(

@@ -3,29 +3,36 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use caisson_bundle::{AllowedDependencies, MAX_BUNDLE, Severity};
+use caisson_bundle::{AllowedDependencies, MAX_BUNDLE, Report, Severity};
 use caisson_proto::v1::registry_server::Registry;
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_state::{Digest, Entry, Publication};
 use chrono::Utc;
 use sha2::Digest as _;
 use tempfile::TempDir;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::core::{Core, blocking, bundle_error, registry_error, workspace};
+use super::pages;
+use super::timeout::grpc_timeout;
+use crate::call::Admitted;
+use crate::core::{Core, blocking, bundle_error, registry_error};
 use crate::error::CallError;
-use crate::identity::caller;
+use crate::identity::{Workspace, caller};
 
 pub(crate) struct RegistryService(pub(crate) Arc<Core>);
 
 /// A bundle that came over the wire, whole and unpacked, not yet judged.
 struct Received {
-    workspace: String,
+    workspace: Workspace,
     allowed: Option<AllowedDependencies>,
     digest: [u8; 32],
     bundle: caisson_bundle::Bundle,
     /// Holds `bundle.tar.gz` and `unpacked/`.
     dir: TempDir,
+    /// From the first byte on: a bundle takes disk, and then a worker.
+    slot: Admitted,
 }
 
 #[tonic::async_trait]
@@ -34,15 +41,9 @@ impl Registry for RegistryService {
         &self,
         request: Request<Streaming<v1::PublishRequest>>,
     ) -> Result<Response<v1::PublishResponse>, Status> {
-        let operator = caller(&request).operator;
-        let received = self.receive(request.into_inner(), operator).await?;
-        let report = self
-            .0
-            .validate(
-                &received.dir.path().join("unpacked"),
-                received.allowed.clone(),
-            )
-            .await?;
+        caller(&request).publishes()?;
+        let received = self.receive(request).await?;
+        let report = self.judge(&received).await?;
         let errors: Vec<_> = report
             .findings
             .iter()
@@ -62,7 +63,7 @@ impl Registry for RegistryService {
         }
         let manifest = &received.bundle.manifest;
         let publication = Publication {
-            workspace: received.workspace.clone(),
+            workspace: received.workspace.to_string(),
             name: manifest.name.clone(),
             version: manifest.version.to_string(),
             bundle: received.dir.path().join("bundle.tar.gz"),
@@ -86,15 +87,8 @@ impl Registry for RegistryService {
         &self,
         request: Request<Streaming<v1::PublishRequest>>,
     ) -> Result<Response<v1::ValidateResponse>, Status> {
-        let operator = caller(&request).operator;
-        let received = self.receive(request.into_inner(), operator).await?;
-        let report = self
-            .0
-            .validate(
-                &received.dir.path().join("unpacked"),
-                received.allowed.clone(),
-            )
-            .await?;
+        let received = self.receive(request).await?;
+        let report = self.judge(&received).await?;
         Ok(Response::new(v1::ValidateResponse {
             findings: report.findings.iter().map(shown).collect(),
         }))
@@ -104,15 +98,13 @@ impl Registry for RegistryService {
         &self,
         request: Request<v1::InstallRequest>,
     ) -> Result<Response<v1::InstallResponse>, Status> {
-        let request = request.into_inner();
-        let workspace = workspace(&request.workspace);
-        self.0
-            .connector(workspace, &request.connector, None)
-            .await?;
+        let workspace = caller(&request).workspace(&request.get_ref().workspace)?;
+        let pin = request.into_inner().connector;
+        self.0.connector(&workspace, &pin, None).await?;
         let entry = self
             .0
             .registry
-            .resolve(workspace, &request.connector)
+            .resolve(&workspace, &pin)
             .map_err(registry_error)?;
         Ok(Response::new(v1::InstallResponse {
             version: Some(self.version(&entry)),
@@ -123,11 +115,11 @@ impl Registry for RegistryService {
         &self,
         request: Request<v1::ResolveRequest>,
     ) -> Result<Response<v1::ConnectorVersion>, Status> {
-        let request = request.into_inner();
+        let workspace = caller(&request).workspace(&request.get_ref().workspace)?;
         let entry = self
             .0
             .registry
-            .resolve(workspace(&request.workspace), &request.connector)
+            .resolve(&workspace, &request.get_ref().connector)
             .map_err(registry_error)?;
         Ok(Response::new(self.version(&entry)))
     }
@@ -136,15 +128,30 @@ impl Registry for RegistryService {
         &self,
         request: Request<v1::ListConnectorsRequest>,
     ) -> Result<Response<v1::ListConnectorsResponse>, Status> {
+        let workspace = caller(&request).workspace(&request.get_ref().workspace)?;
         let request = request.into_inner();
         let name = (!request.name.is_empty()).then_some(request.name.as_str());
         let entries = self
             .0
             .registry
-            .list(workspace(&request.workspace), name)
+            .list(&workspace, name)
             .map_err(registry_error)?;
+        // A version that was published stays, so its pin is a place in the list.
+        let from = match pages::token(&request.page_token) {
+            None => 0,
+            Some(token) => {
+                let last = entries.iter().position(|entry| pin(entry) == token);
+                let message =
+                    "the page token is not one that a page gave; begin again without a token";
+                last.ok_or_else(|| Status::invalid_argument(message))? + 1
+            }
+        };
+        let shown = entries[from..].iter().map(|entry| self.version(entry));
+        let (versions, more) = pages::cut(shown, pages::long(request.page_size));
+        let last = entries[from..].get(versions.len().wrapping_sub(1));
         Ok(Response::new(v1::ListConnectorsResponse {
-            versions: entries.iter().map(|entry| self.version(entry)).collect(),
+            next_page_token: last.filter(|_| more).map(pin).unwrap_or_default(),
+            versions,
         }))
     }
 
@@ -168,28 +175,51 @@ impl Registry for RegistryService {
 }
 
 impl RegistryService {
+    async fn judge(&self, received: &Received) -> Result<Report, CallError> {
+        let unpacked = received.dir.path().join("unpacked");
+        let allowed = received.allowed.clone();
+        self.0.validate(&unpacked, allowed, &received.slot).await
+    }
+
+    /// The next message; a caller that sends none holds nothing up for ever.
+    async fn next(
+        &self,
+        requests: &mut Streaming<v1::PublishRequest>,
+    ) -> Result<Option<v1::PublishRequest>, Status> {
+        let stall = self.0.config.stall;
+        match timeout(stall, requests.message()).await {
+            Ok(next) => next,
+            Err(_) => {
+                let message = format!("no part of the bundle came for {} s", stall.as_secs());
+                Err(CallError::new(ErrorCode::Stalled, message)
+                    .with_action("send the bundle again")
+                    .into())
+            }
+        }
+    }
+
     async fn receive(
         &self,
-        mut requests: Streaming<v1::PublishRequest>,
-        operator: bool,
+        request: Request<Streaming<v1::PublishRequest>>,
     ) -> Result<Received, Status> {
-        let first = requests.message().await?.unwrap_or_default();
+        let caller = caller(&request);
+        let deadline = grpc_timeout(request.metadata()).map(|timeout| Instant::now() + timeout);
+        let mut requests = request.into_inner();
+        let first = self.next(&mut requests).await?.unwrap_or_default();
+        let workspace = caller.workspace(&first.workspace)?;
         let allowed = match first.dependencies_toml.as_str() {
             "" => None,
-            // What connectors may carry is the operator's to say.
-            _ if !operator => {
-                return Err(CallError::new(
-                    ErrorCode::PermissionMissing,
-                    "dependencies_toml is taken from operators only",
-                )
-                .with_action("leave it out: the daemon's own dependencies.toml holds")
-                .into());
+            text => {
+                // What connectors may carry is the operator's to say.
+                caller.operates("may not send dependencies_toml: the daemon's own holds")?;
+                let parsed = AllowedDependencies::parse("dependencies.toml", text)
+                    .map_err(|faults| CallError::invalid("dependencies.toml", faults.0))?;
+                Some(parsed)
             }
-            text => Some(
-                AllowedDependencies::parse("dependencies.toml", text)
-                    .map_err(|faults| CallError::invalid("dependencies.toml", faults.0))?,
-            ),
         };
+        let never = CancellationToken::new();
+        let slots = self.0.calls.admission();
+        let slot = slots.enter(&caller.tenant, 1, deadline, &never).await?;
         let scratch = |error: std::io::Error| CallError::internal("a scratch file", error);
         let dir = tempfile::tempdir_in(&self.0.scratch).map_err(scratch)?;
         crate::open_to_all(dir.path()).map_err(scratch)?;
@@ -208,7 +238,7 @@ impl RegistryService {
             hash.update(&request.data);
             // A megabyte into the page cache; not worth a thread.
             file.write_all(&request.data).map_err(scratch)?;
-            next = requests.message().await?;
+            next = self.next(&mut requests).await?;
         }
         let digest: [u8; 32] = hash.finalize().into();
         let named = Digest::of(&digest);
@@ -228,11 +258,12 @@ impl RegistryService {
         })
         .await?;
         Ok(Received {
-            workspace: workspace(&first.workspace).to_owned(),
+            workspace,
             allowed,
             digest,
             bundle,
             dir,
+            slot,
         })
     }
 
@@ -252,6 +283,10 @@ impl RegistryService {
             installed: self.0.registry.installed(&entry.digest),
         }
     }
+}
+
+fn pin(entry: &Entry) -> String {
+    format!("{}@{}", entry.name, entry.version)
 }
 
 fn shown(finding: &caisson_bundle::Finding) -> v1::Finding {

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
     use crate::event::EgressEvent;
     use crate::gateway::{CallContext, Gateway, GatewayConfig};
-    use crate::policy::ConnectorId;
+    use crate::policy::{ConnectorId, Origin};
     use crate::session::WorkerSockets;
     use std::sync::Arc;
 
@@ -61,7 +61,7 @@ mod tests {
             connector: ConnectorId {
                 name: "shop".into(),
                 version: semver::Version::new(1, 0, 0),
-                digest: None,
+                origin: Origin::OwnFolder,
                 workspace: "default".into(),
             },
             config: serde_json::Value::Null,

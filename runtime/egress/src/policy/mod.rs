@@ -15,8 +15,8 @@ mod wire;
 pub use bind::{Bound, BoundRule};
 pub use files::{Access, Dir, FileGrant, FileRule};
 pub use read::SCHEMA;
-pub use select::{ConnectorId, Selector};
-pub use set::{Ambiguous, PolicySet};
+pub use select::{ConnectorId, Origin, Selector};
+pub use set::{PolicySet, Undecided};
 
 use crate::host::Host;
 use crate::network::Network;

@@ -9,10 +9,22 @@ pub struct ConnectorId {
     pub name: String,
     /// Its exact version.
     pub version: Version,
-    /// Digest of its bundle, `sha256:…`; none for a connector that runs from a folder.
-    pub digest: Option<String>,
+    /// Where its code comes from.
+    pub origin: Origin,
     /// The workspace of the call.
     pub workspace: String,
+}
+
+/// Where a connector's code comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A published bundle, by its digest `sha256:…`.
+    Published(String),
+    /// A folder, which whoever may call can fill as they please: a policy is for it only where it names the workspace.
+    Folder,
+    /// A folder of whoever chose the policies too, in a daemon that lives for one command: every policy of the
+    /// connector's name is for it.
+    OwnFolder,
 }
 
 /// `connector`, `versions`, `digest` and `workspace` of a policy.
@@ -32,6 +44,24 @@ impl Selector {
     /// Whether the policy is for this connector.
     #[must_use]
     pub fn matches(&self, id: &ConnectorId) -> bool {
+        self.fits(id) && !self.is_silent_on(id)
+    }
+
+    /// Whether the policy would be for this connector, but for not naming the workspace of its folder.
+    #[must_use]
+    pub fn only_lacks_workspace(&self, id: &ConnectorId) -> bool {
+        self.fits(id) && self.is_silent_on(id)
+    }
+
+    fn is_silent_on(&self, id: &ConnectorId) -> bool {
+        id.origin == Origin::Folder && self.workspace.is_none()
+    }
+
+    fn fits(&self, id: &ConnectorId) -> bool {
+        let digest = match &id.origin {
+            Origin::Published(digest) => Some(digest),
+            Origin::Folder | Origin::OwnFolder => None,
+        };
         self.connector == id.name
             && self
                 .versions
@@ -40,7 +70,7 @@ impl Selector {
             && self
                 .digest
                 .as_ref()
-                .is_none_or(|digest| Some(digest) == id.digest.as_ref())
+                .is_none_or(|named| Some(named) == digest)
             && self
                 .workspace
                 .as_ref()
@@ -144,20 +174,39 @@ mod tests {
         );
     }
 
+    fn shop(origin: Origin) -> ConnectorId {
+        ConnectorId {
+            name: "shop".into(),
+            version: Version::new(1, 0, 0),
+            origin,
+            workspace: "default".into(),
+        }
+    }
+
     #[test]
     fn a_connector_without_a_digest_matches_no_policy_that_names_one() {
         let mut policy = selector(None);
         policy.digest = Some("sha256:00".into());
-        let id = ConnectorId {
-            name: "shop".into(),
-            version: Version::new(1, 0, 0),
-            digest: None,
-            workspace: "default".into(),
-        };
-        assert!(!policy.matches(&id));
-        assert!(policy.matches(&ConnectorId {
-            digest: Some("sha256:00".into()),
-            ..id
-        }));
+        assert!(!policy.matches(&shop(Origin::OwnFolder)));
+        assert!(!policy.matches(&shop(Origin::Folder)));
+        assert!(!policy.matches(&shop(Origin::Published("sha256:01".into()))));
+        assert!(policy.matches(&shop(Origin::Published("sha256:00".into()))));
+    }
+
+    #[test]
+    fn a_policy_is_for_a_folder_only_where_it_names_the_workspace() {
+        let mut policy = selector(None);
+        assert!(policy.matches(&shop(Origin::Published("sha256:00".into()))));
+        assert!(policy.matches(&shop(Origin::OwnFolder)));
+        assert!(!policy.matches(&shop(Origin::Folder)));
+        assert!(policy.only_lacks_workspace(&shop(Origin::Folder)));
+        policy.workspace = Some("staging".into());
+        assert!(!policy.matches(&shop(Origin::Folder)));
+        assert!(
+            !policy.only_lacks_workspace(&shop(Origin::Folder)),
+            "it is for another one"
+        );
+        policy.workspace = Some("default".into());
+        assert!(policy.matches(&shop(Origin::Folder)));
     }
 }

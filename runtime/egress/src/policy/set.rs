@@ -11,20 +11,35 @@ pub struct PolicySet {
     policies: Vec<Arc<Policy>>,
 }
 
-/// Two policy files are for one connector version.
+/// No policy can be said to be for a connector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{first} and {second} are both for {connector}@{version}; narrow one of them with versions, digest or workspace"
-)]
-pub struct Ambiguous {
-    /// One file.
-    pub first: String,
-    /// The other.
-    pub second: String,
-    /// The connector.
-    pub connector: String,
-    /// The version.
-    pub version: String,
+pub enum Undecided {
+    /// Two policy files are for one connector version.
+    #[error(
+        "{first} and {second} are both for {connector}@{version}; narrow one of them with versions, digest or workspace"
+    )]
+    Ambiguous {
+        /// One file.
+        first: String,
+        /// The other.
+        second: String,
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+    },
+    /// The policy of that name does not say that it is for the connector's folder.
+    #[error(
+        "{file} is for published versions of {connector} only, not for its folder: it does not name workspace {workspace}"
+    )]
+    NotForFolders {
+        /// The file.
+        file: String,
+        /// The connector.
+        connector: String,
+        /// What it would have to name.
+        workspace: String,
+    },
 }
 
 impl PolicySet {
@@ -68,22 +83,30 @@ impl PolicySet {
     /// The policy for one connector; `None` allows nothing.
     ///
     /// # Errors
-    /// Two files that are for it, both named.
-    pub fn find(&self, id: &ConnectorId) -> Result<Option<Arc<Policy>>, Ambiguous> {
+    /// Two files that are for it, both named; one that is not, but only because it does not name a folder's workspace.
+    pub fn find(&self, id: &ConnectorId) -> Result<Option<Arc<Policy>>, Undecided> {
         let mut found = self
             .policies
             .iter()
             .filter(|policy| policy.selector.matches(id));
         let (first, second) = (found.next(), found.next());
         if let (Some(first), Some(second)) = (first, second) {
-            return Err(Ambiguous {
+            return Err(Undecided::Ambiguous {
                 first: first.file.clone(),
                 second: second.file.clone(),
                 connector: id.name.clone(),
                 version: id.version.to_string(),
             });
         }
-        Ok(first.cloned())
+        let silent = |policy: &&Arc<Policy>| policy.selector.only_lacks_workspace(id);
+        match (first, self.policies.iter().find(silent)) {
+            (None, Some(policy)) => Err(Undecided::NotForFolders {
+                file: policy.file.clone(),
+                connector: id.name.clone(),
+                workspace: id.workspace.clone(),
+            }),
+            (found, _) => Ok(found.cloned()),
+        }
     }
 
     /// Every policy, in the order of file names.
@@ -156,6 +179,7 @@ fn of_dir(path: &Path, message: &str, help: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Origin;
     use super::*;
 
     fn policy(file: &str, head: &str) -> Policy {
@@ -186,7 +210,7 @@ mod tests {
             let id = ConnectorId {
                 name: "shop".into(),
                 version: version.parse().unwrap(),
-                digest: None,
+                origin: Origin::Published("sha256:00".into()),
                 workspace: workspace.into(),
             };
             set.find(&id).unwrap().map(|policy| policy.file.clone())
@@ -194,6 +218,29 @@ mod tests {
         assert_eq!(find("1.9.0", "default"), Some("old.yaml".into()));
         assert_eq!(find("2.0.0", "staging"), Some("new.yaml".into()));
         assert_eq!(find("2.0.0", "default"), None);
+    }
+
+    #[test]
+    fn a_policy_that_does_not_name_a_folders_workspace_is_named_and_not_used() {
+        let id = ConnectorId {
+            name: "shop".into(),
+            version: "1.0.0".parse().unwrap(),
+            origin: Origin::Folder,
+            workspace: "dev".into(),
+        };
+        let set = PolicySet::of([policy("shop.yaml", "")]).unwrap();
+        let error = set.find(&id).unwrap_err().to_string();
+        assert!(
+            error.contains("shop.yaml") && error.contains("dev"),
+            "{error}"
+        );
+        let set = PolicySet::of([
+            policy("old.yaml", "versions: '<1'"),
+            policy("dev.yaml", "versions: '>=1'\nworkspace: dev"),
+        ])
+        .unwrap();
+        assert_eq!(set.find(&id).unwrap().unwrap().file, "dev.yaml");
+        assert!(PolicySet::default().find(&id).unwrap().is_none());
     }
 
     #[test]

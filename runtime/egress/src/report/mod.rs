@@ -289,7 +289,7 @@ impl Drop for Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::ConnectorId;
+    use crate::policy::{ConnectorId, Origin};
     use caisson_secrets::SecretValue;
 
     fn reporter(
@@ -299,7 +299,7 @@ mod tests {
         let connector = ConnectorId {
             name: "shop".into(),
             version: semver::Version::new(1, 0, 0),
-            digest: None,
+            origin: Origin::OwnFolder,
             workspace: "default".into(),
         };
         let context = CallContext {

@@ -1,8 +1,8 @@
 //! A gateway with one session, and the worker's side of it.
 
 use caisson_egress::{
-    AuditConfig, CallContext, ConnectorId, EgressEvent, Gateway, GatewayConfig, Name, Policies,
-    Session, WorkerSockets,
+    AuditConfig, CallContext, ConnectorId, EgressEvent, Gateway, GatewayConfig, Name, Origin,
+    Policies, Session, WorkerSockets,
 };
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name as WireName, RData, RecordType};
@@ -135,7 +135,7 @@ impl Setup {
             connector: ConnectorId {
                 name: "shop".into(),
                 version: "1.4.2".parse().unwrap(),
-                digest: None,
+                origin: Origin::OwnFolder,
                 workspace: "default".into(),
             },
             config: self.config,

@@ -42,7 +42,7 @@ pub enum RegistryError {
         versions: Vec<Version>,
     },
     /// No connector of that name.
-    #[error("workspace {workspace} has no connector {name:?}; {}", if .names.is_empty() { "publish one first".into() } else { format!("there is {}", .names.join(", ")) })]
+    #[error("workspace {workspace} has no connector {name:?}; {}", if .names.is_empty() { "publish one first".into() } else { format!("there is {}", crate::nearest::listed(.names)) })]
     UnknownName {
         /// The workspace.
         workspace: String,

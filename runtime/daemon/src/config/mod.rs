@@ -1,17 +1,24 @@
 //! The daemon's configuration. Works without a file: everything has a default
 //! inside one data directory.
 
+mod keys;
+mod listen;
+mod rights;
+mod wire;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use caisson_bundle::{Size, Span};
 use caisson_document::{Document, Fault, Faults, ReadError, Schema};
 use caisson_sandbox::{Layer, Limits};
-use serde::Deserialize;
 
-use crate::identity::Key;
+pub use listen::{Listen, Tls};
+
+use listen::listen;
+use wire::Wire;
 
 /// Everything a daemon is told.
 #[derive(Debug, Clone)]
@@ -36,6 +43,10 @@ pub struct Config {
     pub allow_missing: BTreeSet<Layer>,
     /// Workspaces that may run connectors from folders.
     pub development: BTreeSet<String>,
+    /// Whoever started the daemon chose its policies for these folders: every
+    /// policy of a connector's name is for its folder. Otherwise only one that
+    /// names the workspace is. Not for the configuration file.
+    pub own_folders: bool,
     /// First host id and number of ids for the workers of a root daemon.
     pub worker_ids: Option<(u32, u32)>,
     /// Workers at once, in all and per tenant.
@@ -48,6 +59,8 @@ pub struct Config {
     pub stall: Duration,
     /// Longest wait for an upstream's quota that a call sits out.
     pub throttle: Duration,
+    /// Ended calls that are remembered.
+    pub calls: Remembered,
     /// The audit log; `audit.jsonl` in `data_dir` if not named.
     pub audit: Option<PathBuf>,
     /// Names that are resolved here and not by the system.
@@ -63,36 +76,14 @@ pub struct Slots {
     pub tenant: usize,
 }
 
-/// Where the API listens.
-#[derive(Debug, Clone)]
-pub enum Listen {
-    /// A Unix socket; callers are known by their user id.
-    Unix {
-        /// Its path.
-        path: PathBuf,
-        /// Users besides root and the daemon's own.
-        users: BTreeSet<u32>,
-    },
-    /// TCP: with client certificates, keys, or both.
-    Tcp {
-        /// Where.
-        address: SocketAddr,
-        /// Required off loopback.
-        tls: Option<Tls>,
-        /// Who may call with a key.
-        keys: Vec<Key>,
-    },
-}
-
-/// TLS of the API.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// PEM, leaf first.
-    pub certificate: String,
-    /// PEM.
-    pub key: String,
-    /// PEM: what signs callers' certificates.
-    pub client_ca: Option<String>,
+/// Ended calls that are remembered: so many, for so long. A `request_id` holds
+/// for a day, however many calls there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Remembered {
+    /// The newest so many.
+    pub keep: u32,
+    /// Since they ended.
+    pub period: Duration,
 }
 
 impl Config {
@@ -101,7 +92,7 @@ impl Config {
         Self {
             listen: Listen::Unix {
                 path: data_dir.join("caisson.sock"),
-                users: BTreeSet::new(),
+                users: BTreeMap::new(),
             },
             data_dir,
             policies: None,
@@ -112,6 +103,7 @@ impl Config {
             launcher: None,
             allow_missing: BTreeSet::new(),
             development: BTreeSet::new(),
+            own_folders: false,
             worker_ids: None,
             slots: Slots {
                 total: 64,
@@ -121,6 +113,10 @@ impl Config {
             duration: Duration::from_secs(6 * 3600),
             stall: Duration::from_secs(300),
             throttle: Duration::from_secs(3600),
+            calls: Remembered {
+                keep: 100_000,
+                period: Duration::from_secs(30 * 86_400),
+            },
             audit: None,
             hosts: BTreeMap::new(),
         }
@@ -146,8 +142,8 @@ impl Config {
     }
 
     fn parse(document: &Document, base: &Path, default_data_dir: PathBuf) -> Result<Self, Faults> {
-        let schema = Schema::parse(include_str!("config.schema.json"))
-            .expect("the schema in this crate is valid");
+        let schema =
+            Schema::parse(include_str!("schema.json")).expect("the schema in this crate is valid");
         let mut faults = document.check(&schema);
         // Whatever can be read is judged, so that nobody mends a file twice.
         let wire: Wire = match document.get("") {
@@ -197,15 +193,17 @@ impl Config {
         {
             Some(Ok(Span(duration))) => *to = duration,
             Some(Err(error)) => faults.push(document.fault(
-                &format!("/limits/{key}"),
+                &format!("/{key}"),
                 error.to_string(),
                 "write a duration such as 5m",
             )),
             None => {}
         };
-        duration("duration", limits.duration, &mut config.duration);
-        duration("stall", limits.stall, &mut config.stall);
-        duration("throttle", limits.throttle, &mut config.throttle);
+        duration("limits/duration", limits.duration, &mut config.duration);
+        duration("limits/stall", limits.stall, &mut config.stall);
+        duration("limits/throttle", limits.throttle, &mut config.throttle);
+        duration("calls/for", wire.calls.period, &mut config.calls.period);
+        config.calls.keep = wire.calls.keep.unwrap_or(config.calls.keep);
         for (name, addresses) in wire.egress.hosts {
             let pointer = caisson_document::join("/egress/hosts", &name);
             let parsed: Result<Vec<IpAddr>, _> =
@@ -223,213 +221,10 @@ impl Config {
     }
 }
 
-fn listen(
-    document: &Document,
-    wire: WireListen,
-    base: &Path,
-    data_dir: &Path,
-    faults: &mut Vec<Fault>,
-) -> Listen {
-    let users = wire.users.into_iter().collect();
-    let Some(tcp) = wire.tcp else {
-        for (key, given) in [("tls", wire.tls.is_some()), ("keys", wire.keys.is_some())] {
-            if given {
-                faults.push(document.fault(
-                    &format!("/listen/{key}"),
-                    "is only used with `tcp`",
-                    "add `tcp: ADDRESS:PORT` or remove it",
-                ));
-            }
-        }
-        let path = wire
-            .unix
-            .map_or_else(|| data_dir.join("caisson.sock"), |path| base.join(path));
-        return Listen::Unix { path, users };
-    };
-    if wire.unix.is_some() {
-        faults.push(document.fault(
-            "/listen/unix",
-            "stands beside `tcp`",
-            "listen on one of the two",
-        ));
-    }
-    let address = tcp.parse().unwrap_or_else(|_| {
-        faults.push(document.fault(
-            "/listen/tcp",
-            "is no address with a port",
-            "write for example 127.0.0.1:7443",
-        ));
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    });
-    let mut read = |pointer: &str, path: &String| {
-        std::fs::read_to_string(base.join(path)).unwrap_or_else(|error| {
-            faults.push(document.fault(
-                pointer,
-                format!("cannot be read: {error}"),
-                "name a readable file",
-            ));
-            String::new()
-        })
-    };
-    let keys_text = wire.keys.as_ref().map(|path| read("/listen/keys", path));
-    let tls = wire.tls.map(|tls| Tls {
-        certificate: read("/listen/tls/certificate", &tls.certificate),
-        key: read("/listen/tls/key", &tls.key),
-        client_ca: tls
-            .client_ca
-            .as_ref()
-            .map(|path| read("/listen/tls/client_ca", path)),
-    });
-    let keys = keys_text.map_or_else(Vec::new, |text| keys(document, &text, faults));
-    let listen = Listen::Tcp { address, tls, keys };
-    if let Err((message, help)) = listen.check() {
-        faults.push(document.fault("/listen/tcp", message, help));
-    }
-    listen
-}
-
-impl Listen {
-    /// TCP does not start without mutual TLS or keys, and off loopback not
-    /// without TLS: what is wrong and what to write instead.
-    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        let Self::Tcp { address, tls, keys } = self else {
-            return Ok(());
-        };
-        let mutual = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        if !mutual && keys.is_empty() {
-            return Err((
-                "nobody would be asked who they are",
-                "add `keys: FILE` or `tls.client_ca: FILE`, or listen on a Unix socket",
-            ));
-        }
-        if tls.is_none() && !address.ip().is_loopback() {
-            return Err((
-                "keys would cross the network in the clear",
-                "add `tls`, or listen on loopback",
-            ));
-        }
-        Ok(())
-    }
-}
-
-fn keys(document: &Document, text: &str, faults: &mut Vec<Fault>) -> Vec<Key> {
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .enumerate()
-        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    let mut keys = Vec::new();
-    for (index, line) in lines {
-        match key(line) {
-            Some(key) => keys.push(key),
-            None => faults.push(document.fault(
-                "/listen/keys",
-                format!("line {} of the file is no key", index + 1),
-                "write `name sha256` or `name sha256 operator`, the SHA-256 of the key in hex, for example from: printf %s \"$KEY\" | sha256sum",
-            )),
-        }
-    }
-    keys
-}
-
-fn key(line: &str) -> Option<Key> {
-    let mut words = line.split_whitespace();
-    let (name, hex) = (words.next()?, words.next()?);
-    let operator = match words.next() {
-        None => false,
-        Some("operator") => true,
-        Some(_) => return None,
-    };
-    if hex.len() != 64 || !hex.is_ascii() || words.next().is_some() {
-        return None;
-    }
-    let mut sha256 = [0; 32];
-    for (byte, pair) in sha256.iter_mut().zip(hex.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(Key {
-        name: name.to_owned(),
-        sha256,
-        operator,
-    })
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Wire {
-    data_dir: Option<String>,
-    listen: WireListen,
-    policies: Option<String>,
-    secrets: WireSecrets,
-    dependencies: Option<String>,
-    python: Option<String>,
-    shim: Option<String>,
-    allow_missing: Vec<String>,
-    development: Vec<String>,
-    worker_ids: Option<WireIds>,
-    slots: WireSlots,
-    limits: WireLimits,
-    egress: WireEgress,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct WireListen {
-    unix: Option<String>,
-    users: Vec<u32>,
-    tcp: Option<String>,
-    tls: Option<WireTls>,
-    keys: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct WireTls {
-    certificate: String,
-    key: String,
-    client_ca: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-struct WireSecrets {
-    files: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct WireIds {
-    first: u32,
-    count: u32,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct WireSlots {
-    total: Option<usize>,
-    tenant: Option<usize>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct WireLimits {
-    memory: Option<String>,
-    cpu: Option<f64>,
-    pids: Option<u32>,
-    tmp: Option<String>,
-    open_files: Option<u64>,
-    duration: Option<String>,
-    stall: Option<String>,
-    throttle: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct WireEgress {
-    audit: Option<String>,
-    hosts: BTreeMap<String, Vec<String>>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Key;
 
     fn parse(text: &str) -> Result<Config, Faults> {
         let document = Document::parse("caisson.yaml", text)?;
@@ -465,9 +260,9 @@ mod tests {
             address: "192.0.2.1:7443".parse().unwrap(),
             tls: None,
             keys: vec![Key {
-                operator: false,
                 name: "a".into(),
                 sha256: [0; 32],
+                access: crate::identity::Access::Operator,
             }],
         };
         assert!(listen.check().is_err());
