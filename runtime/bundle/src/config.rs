@@ -9,6 +9,10 @@ use serde_json::{Map, Value};
 /// The key of a secret reference: `{"$secret": "vault:kv/shop#api_key"}`.
 pub const SECRET_KEY: &str = "$secret";
 
+/// Defaults may add so many bytes to a config, and lie so deep: those of a schema that refers to itself have no end.
+const MAX_FILLED: usize = 1 << 20;
+const MAX_DEPTH: usize = 100;
+
 /// The schema of a connector's config, compiled for checking connections.
 ///
 /// Where the schema says `secret: true` only a reference is accepted, and what the schema asks of
@@ -62,7 +66,18 @@ impl ConfigSchema {
         if value.is_null() {
             value = Value::Object(Map::new());
         }
-        fill(&mut value, &self.written, &self.written);
+        let mut defaults = Defaults {
+            root: &self.written,
+            room: MAX_FILLED,
+        };
+        if !defaults.fill(&mut value, &self.written, 0) {
+            let fault = document.fault(
+                "",
+                "the defaults of the connector's config schema have no end",
+                "its author leaves `default` out of what refers to itself",
+            );
+            return Err(fault.into());
+        }
         let mut stand_in = value.clone();
         walk.visit("", &mut stand_in, &[&self.written]);
         let mut faults = document.with_value(stand_in).check(&self.compiled);
@@ -196,31 +211,74 @@ fn for_connections(schema: &Value, closed: bool) -> Value {
     Value::Object(out)
 }
 
-/// Fills in `default`s of properties that are missing, also inside objects that are there.
-fn fill(value: &mut Value, schema: &Value, root: &Value) {
-    for schema in applicable(&[schema], root, false) {
-        match value {
-            Value::Object(entries) => {
-                let properties = schema.get("properties").and_then(Value::as_object);
-                for (name, property) in properties.into_iter().flatten() {
-                    let default = applicable(&[property], root, false)
-                        .into_iter()
-                        .find_map(|one| one.get("default"));
-                    if let (false, Some(default)) = (entries.contains_key(name), default) {
-                        entries.insert(name.clone(), default.clone());
-                    }
-                    if let Some(inside) = entries.get_mut(name) {
-                        fill(inside, property, root);
-                    }
-                }
-            }
-            Value::Array(items) => {
-                if let Some(schema) = schema.get("items") {
-                    items.iter_mut().for_each(|item| fill(item, schema, root));
-                }
-            }
-            _ => {}
+/// Filling in `default`s of properties that are missing.
+struct Defaults<'a> {
+    root: &'a Value,
+    /// Bytes that may still be added.
+    room: usize,
+}
+
+impl<'a> Defaults<'a> {
+    /// Fills a value in, also inside objects that are there. False if there is no end to it.
+    fn fill(&mut self, value: &mut Value, schema: &'a Value, depth: usize) -> bool {
+        if depth > MAX_DEPTH {
+            return false;
         }
+        for schema in applicable(&[schema], self.root, false) {
+            match value {
+                Value::Object(entries) => {
+                    let properties = schema.get("properties").and_then(Value::as_object);
+                    for (name, property) in properties.into_iter().flatten() {
+                        if !entries.contains_key(name)
+                            && let Some(default) = self.default_of(property)
+                        {
+                            let size = name.len() + weight(default);
+                            let Some(room) = self.room.checked_sub(size) else {
+                                return false;
+                            };
+                            self.room = room;
+                            entries.insert(name.clone(), default.clone());
+                        }
+                        if let Some(inside) = entries.get_mut(name)
+                            && !self.fill(inside, property, depth + 1)
+                        {
+                            return false;
+                        }
+                    }
+                }
+                Value::Array(items) => {
+                    let Some(schema) = schema.get("items") else {
+                        continue;
+                    };
+                    for item in items {
+                        if !self.fill(item, schema, depth + 1) {
+                            return false;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        true
+    }
+
+    fn default_of(&self, property: &'a Value) -> Option<&'a Value> {
+        applicable(&[property], self.root, false)
+            .into_iter()
+            .find_map(|one| one.get("default"))
+    }
+}
+
+/// Bytes that a value is about.
+fn weight(value: &Value) -> usize {
+    16 + match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(entries) => entries
+            .iter()
+            .map(|(key, inside)| key.len() + weight(inside))
+            .sum(),
+        _ => 0,
     }
 }
 

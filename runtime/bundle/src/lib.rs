@@ -13,6 +13,7 @@ mod config;
 mod connection;
 mod digest;
 mod entries;
+mod extent;
 mod facts;
 mod fetch;
 mod generate;

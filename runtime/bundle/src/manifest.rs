@@ -333,9 +333,13 @@ impl Manifest {
             );
         }
         if document.pointer("/config").is_some_and(Value::is_object) {
-            match document.schema_at("/config") {
-                Ok(_) => faults.extend(crate::config::schema_faults(document)),
-                Err(more) => faults.extend(more),
+            // Its extent first: nothing else may follow references that have no end.
+            match crate::extent::fault(document, "/config") {
+                Some(fault) => faults.push(fault),
+                None => match document.schema_at("/config") {
+                    Ok(_) => faults.extend(crate::config::schema_faults(document)),
+                    Err(more) => faults.extend(more),
+                },
             }
         }
         // What the schema says of a place is enough of it.

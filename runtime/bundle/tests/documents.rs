@@ -37,6 +37,76 @@ fn a_broken_config_schema_is_told_at_its_places() {
 }
 
 #[test]
+fn a_config_schema_without_end_is_refused_before_it_is_used() {
+    let told = |config: &str| {
+        let start = SHOP.find("config:").expect("has one");
+        let end = SHOP.find("form:").unwrap_or(SHOP.len());
+        let text = format!("{}config:\n{config}\n", &SHOP[..start]) + &SHOP[end..];
+        told(Manifest::parse("connector.yaml", &text))
+    };
+    let doubling = |levels: usize| -> String {
+        let level = |n: usize| {
+            let next = format!("{{ $ref: \"#/$defs/d{}\" }}", n + 1);
+            format!("    d{n}: {{ allOf: [{next}, {next}] }}\n")
+        };
+        let all: String = (0..levels).map(level).collect();
+        format!(
+            "  type: object\n  properties: {{ a: {{ $ref: \"#/$defs/d0\" }} }}\n  $defs:\n{all}    d{levels}: {{ type: string }}\n"
+        )
+    };
+    let cases = [
+        ("itself", "  type: object\n  properties: { a: { $ref: \"#\" } }".to_owned(), "refers to itself"),
+        (
+            "in a circle",
+            "  type: object\n  properties: { a: { $ref: \"#/$defs/a\" } }\n  $defs: { a: { properties: { b: { $ref: \"#/$defs/b\" } } }, b: { items: { $ref: \"#/$defs/a\" } } }".to_owned(),
+            "refers to itself",
+        ),
+        ("doubling", doubling(24), "too large"),
+        ("doubling for ever", doubling(60), "lead to one another"),
+        (
+            "by another keyword",
+            "  type: object\n  $dynamicAnchor: x\n  properties: { a: { $dynamicRef: \"#x\" } }".to_owned(),
+            "config schemas do not have",
+        ),
+        (
+            "elsewhere",
+            "  type: object\n  properties: { a: { $ref: \"file:///etc/passwd\" } }".to_owned(),
+            "refers to nothing",
+        ),
+    ];
+    for (name, config, expected) in cases {
+        let said = told(&config);
+        assert!(said.contains(expected), "{name}: {said}");
+    }
+}
+
+#[test]
+fn defaults_that_have_no_end_are_a_fault_and_end_no_process() {
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/a"}},
+        "$defs": {"a": {"type": "object", "default": {}, "properties": {"a": {"$ref": "#/$defs/a"}, "b": {"$ref": "#/$defs/a"}}}}
+    });
+    let schema = ConfigSchema::new(schema).expect("compiles");
+    let said = told(schema.check(&Document::from_value("config", serde_json::json!({}))));
+    assert!(said.contains("have no end"), "{said}");
+
+    let large = "x".repeat(100_000);
+    let wide: serde_json::Map<String, serde_json::Value> = (0..100)
+        .map(|n| {
+            (
+                format!("p{n}"),
+                serde_json::json!({"$ref": "#/$defs/large"}),
+            )
+        })
+        .collect();
+    let schema = serde_json::json!({"type": "object", "properties": wide, "$defs": {"large": {"type": "string", "default": large}}});
+    let schema = ConfigSchema::new(schema).expect("compiles");
+    let said = told(schema.check(&Document::from_value("config", serde_json::json!({}))));
+    assert!(said.contains("have no end"), "{said}");
+}
+
+#[test]
 fn a_config_has_its_defaults_filled_in_and_its_references_apart() {
     let manifest = Manifest::parse("connector.yaml", SHOP).expect("no faults");
     let schema = manifest.config_schema().expect("compiles");

@@ -310,9 +310,17 @@ fn gateway_config(
             .map_or(Policies::None, Policies::Directory),
         audit: Some(AuditConfig::at(audit)),
         own_sockets: own.into_iter().collect(),
+        connections: connections(crate::usage::take_descriptors()),
         hosts,
         ..Default::default()
     })
+}
+
+/// Connections that workers may hold together: two descriptors each, and half of all descriptors are left to the API,
+/// the state and the workers themselves.
+fn connections(descriptors: u64) -> usize {
+    const MOST: u64 = 65_536;
+    (descriptors / 4).min(MOST) as usize
 }
 
 fn resolver(config: &Config) -> Result<Resolver, StartError> {

@@ -10,6 +10,11 @@ use crate::mark::{Mark, Marks, join, quoted};
 pub(crate) const MAX_DEPTH: usize = 100;
 /// A document holds at most this many values, aliases counted in full.
 pub(crate) const MAX_NODES: usize = 100_000;
+/// Bytes that the places of all values and keys have together: every place repeats the keys around it, so that one long
+/// key over many values would fill the memory.
+const MAX_PLACES: usize = 16 << 20;
+/// Bytes of text that anchors keep and aliases repeat.
+const MAX_REPEATED: usize = 16 << 20;
 
 /// A fault before it knows its file and its path.
 #[derive(Debug)]
@@ -43,10 +48,42 @@ struct Frame {
     anchor: usize,
 }
 
+/// How much a value is when it is copied.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Size {
+    /// Values in it, itself included.
+    pub(crate) nodes: usize,
+    /// Bytes of its texts and keys.
+    pub(crate) bytes: usize,
+    /// Lists and mappings inside each other.
+    pub(crate) depth: usize,
+}
+
+impl Size {
+    pub(crate) fn of(value: &Value) -> Self {
+        let (own, inside): (usize, Vec<Self>) = match value {
+            Value::String(text) => (text.len(), Vec::new()),
+            Value::Array(items) => (0, items.iter().map(Self::of).collect()),
+            Value::Object(entries) => (
+                entries.keys().map(String::len).sum(),
+                entries.values().map(Self::of).collect(),
+            ),
+            _ => (0, Vec::new()),
+        };
+        let holds = value.is_array() || value.is_object();
+        Self {
+            nodes: 1 + inside.iter().map(|size| size.nodes).sum::<usize>(),
+            bytes: own + inside.iter().map(|size| size.bytes).sum::<usize>(),
+            depth: usize::from(holds) + inside.iter().map(|size| size.depth).max().unwrap_or(0),
+        }
+    }
+}
+
 /// A node that has just been closed, for whoever keeps anchors.
 pub(crate) struct Closed {
     pub(crate) anchor: usize,
     pub(crate) value: Value,
+    pub(crate) size: Size,
 }
 
 /// Collects events into one value, its marks and its faults.
@@ -55,6 +92,8 @@ pub(crate) struct Builder {
     stack: Vec<Frame>,
     root: Option<Value>,
     nodes: usize,
+    places: usize,
+    repeated: usize,
     pub(crate) marks: Marks,
     pub(crate) faults: Vec<RawFault>,
     /// Set when a bound was passed: what follows is ignored.
@@ -75,6 +114,9 @@ impl Builder {
 
     /// Takes the key of the next entry.
     pub(crate) fn key(&mut self, text: String, mark: Mark, refusal: Option<(String, String)>) {
+        if !self.has_place_for(text.len(), mark) {
+            return;
+        }
         let Some(Frame {
             open: Open::Mapping { entries, key },
             pointer,
@@ -109,9 +151,16 @@ impl Builder {
         *key = Some(Key { text, refused });
     }
 
-    /// Takes a finished value: a scalar, or the repetition of an anchor with `nodes` values in it.
-    pub(crate) fn value(&mut self, value: Value, mark: Mark, nodes: usize) {
-        if !self.count(nodes, mark) {
+    /// Takes a scalar.
+    pub(crate) fn value(&mut self, value: Value, mark: Mark) {
+        if self.count(1, mark) {
+            self.copy(value, mark);
+        }
+    }
+
+    /// Takes a finished value that has been counted.
+    pub(crate) fn copy(&mut self, value: Value, mark: Mark) {
+        if !self.has_place_for(0, mark) {
             return;
         }
         let (pointer, refused) = self.place();
@@ -123,7 +172,7 @@ impl Builder {
 
     /// Opens a list (`mapping` false) or a mapping.
     pub(crate) fn open(&mut self, mapping: bool, anchor: usize, mark: Mark) {
-        if !self.count(1, mark) {
+        if !self.count(1, mark) || !self.has_place_for(0, mark) {
             return;
         }
         if self.stack.len() >= MAX_DEPTH {
@@ -149,8 +198,8 @@ impl Builder {
         });
     }
 
-    /// Closes the innermost list or mapping. Gives it back when it has an anchor.
-    pub(crate) fn close(&mut self) -> Option<Closed> {
+    /// Closes the innermost list or mapping. Gives a copy when it has an anchor and there is room for one.
+    pub(crate) fn close(&mut self, mark: Mark) -> Option<Closed> {
         if self.stopped {
             return None;
         }
@@ -159,9 +208,15 @@ impl Builder {
             Open::List(items) => Value::Array(items),
             Open::Mapping { entries, .. } => Value::Object(entries),
         };
-        let closed = (anchor > 0).then(|| Closed {
+        let size = if anchor > 0 {
+            Size::of(&value)
+        } else {
+            Size::default()
+        };
+        let closed = (anchor > 0 && self.repeat(size, mark)).then(|| Closed {
             anchor,
             value: value.clone(),
+            size,
         });
         self.put(value);
         closed
@@ -170,11 +225,6 @@ impl Builder {
     /// How many lists and mappings are open.
     pub(crate) fn depth(&self) -> usize {
         self.stack.len()
-    }
-
-    /// How many more values there is room for.
-    pub(crate) fn room(&self) -> usize {
-        MAX_NODES.saturating_sub(self.nodes)
     }
 
     /// The finished value; null for an empty text.
@@ -211,6 +261,35 @@ impl Builder {
             help: String::new(),
         });
         self.stopped = true;
+    }
+
+    /// Counts a copy that an anchor keeps or an alias makes, before it is made; false if there is no room for it.
+    pub(crate) fn repeat(&mut self, size: Size, mark: Mark) -> bool {
+        self.repeated = self.repeated.saturating_add(size.bytes);
+        if self.repeated > MAX_REPEATED && !self.stopped {
+            self.stop(mark, "anchors repeat too much text".to_owned());
+        }
+        self.count(size.nodes, mark)
+    }
+
+    /// Counts the place of a key, or of a value, before it is written down.
+    fn has_place_for(&mut self, key: usize, mark: Mark) -> bool {
+        if self.stopped {
+            return false;
+        }
+        let around = self.stack.last().map_or(0, |frame| {
+            let own = match &frame.open {
+                Open::Mapping { key: Some(key), .. } => key.text.len(),
+                _ => 0,
+            };
+            frame.pointer.len() + own
+        });
+        self.places = self.places.saturating_add(around + key);
+        if self.places > MAX_PLACES {
+            self.stop(mark, "its keys are too long for so many values".to_owned());
+            return false;
+        }
+        true
     }
 
     fn count(&mut self, nodes: usize, mark: Mark) -> bool {

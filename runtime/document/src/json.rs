@@ -58,7 +58,7 @@ impl Walk<'_> {
                 }
                 b'}' | b']' => {
                     self.advance(1);
-                    self.builder.close();
+                    self.builder.close(mark);
                 }
                 b'"' => {
                     self.skip_string();
@@ -67,7 +67,7 @@ impl Walk<'_> {
                     if self.builder.expects_key() {
                         self.builder.key(string, mark, None);
                     } else {
-                        self.builder.value(Value::String(string), mark, 1);
+                        self.builder.value(Value::String(string), mark);
                     }
                 }
                 b',' | b':' | b' ' | b'\t' | b'\r' | b'\n' => self.advance(1),
@@ -81,7 +81,7 @@ impl Walk<'_> {
                         self.advance(1);
                     }
                     match serde_json::from_str(&self.text[start..self.at]) {
-                        Ok(value) => self.builder.value(value, mark, 1),
+                        Ok(value) => self.builder.value(value, mark),
                         Err(error) => {
                             self.builder.faults.push(not_json(mark, &error));
                             return;

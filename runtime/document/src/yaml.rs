@@ -4,24 +4,33 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, SpannedEventReceiver, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde_json::Value;
 
-use crate::build::{Builder, RawFault};
+use crate::build::{Builder, MAX_DEPTH, RawFault, Size};
 use crate::mark::{Mark, Marks};
 use crate::scalar;
 
 /// Parses one YAML document. Faults come with what could be read beside them.
 pub(crate) fn parse(text: &str) -> (Value, Marks, Vec<RawFault>) {
     let mut reader = Reader::default();
-    let result = Parser::new_from_str(text).load(&mut reader, true);
-    if let (Err(error), false) = (result, reader.builder.stopped) {
-        let mark = Mark {
-            line: error.marker().line().max(1),
-            column: error.marker().col() + 1,
-        };
-        let message = format!("not valid YAML: {}", error.info());
-        reader.builder.stop(mark, message);
+    // One event after the other: the parser's own `load` calls itself once for each level of nesting, so that a text of
+    // nothing but `- - - -` would end the process.
+    for event in Parser::new_from_str(text) {
+        match event {
+            Ok((event, span)) => reader.event(event, span),
+            Err(error) => {
+                let mark = Mark {
+                    line: error.marker().line().max(1),
+                    column: error.marker().col() + 1,
+                };
+                let message = format!("not valid YAML: {}", error.info());
+                reader.builder.stop(mark, message);
+            }
+        }
+        if reader.builder.stopped {
+            break;
+        }
     }
     reader.builder.finish()
 }
@@ -29,15 +38,12 @@ pub(crate) fn parse(text: &str) -> (Value, Marks, Vec<RawFault>) {
 #[derive(Default)]
 struct Reader {
     builder: Builder,
-    anchors: HashMap<usize, (Value, usize)>,
+    anchors: HashMap<usize, (Value, Size)>,
     documents: usize,
 }
 
-impl<'input> SpannedEventReceiver<'input> for Reader {
-    fn on_event(&mut self, event: Event<'input>, span: Span) {
-        if self.builder.stopped {
-            return;
-        }
+impl Reader {
+    fn event(&mut self, event: Event<'_>, span: Span) {
         let mark = Mark {
             line: span.start.line().max(1),
             column: span.start.col() + 1,
@@ -56,18 +62,16 @@ impl<'input> SpannedEventReceiver<'input> for Reader {
             Event::SequenceStart(anchor, tag) => self.open(false, anchor, tag, mark),
             Event::MappingStart(anchor, tag) => self.open(true, anchor, tag, mark),
             Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(closed) = self.builder.close() {
-                    let nodes = count(&closed.value);
-                    self.anchors.insert(closed.anchor, (closed.value, nodes));
+                if let Some(closed) = self.builder.close(mark) {
+                    self.anchors
+                        .insert(closed.anchor, (closed.value, closed.size));
                 }
             }
             Event::Alias(anchor) => self.alias(anchor, mark),
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
         }
     }
-}
 
-impl Reader {
     fn scalar(
         &mut self,
         text: Cow<'_, str>,
@@ -103,10 +107,11 @@ impl Reader {
             });
             Value::Null
         });
-        if anchor > 0 {
-            self.anchors.insert(anchor, (value.clone(), 1));
+        let size = Size::of(&value);
+        if anchor > 0 && self.builder.repeat(size, mark) {
+            self.anchors.insert(anchor, (value.clone(), size));
         }
-        self.builder.value(value, mark, 1);
+        self.builder.value(value, mark);
     }
 
     fn open(&mut self, mapping: bool, anchor: usize, tag: Option<Cow<'_, Tag>>, mark: Mark) {
@@ -138,26 +143,19 @@ impl Reader {
             return;
         }
         // An anchor that is not closed yet stands for a value that holds itself.
-        let Some((value, nodes)) = self.anchors.get(&anchor) else {
+        let Some((value, size)) = self.anchors.get(&anchor) else {
             self.builder.stop(
                 mark,
                 "the alias stands inside the value that it repeats".to_owned(),
             );
             return;
         };
-        let (depth, nodes) = (depth(value), *nodes);
-        if depth + self.builder.depth() > crate::build::MAX_DEPTH {
-            let message = format!("nested deeper than {} levels", crate::build::MAX_DEPTH);
+        if size.depth + self.builder.depth() > MAX_DEPTH {
+            let message = format!("nested deeper than {MAX_DEPTH} levels");
             self.builder.stop(mark, message);
-            return;
+        } else if self.builder.repeat(*size, mark) {
+            self.builder.copy(value.clone(), mark);
         }
-        if self.builder.room() < nodes {
-            // Counted before it is copied: the copy is what would not fit.
-            self.builder.value(Value::Null, mark, nodes);
-            return;
-        }
-        let value = value.clone();
-        self.builder.value(value, mark, nodes);
     }
 }
 
@@ -208,20 +206,4 @@ fn unknown_tag(tag: &Tag) -> String {
         .take(24)
         .collect();
     format!("the tag !{suffix} has no meaning here")
-}
-
-fn count(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
-        Value::Object(entries) => 1 + entries.values().map(count).sum::<usize>(),
-        _ => 1,
-    }
-}
-
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Value::Object(entries) => 1 + entries.values().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
 }

@@ -124,6 +124,53 @@ fn every_refusal_of_a_text_is_as_it_was_reviewed() {
 }
 
 #[test]
+fn a_text_that_nests_without_end_is_refused_and_ends_no_process() {
+    // A thread of the daemon has 2 MiB of stack.
+    for (text, word) in [
+        ("- ".repeat(500_000), "nested deeper"),
+        ("? ".repeat(500_000), "a key must be a string"),
+        ("[".repeat(500_000), "recursion limit"),
+        ("{a: ".repeat(200_000), "recursion limit"),
+    ] {
+        let said = std::thread::Builder::new()
+            .stack_size(2 << 20)
+            .spawn(move || faults("a.yaml", &text))
+            .expect("starts")
+            .join()
+            .expect("ends");
+        assert!(said.contains(word), "{said:.200}");
+    }
+}
+
+#[test]
+fn a_text_cannot_fill_the_memory_through_long_keys_or_long_anchors() {
+    let long = "k".repeat(500_000);
+    let key = format!("{{\"{long}\": [{}1]}}", "1,".repeat(90_000));
+    let keys = format!(
+        "{{\"{long}\": {{{}\"x\": 1}}}}",
+        (0..40_000)
+            .map(|n| format!("\"{n}\":1,"))
+            .collect::<String>()
+    );
+    let anchor = format!("a: &a {long}\nb: [{}1]\n", "*a,".repeat(90_000));
+    let nested = format!(
+        "{}[{}1]{}",
+        (0..90).map(|n| format!("&a{n} [")).collect::<String>(),
+        "1,".repeat(90_000),
+        "]".repeat(90)
+    );
+    for (file, text, word) in [
+        ("a.json", key, "its keys are too long for so many values"),
+        ("a.json", keys, "its keys are too long for so many values"),
+        ("a.yaml", anchor, "anchors repeat too much text"),
+        ("a.yaml", nested, "more than 100000 values"),
+    ] {
+        let said = faults(file, &text);
+        assert!(said.contains(word), "{said:.200}");
+    }
+}
+
+#[test]
 fn a_text_that_is_too_long_or_not_utf8_is_refused() {
     let long = "#".repeat(MAX_BYTES + 1);
     assert_eq!(faults("a.yaml", &long), "a.yaml: longer than 1024 KiB");

@@ -9,6 +9,7 @@ use crate::reload::watch_directory;
 use crate::report::Reporter;
 use crate::resolver::Resolver;
 use crate::session::{Session, WorkerSockets};
+use crate::share::Share;
 use crate::shared::{QueryRate, Shared};
 use crate::stand_in::RANGE;
 use caisson_document::Faults;
@@ -20,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Addresses of the host are asked of the kernel again after this.
@@ -55,6 +56,8 @@ pub struct GatewayConfig {
     pub dial_timeout: Duration,
     /// DNS queries of one worker.
     pub queries: QueryRate,
+    /// Connections that all workers together may hold. Each takes two descriptors of this process.
+    pub connections: usize,
     /// First address of the /15 out of which names get theirs inside a worker. Tests without a network namespace of their
     /// own use 127.18.0.0; everybody else leaves it alone.
     pub stand_ins: Ipv4Addr,
@@ -70,6 +73,7 @@ impl Default for GatewayConfig {
             resolve_timeout: Duration::from_secs(10),
             dial_timeout: Duration::from_secs(10),
             queries: QueryRate::default(),
+            connections: crate::share::CONNECTIONS,
             stand_ins: RANGE.0,
         }
     }
@@ -121,6 +125,8 @@ pub(crate) struct Upstream {
     pub(crate) dial_timeout: Duration,
     pub(crate) stand_ins: Ipv4Addr,
     pub(crate) queries: QueryRate,
+    /// Connections that all workers together may hold, and how many there are to have.
+    connections: (Arc<Semaphore>, usize),
     own: Mutex<Own>,
 }
 
@@ -144,6 +150,11 @@ impl Upstream {
             own.made = Some(Instant::now());
         }
         Arc::clone(&own.guard)
+    }
+
+    /// What one more worker may take.
+    pub(crate) fn share(&self) -> Share {
+        Share::new(Arc::clone(&self.connections.0), self.connections.1)
     }
 
     fn forbid(&self, socket: SocketAddr) {
@@ -209,6 +220,10 @@ impl Gateway {
             dial_timeout: config.dial_timeout,
             stand_ins: config.stand_ins,
             queries: config.queries,
+            connections: (
+                Arc::new(Semaphore::new(config.connections)),
+                config.connections,
+            ),
             own: Mutex::new(Own {
                 sockets: config.own_sockets,
                 guard: Arc::default(),

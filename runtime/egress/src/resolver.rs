@@ -55,8 +55,13 @@ impl Resolver {
         }
     }
 
-    /// Every address of `name`, in the order in which the system would try them; never empty.
-    pub(crate) async fn resolve(&self, name: &Name) -> Result<Vec<IpAddr>, ResolveError> {
+    /// Every address of `name`, in the order in which the system would try them; never empty. `share` is what one worker
+    /// may have under way, so that one that asks for names of a silent server leaves the others theirs.
+    pub(crate) async fn resolve(
+        &self,
+        name: &Name,
+        share: &Arc<Semaphore>,
+    ) -> Result<Vec<IpAddr>, ResolveError> {
         if let Some(addresses) = self.hosts.get(name) {
             let failed = || ResolveError::Failed {
                 name: name.clone(),
@@ -80,15 +85,16 @@ impl Resolver {
             message,
         };
         let lookup = async {
-            let permit = Arc::clone(&self.permits)
-                .acquire_owned()
-                .await
-                .map_err(|error| failed(error.to_string()))?;
+            let mut permits = Vec::new();
+            for of in [share, &self.permits] {
+                let permit = Arc::clone(of).acquire_owned().await;
+                permits.push(permit.map_err(|error| failed(error.to_string()))?);
+            }
             let name = name.clone();
-            // The permit goes with the lookup, which may outlast our patience.
+            // The permits go with the lookup, which may outlast our patience.
             let task = tokio::spawn(async move {
                 let answer = look_up(&name).await;
-                drop(permit);
+                drop(permits);
                 answer
             });
             match task.await {
@@ -154,7 +160,12 @@ mod tests {
     async fn a_name_that_never_exists_is_an_error_with_its_name() {
         let resolver = Resolver::new(HashMap::new(), Duration::from_secs(2));
         let name = Name::parse("caisson.invalid").unwrap();
-        let error = resolver.resolve(&name).await.unwrap_err().to_string();
+        let share = Arc::new(Semaphore::new(1));
+        let error = resolver
+            .resolve(&name, &share)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(
             error.starts_with("caisson.invalid cannot be resolved: "),
             "{error}"
@@ -183,8 +194,27 @@ mod tests {
             Duration::from_secs(2),
         );
         assert_eq!(
-            resolver.resolve(&name).await.unwrap(),
+            resolver
+                .resolve(&name, &Arc::new(Semaphore::new(1)))
+                .await
+                .unwrap(),
             [addresses[0], addresses[2]]
         );
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_waits_for_its_own_share_keeps_nobody_else_waiting() {
+        let resolver = Arc::new(Resolver::new(HashMap::new(), Duration::from_secs(5)));
+        let name = Name::parse("caisson.invalid").unwrap();
+        let (taken, free) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(1)));
+        let mut greedy = tokio::task::JoinSet::new();
+        for _ in 0..2 * AT_ONCE {
+            let (resolver, name, taken) = (resolver.clone(), name.clone(), taken.clone());
+            greedy.spawn(async move { resolver.resolve(&name, &taken).await });
+        }
+        tokio::task::yield_now().await;
+        let own = resolver.resolve(&name, &free).await;
+        assert!(matches!(own, Err(ResolveError::Failed { .. })), "{own:?}");
+        greedy.shutdown().await;
     }
 }

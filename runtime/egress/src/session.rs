@@ -130,6 +130,12 @@ impl Session {
         self.shared.reporter.sums.totals()
     }
 
+    /// Resets every connection and ends all service, at once: what a worker that is about to be killed has sent is no
+    /// whole message to anybody.
+    pub fn sever(&self) {
+        self.shared.ended.cancel();
+    }
+
     /// Ends the session: no new connection, half a second for bytes under way, then every connection is reset. Returns the
     /// final sums.
     pub async fn close(self) -> Totals {

@@ -7,6 +7,7 @@ use crate::host::Target;
 use crate::policy::{Bound, PolicySet};
 use crate::reason::Reason;
 use crate::report::Reporter;
+use crate::share::Share;
 use crate::stand_in::StandIns;
 use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
@@ -21,8 +22,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Connections that one worker may hold.
-pub const MAX_CONNECTIONS: usize = 1_024;
 /// Lookups that one worker may have under way.
 const MAX_LOOKUPS: usize = 64;
 
@@ -46,7 +45,7 @@ pub(crate) struct Shared {
     limit_told: AtomicBool,
     /// Addresses to which something else than DNS was sent.
     malformed: Mutex<HashSet<IpAddr>>,
-    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) share: Share,
     pub(crate) lookups: Arc<Semaphore>,
     /// Ends listeners and DNS.
     pub(crate) closing: CancellationToken,
@@ -59,6 +58,7 @@ impl Shared {
     pub(crate) fn new(context: CallContext, upstream: Arc<Upstream>, reporter: Reporter) -> Self {
         let ended = CancellationToken::new();
         let stand_ins = StandIns::new(upstream.stand_ins);
+        let share = upstream.share();
         let queries = upstream.queries;
         let quota = Quota::per_second(queries.per_second).allow_burst(queries.burst);
         Self {
@@ -73,7 +73,7 @@ impl Shared {
             limiter: RateLimiter::direct(quota),
             limit_told: AtomicBool::new(false),
             malformed: Mutex::default(),
-            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            share,
             lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
             closing: ended.child_token(),
             ended,

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from suite.scenario import Scenario
 
-from . import death, first_code, kernel_id, races, remains
+from . import (
+    cut_off,
+    death,
+    deputies,
+    first_code,
+    kernel_id,
+    neighbours,
+    published,
+    races,
+    reload,
+    remains,
+    secrecy,
+    sight,
+)
 
+ROOMS = (
+    cut_off, death, deputies, first_code, kernel_id, neighbours, published, races, reload, remains, secrecy, sight,
+)  # fmt: skip
 SCENARIOS: tuple[Scenario, ...] = tuple(
-    scenario
-    for module in (death, first_code, kernel_id, races, remains)
-    for scenario in vars(module).values()
-    if isinstance(scenario, Scenario)
+    scenario for room in ROOMS for scenario in vars(room).values() if isinstance(scenario, Scenario)
 )

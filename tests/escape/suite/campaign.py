@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import traceback
 
 from caisson_burglar.attempts import ALL
@@ -42,11 +43,12 @@ class Campaign:
         try:
             house.settle()
             self._controls(house)
+            house.forget()
             self._workers(house)
+            harm = house.uninvited()
             self._scenarios(house)
-            harm = house.unharmed()
-            if harm:
-                self.harm.append(f"({self.identity.name}) {harm}")
+            for each in filter(None, (harm, house.unharmed())):
+                self.harm.append(f"({self.identity.name}) {each}")
         finally:
             house.close()
         return [self.lines[number] for number in sorted(self.lines, key=_order)]
@@ -114,5 +116,5 @@ def _broken(text: str) -> Result:
 
 
 def _order(number: str) -> tuple[str, int]:
-    digits = number.lstrip("A")
+    digits = number.lstrip(string.ascii_uppercase)
     return (number[: -len(digits)], int(digits))

@@ -13,6 +13,10 @@ from harness import CallFailed, Daemon, Identity, Stage, Stream
 from harness.daemon import inline
 from harness.read import read, records
 
+from .internet import Internet
+from .nameserver import ADDRESS, Nameserver
+from .namespaces import resolve_at
+from .strangers import strangers
 from .world import BURGLAR, World
 
 Named = tuple[str, str]
@@ -31,6 +35,7 @@ class House:
         daemon: The real one.
         world: What there is to steal.
         bundle: The burglar's folder, readable by all.
+        kept: What the parts of a scenario share.
     """
 
     def __init__(self, stage: Stage, identity: Identity) -> None:
@@ -43,8 +48,11 @@ class House:
         self.daemon.environment |= {"CAISSON_SECRET_TOKEN": self.world.canary, "CANARY": self.world.canary}
         (self.daemon.folder / "secrets/database").write_text(self.world.canary)
         self.daemon.policy("other", egress=[])
+        self.internet, self.nameserver = Internet().open(), Nameserver().open()
+        resolve_at(ADDRESS, self.world.folder)
         self.daemon.start()
         self._neighbour: Stream | None = None
+        self.kept: dict[str, Any] = {}
 
     def settle(self) -> None:
         """Starts the neighbour: a worker that holds a canary in its tmp while others are burgled."""
@@ -146,8 +154,21 @@ class House:
             faults.append("the key was changed")
         return "; ".join(faults)
 
+    def uninvited(self) -> str:
+        """Who arrived in the internet, or asked the name server, and was allowed by no policy; forgets them."""
+        found = strangers(self.internet.arrivals, self.nameserver.questions)
+        self.forget()
+        return found
+
+    def forget(self) -> None:
+        """Forgets who arrived in the internet."""
+        self.internet.arrivals.clear()
+        self.nameserver.questions.clear()
+
     def close(self) -> None:
         """Ends all of it."""
+        self.internet.close()
+        self.nameserver.close()
         if self._neighbour is not None:
             self._neighbour.cancel()
         self.daemon.remove()

@@ -17,8 +17,17 @@ from pathlib import Path
 INSIDE = "CAISSON_ESCAPE_INSIDE"
 HOSTNAME = "burgled-host"
 # What attackers aim at: cloud metadata, public DNS, private networks, a public site.
-ADDRESSES_V4 = ("169.254.169.254", "8.8.8.8", "1.1.1.1", "10.1.2.3", "172.16.5.6", "192.168.7.8", "93.184.215.14")
-ADDRESSES_V6 = ("fd00:ec2::254", "2001:4860:4860::8888", "2606:2800:21f::14", "fe80::5")
+ADDRESSES_V4 = (
+    "169.254.169.254", "169.254.170.2", "169.254.1.1", "100.100.100.200", "8.8.8.8", "1.1.1.1", "93.184.215.14",
+    "10.1.2.3", "172.16.5.6", "192.168.7.8",
+    # What a worker's gateway gives out for names.
+    "198.18.0.1", "198.18.1.1", "198.18.1.2", "198.18.1.3", "198.18.1.254", "198.19.255.254",
+)  # fmt: skip
+ADDRESSES_V6 = (
+    "fd00:ec2::254", "fd00:1::1", "2001:4860:4860::8888", "2606:2800:21f::14", "fe80::5",
+    # Forms that carry an IPv4 address.
+    "64:ff9b::a01:203", "64:ff9b::a9fe:a9fe", "2002:a01:203::1",
+)  # fmt: skip
 
 _SIOCSIFADDR, _SIOCSIFFLAGS = 0x8916, 0x8914
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40
@@ -56,6 +65,8 @@ def resolve_at(address: str, folder: Path) -> None:
 
 
 def _make_local() -> None:
+    # Echo requests are everybody's here, as on most hosts.
+    Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 2147483647")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
         fcntl.ioctl(way, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP | _IFF_RUNNING))
         for number, address in enumerate(ADDRESSES_V4):

@@ -16,7 +16,9 @@ from typing import Any
 
 from harness import Daemon, Identity
 
+from . import internet
 from .listeners import UnixSockets
+from .nameserver import ADDRESS
 
 BURGLAR = Path(__file__).parents[1] / "burglar"
 NAMESPACES = ("user", "pid", "mnt", "net", "ipc", "uts", "cgroup")
@@ -90,6 +92,7 @@ class World:
             "namespaces": {name: str(Path(f"/proc/self/ns/{name}").readlink()) for name in NAMESPACES},
             "abstract": self.sockets.abstract,
             "daemon_socket": str(self.daemon.socket),
+            "identity": self.identity.name,
             "hostname": socket.gethostname(),
             "victim": self.victim.pid,
             "daemon": self.daemon.process.pid if self.daemon.process else 0,
@@ -106,6 +109,7 @@ class World:
         """As a connector is told."""
         world = self._common()
         world["neighbour"] = self.neighbour
+        world["internet"] = {"nameserver": "127.0.0.1", **internet.of_worker()}
         world["absent"]["neighbour's tmp"] = f"/proc/{self.neighbour}/root/tmp/canary"
         return world
 
@@ -113,6 +117,7 @@ class World:
         """As its control is told."""
         world = self._common()
         world["neighbour"] = self.victim.pid
+        world["internet"] = {"nameserver": ADDRESS, **internet.of_control()}
         world["absent"]["neighbour's tmp"] = f"/proc/{self.victim.pid}/root{self.folder}/victim-tmp/canary"
         return world
 

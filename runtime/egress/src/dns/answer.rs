@@ -126,7 +126,12 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
     if !matches!(query.query_type, RecordType::A | RecordType::ANY) {
         return Answer::Nothing;
     }
-    let addresses = match shared.upstream.resolver.resolve(&name).await {
+    let addresses = match shared
+        .upstream
+        .resolver
+        .resolve(&name, &shared.share.look_ups)
+        .await
+    {
         Ok(addresses) => addresses,
         Err(error) => {
             shared

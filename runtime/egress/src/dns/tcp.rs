@@ -31,10 +31,17 @@ pub(crate) async fn serve_tcp(
             accepted = crate::relay::accept(&listener) => accepted,
             () = shared.closing.cancelled() => return Ok(()),
         };
+        tokio::select! {
+            () = shared.share.accepts.turn() => {}
+            () = shared.closing.cancelled() => return Ok(()),
+        }
         let asked = stream.local_addr().ok().map(|address| address.ip());
         // Whether or not anything is asked on it.
         tell_elsewhere(&shared, asked);
-        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
+        let (Ok(permit), Ok(held)) = (
+            Arc::clone(&permits).try_acquire_owned(),
+            shared.share.connection(),
+        ) else {
             continue;
         };
         let task = Arc::clone(&shared);
@@ -46,7 +53,7 @@ pub(crate) async fn serve_tcp(
                 },
                 () = closing.cancelled() => {}
             }
-            drop(permit);
+            drop((permit, held));
         });
     }
 }
@@ -62,6 +69,7 @@ async fn converse(shared: &Shared, mut stream: TcpStream) -> io::Result<()> {
             tell_malformed(shared, Some(asked));
             return Err(error);
         }
+        shared.share.messages.turn().await;
         let Some(reply) = answer(shared, &question, Some(asked)).await else {
             return Ok(());
         };

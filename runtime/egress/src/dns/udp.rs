@@ -51,6 +51,11 @@ pub(crate) async fn serve_udp(shared: Arc<Shared>, socket: std::net::UdpSocket) 
             received = socket.async_io(Interest::READABLE, || receive(&socket)) => received?,
             () = shared.closing.cancelled() => return Ok(()),
         };
+        // What comes faster waits in the kernel, which drops it at less cost than anybody could answer it.
+        tokio::select! {
+            () = shared.share.messages.turn() => {}
+            () = shared.closing.cancelled() => return Ok(()),
+        }
         let Some(from) = from else { continue };
         // Over the bound the packet is dropped, as a busy server's kernel would; the worker asks again.
         let Ok(permit) = Arc::clone(&shared.lookups).try_acquire_owned() else {

@@ -5,9 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Bytes moved at once in each direction; what waits in it is all that the gateway ever holds of a connection.
-const BUFFER: usize = 64 << 10;
-
 /// Bytes of one direction: of this connection, and in the session's sum.
 pub(super) struct Count<'a> {
     pub(super) own: AtomicU64,
@@ -33,20 +30,22 @@ impl<'a> Count<'a> {
 }
 
 /// Relays until both sides have finished sending. One side's end is passed on as a half-close, so that the other may go on.
+/// What waits in a buffer of `size` bytes each way is all that the gateway ever holds of a connection.
 ///
 /// # Errors
 /// Either side broke off; the caller resets both.
 pub(super) async fn both(
     worker: &mut TcpStream,
     upstream: &mut TcpStream,
+    size: usize,
     up: &Count<'_>,
     down: &Count<'_>,
 ) -> io::Result<()> {
     let (mut worker_read, mut worker_write) = worker.split();
     let (mut upstream_read, mut upstream_write) = upstream.split();
     tokio::try_join!(
-        one_way(&mut worker_read, &mut upstream_write, up),
-        one_way(&mut upstream_read, &mut worker_write, down),
+        one_way(&mut worker_read, &mut upstream_write, size, up),
+        one_way(&mut upstream_read, &mut worker_write, size, down),
     )?;
     Ok(())
 }
@@ -54,9 +53,10 @@ pub(super) async fn both(
 async fn one_way(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
+    size: usize,
     count: &Count<'_>,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; size];
     loop {
         let length = from.read(&mut buffer).await?;
         if length == 0 {

@@ -9,7 +9,8 @@ use crate::host::Target;
 use crate::name::Name;
 use crate::policy::{Bound, Protocol};
 use crate::reason::Reason;
-use crate::shared::{MAX_CONNECTIONS, Shared};
+use crate::share::buffer;
+use crate::shared::Shared;
 use nix::sys::socket::{setsockopt, sockopt};
 use std::borrow::Cow;
 use std::io;
@@ -39,6 +40,10 @@ pub(crate) async fn serve_port(
         };
         let connection = serve(Arc::clone(&shared), stream);
         shared.tasks.spawn(connection);
+        tokio::select! {
+            () = shared.share.accepts.turn() => {}
+            () = shared.closing.cancelled() => return Ok(()),
+        }
     }
 }
 
@@ -63,15 +68,14 @@ async fn serve(shared: Arc<Shared>, mut worker: TcpStream) {
         return;
     };
     let (dialled, port) = (local.ip().to_canonical(), local.port());
-    let permit = shared.connections.try_acquire();
+    let held = shared.share.connection();
     // Before the decision, so that a change right after it is noticed.
     let policy = shared.policy.subscribe();
-    let meant = match (&permit, shared.meant(dialled)) {
+    let meant = match (&held, shared.meant(dialled)) {
         (Ok(_), Ok(meant)) => meant,
         (Ok(_), Err(refusal)) => return refuse(&shared, &Target::Address(dialled), port, refusal),
-        (Err(_), _) => {
-            let detail = format!("the worker holds {MAX_CONNECTIONS} connections, the most it may");
-            let refusal = Refusal::flat(Reason::TooManyConnections, detail);
+        (Err(full), _) => {
+            let refusal = Refusal::flat(Reason::TooManyConnections, full.as_str());
             return refuse(&shared, &Target::Address(dialled), port, refusal);
         }
     };
@@ -146,7 +150,7 @@ async fn carry(
     let to = Endpoint::of(target, Some(address), Some(port), protocol);
     shared.reporter.allowed(&to, &allowed.rule);
     let sums = &shared.reporter.sums;
-    sums.open.fetch_add(1, Ordering::Relaxed);
+    let buffer = buffer(sums.open.fetch_add(1, Ordering::Relaxed));
     let (up, down) = (
         Count::in_sum(&sums.bytes_up),
         Count::in_sum(&sums.bytes_down),
@@ -155,7 +159,7 @@ async fn carry(
     let relay = async {
         upstream.write_all(&first).await?;
         up.add(first.len());
-        both(worker, &mut upstream, &up, &down).await
+        both(worker, &mut upstream, buffer, &up, &down).await
     };
     // In this order: a policy that changed during the ClientHello or the dial lets no byte through.
     let ended = tokio::select! {

@@ -209,6 +209,52 @@ async fn a_session_that_is_dropped_ends_its_connections_and_its_listeners() {
 }
 
 #[tokio::test]
+async fn what_a_severed_worker_sent_is_reset_and_not_ended() {
+    let (listener, port) = upstream().await;
+    let mut harness = Setup::new(&rule(port)).listen(FIRST, port).open();
+    let address = harness.look_up("api.example.com").await;
+    let mut worker = connect(address, port).await;
+    let (mut far, _) = listener.accept().await.unwrap();
+    worker.write_all(b"half of it").await.unwrap();
+    assert!(matches!(harness.event().await, EgressEvent::Allowed { .. }));
+    harness.session.sever();
+    // As the kernel does for a process that is killed.
+    drop(worker);
+    let mut received = Vec::new();
+    let end = tokio::time::timeout(PATIENCE, far.read_to_end(&mut received));
+    let error = end.await.expect("an end").expect_err("a reset");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    let totals = harness.session.close().await;
+    assert_eq!((totals.allowed, totals.open), (1, 0));
+}
+
+#[tokio::test]
+async fn a_worker_holds_a_part_of_the_daemons_connections_and_hears_of_it() {
+    let (listener, port) = upstream().await;
+    let mut setup = Setup::new(&rule(port)).listen(FIRST, port);
+    setup.gateway.connections = 8;
+    let mut harness = setup.open();
+    let address = harness.look_up("api.example.com").await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let worker = connect(address, port).await;
+        held.push((worker, listener.accept().await.unwrap()));
+        assert!(matches!(harness.event().await, EgressEvent::Allowed { .. }));
+    }
+    assert_reset(&mut connect(address, port).await).await;
+    let EgressEvent::Refused { refusal, .. } = harness.event().await else {
+        panic!("a refusal")
+    };
+    assert_eq!(
+        (refusal.reason.as_str(), &*refusal.detail),
+        (
+            "too_many_connections",
+            "the worker holds 2 connections, the most it may"
+        )
+    );
+}
+
+#[tokio::test]
 async fn the_audit_log_has_a_line_for_each_event() {
     let (listener, port) = upstream().await;
     let mut harness = Setup::new(&rule(port)).listen(FIRST, port).open();

@@ -28,6 +28,11 @@ impl Serving {
             Verdict::Done(_) | Verdict::Failed(_) | Verdict::Closed
         );
         if !patient || timeout(EXIT, self.process.wait()).await.is_err() {
+            // Before the kill: the kernel ends a dead process's connections as if it had finished, and their hosts would
+            // take what came for all there is.
+            if let Some(session) = &self.session {
+                session.sever();
+            }
             self.process.kill();
         }
         let death = death(&mut self.process).await;

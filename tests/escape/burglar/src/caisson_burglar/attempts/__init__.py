@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from ..loot import Attempt, Theft
-from . import exhaustion, filesystem, frames, kernel, processes, sockets, tools
+from . import (
+    addresses,
+    exhaustion,
+    filesystem,
+    floods,  # noqa: F401 - it adds to the tools
+    frames,
+    hellos,
+    kernel,
+    names,
+    processes,
+    relays,
+    sockets,
+    tools,
+    transports,
+)
 
+ROOMS = (
+    exhaustion, filesystem, frames, kernel, processes, sockets, addresses, names, transports, hellos, relays,
+)  # fmt: skip
 ALL: tuple[Attempt, ...] = tuple(
-    attempt
-    for module in (exhaustion, filesystem, frames, kernel, processes, sockets)
-    for attempt in vars(module).values()
-    if isinstance(attempt, Attempt)
+    attempt for room in ROOMS for attempt in vars(room).values() if isinstance(attempt, Attempt)
 )
 
 

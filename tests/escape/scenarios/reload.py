@@ -1,0 +1,70 @@
+"""A policy that is edited while a call uses what it allowed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from harness.read import records
+from suite.house import House, Result, by_theft
+from suite.internet import PING
+from suite.scenario import Scenario
+
+EDITED = Scenario("44", "a policy edited during a call: enforced at once", "gateway")
+
+
+def policy(**rule: Any) -> dict[str, Any]:
+    """One rule for the host that the worker talks to, or what is left of it."""
+    return {"egress": [{"host": "allowed.test", "ports": [PING], "protocol": "tcp", **rule}]}
+
+
+EDITS: dict[str, dict[str, Any] | None] = {
+    "the file is removed": None,
+    "no rule is left": {"egress": []},
+    "another host": policy(host="db.test"),
+    "another port": policy(ports=[80]),
+    "TLS alone from now on": policy(protocol="tls"),
+}
+
+
+def during(house: House, act: Callable[[], Result], edit: Callable[[], None]) -> Result:
+    """Runs the act beside, edits once it has arrived, and then lets the host say so."""
+    house.internet.edited = False
+    house.forget()
+    met: list[Result] = []
+    acting = threading.Thread(target=lambda: met.append(act()))
+    acting.start()
+    until = time.monotonic() + 20
+    while not any(arrival.port == PING for arrival in house.internet.arrivals) and time.monotonic() < until:
+        time.sleep(0.01)
+    edit()
+    house.internet.edited = True
+    acting.join(60)
+    house.internet.edited = False
+    return met[0] if met else {"escaped": False, "returned": "", "broken": "the act did not end"}
+
+
+def caged(tool: str, after: dict[str, Any] | None, house: House) -> Result:
+    house.allow(policy())
+    stream = house.burgle([("tool", tool)])
+
+    def act() -> Result:
+        stream.drain()
+        return by_theft(records(stream))["tool", tool]
+
+    return during(house, act, lambda: house.allow(after))
+
+
+def outside(tool: str, house: House) -> Result:
+    """Nobody edits anything for a process that asks nobody."""
+    return during(house, lambda: house.use_outside(tool), lambda: None)
+
+
+for _name, _after in EDITS.items():
+    EDITED.part(f"an open connection: {_name}")(partial(caged, "converse", _after))
+    EDITED.control(f"an open connection: {_name}")(partial(outside, "converse"))
+EDITED.part("new connections")(partial(caged, "call again and again", None))
+EDITED.control("new connections")(partial(outside, "call again and again"))

@@ -1,0 +1,232 @@
+"""Secrets on their way out of a worker, and at rest anywhere on the host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from harness import CallFailed
+from suite.gossips import found, gossip, outside, token
+from suite.house import House, Result
+from suite.scenario import Scenario, apart, got, refused
+
+TOLD = Scenario(
+    "49", "a secret in an exception, a log line, a gRPC status, the daemon's log", "redactor", "policy: reveal"
+)
+KEPT = Scenario(
+    "50", "a secret in environ, cmdline, zygote, tmp, state database", "secrets: the channel alone", "filesystem"
+)
+
+# Lines in every form come in one call; an exception ends its call.
+WAYS = [
+    *["lines", "an exception", "a cause of an exception", "a note of an exception", "the file of an error"],
+    *[f"an exception, {form}" for form in ("in base64, behind a name", "percent-encoded", "in JSON, escaped")],
+]
+
+
+def told(operation: str, way: str, house: House) -> Result:
+    """Everything that the caller hears, that the daemon says, and that it writes down."""
+    secret = token(house)
+    said = len(house.daemon.log)
+    heard = ""
+    stream = gossip(house, operation, way)
+    try:
+        for event in stream:
+            # What a record holds is the caller's own, and these ways put nothing there.
+            heard += str(event)
+    except CallFailed as failed:
+        heard += f"{failed} {failed.details}"
+    with suppress(CallFailed):
+        heard += str(house.daemon.client.call("GetCall", call_id=stream.call_id))
+    heard += house.daemon.log[said:] + (house.daemon.folder / "data/audit.jsonl").read_text()
+    form = found(secret, heard)
+    if form:
+        return got(f"{form} in what is told")
+    if "[redacted]" not in heard:
+        return {"escaped": False, "returned": "", "broken": f"nothing was told at all: {heard[:500]}"}
+    return refused("[redacted]")
+
+
+def told_outside(way: str, house: House) -> Result:
+    form = found(token(house), outside(house, way))
+    return got(f"{form} in what is said") if form else refused("not said")
+
+
+for _way in WAYS:
+    TOLD.part(f"{_way} of a Read")(partial(told, "Read", _way))
+    TOLD.control(f"{_way} of a Read")(partial(told_outside, _way))
+for _way in ("lines", "a cause of an exception"):
+    TOLD.part(f"{_way} of a Test")(partial(told, "Test", _way))
+    TOLD.control(f"{_way} of a Test")(partial(told_outside, _way))
+
+
+def named(way: str, house: House) -> Result:
+    """What is no text but goes on as it is: such a call ends, and nothing of it is told."""
+    secret = token(house)
+    heard = ""
+    try:
+        for event in gossip(house, "Read", way):
+            heard += str(event)
+    except CallFailed as failed:
+        heard += str(failed)
+    form = found(secret, heard)
+    return got(f"{form} in what is told") if form else refused(heard[-300:])
+
+
+for _way in ("a checkpoint", "a name of a field"):
+    TOLD.part(_way)(partial(named, _way))
+    # Outside there is nobody between a text and its reader, whatever it is written into.
+    TOLD.control(_way)(partial(told_outside, "a line on stdout"))
+
+
+# A service that has its secret as services do: in its environment, its arguments, a file of its own, its database; and
+# that keeps it in memory before it makes the processes that serve.
+SERVICE = """
+import os, sqlite3, sys, time
+token, folder = os.environ["TOKEN"], sys.argv[1]
+open(os.path.join(folder, "tmp.txt"), "w").write(token)
+database = sqlite3.connect(os.path.join(folder, "state.db"))
+database.execute("create table state (value text)"); database.execute("insert into state values (?)", (token,))
+database.commit()
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+class Service:
+    """Something that runs with a secret: its processes, and the folders that are its own.
+
+    Attributes:
+        worker: The process that uses the secret.
+        maker: The one that made it, and shall not know it.
+        folders: All that it writes to.
+    """
+
+    def __init__(self, worker: int, maker: int, folders: list[Path]) -> None:
+        self.worker, self.maker, self.folders = worker, maker, folders
+
+
+@contextmanager
+def caisson(house: House) -> Iterator[Service]:
+    """A call that knows the secret and stays."""
+    stream = gossip(house, "Read", "linger", mode="streaming")
+    try:
+        stream.until("batch")
+        (worker,) = house.daemon.client.call("GetCall", call_id=stream.call_id)["worker_pids"]
+        yield Service(
+            worker, launcher_of(house), [house.daemon.folder, house.stage.home, Path(f"/proc/{worker}/root/tmp")]
+        )
+    finally:
+        stream.cancel()
+
+
+def launcher_of(house: House) -> int:
+    """The process that makes the daemon's workers."""
+    assert house.daemon.process is not None
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            line = (entry / "cmdline").read_bytes()
+            if b"launcher" in line:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    return next(pid for pid, parent in parents.items() if parent == house.daemon.process.pid)
+
+
+@contextmanager
+def plain(house: House) -> Iterator[Service]:
+    """A service of the same user without a sandbox."""
+    folder = house.stage.folder("service")
+    house.identity.own(folder)
+    secret = token(house)
+    command = [
+        *house.identity.prefix,
+        str(house.stage.python),
+        "-I",
+        "-S",
+        "-c",
+        SERVICE,
+        str(folder),
+        f"--key={secret}",
+    ]
+    with subprocess.Popen(command, env={"TOKEN": secret}, stdout=subprocess.PIPE) as service:
+        assert service.stdout is not None and service.stdout.readline() == b"ready\n"
+        try:
+            yield Service(service.pid, service.pid, [folder])
+        finally:
+            service.kill()
+            shutil.rmtree(folder)
+
+
+def of_process(file: str, service: Service, secret: str) -> str:
+    """Where a file of /proc holds it."""
+    return found(secret, Path(f"/proc/{service.worker}/{file}").read_bytes().decode("utf-8", "replace"))
+
+
+def of_maker(service: Service, secret: str) -> str:
+    """Where the memory of the process that makes workers holds it."""
+    if os.geteuid() != 0:
+        raise PermissionError("only root reads another process's memory")
+    wanted = secret.encode()
+    with Path(f"/proc/{service.maker}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{service.maker}/maps").read_text().splitlines():
+            span, rights = line.split()[:2]
+            start, end = (int(part, 16) for part in span.split("-"))
+            if "w" not in rights or end - start > 1 << 28:
+                continue
+            with suppress(OSError, OverflowError):
+                memory.seek(start)
+                if wanted in (memory.read(end - start) or b""):
+                    return f"at {span}"
+    return ""
+
+
+def of_files(suffixes: tuple[str, ...], service: Service, secret: str) -> str:
+    """The file that holds it; the directory of secrets is where it belongs."""
+    for folder in service.folders:
+        for path in folder.rglob("*"):
+            if path.is_file() and "secrets" not in path.parts and (not suffixes or path.suffix in suffixes):
+                with suppress(OSError):
+                    if found(secret, path.read_bytes().decode("utf-8", "replace")):
+                        return str(path)
+    return ""
+
+
+def of_database(service: Service, secret: str) -> str:
+    """The table that holds it."""
+    for folder in service.folders:
+        for path in folder.rglob("state.db"):
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+                for line in database.iterdump():
+                    if found(secret, line):
+                        return line[:60]
+    return ""
+
+
+PLACES: dict[str, Callable[[Service, str], str]] = {
+    "the environment": partial(of_process, "environ"),
+    "the arguments": partial(of_process, "cmdline"),
+    "the memory of who makes workers": of_maker,
+    "any file, the worker's tmp too": partial(of_files, ()),
+    "the state database": of_database,
+}
+
+
+def kept(place: str, inside: bool, house: House) -> Result:
+    secret = token(house)
+    with (caisson if inside else plain)(house) as service:
+        try:
+            where = PLACES[place](service, secret)
+        except PermissionError as unable:
+            return refused(str(unable)) if inside else apart(str(unable))
+    return got(f"in {place}: {where}") if where else refused(f"not in {place}")
+
+
+for _place in PLACES:
+    KEPT.part(_place)(partial(kept, _place, True))
+    KEPT.control(_place)(partial(kept, _place, False))
