@@ -34,6 +34,8 @@ fi
 if [ "$goal" = test ]; then
     postgres=$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null | tail -n 1)
     [ -n "$postgres" ] || command -v initdb >/dev/null 2>&1 || need postgresql
+    [ -n "$(PATH="$PATH:/usr/sbin" command -v mariadbd)" ] || need mariadb-server-core
+    command -v openssl >/dev/null 2>&1 || need openssl
     command -v setpriv >/dev/null 2>&1 || need util-linux
 fi
 if [ "$goal" = escape ]; then

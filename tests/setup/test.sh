@@ -21,3 +21,4 @@ for connector in connectors/*/; do
     suite "connector $(basename "$connector")" $pytest "$connector/tests"
 done
 suite "end to end" $pytest tests/e2e
+suite "data stacks" $pytest tests/stacks --timeout 900 # the first fetches their wheels

@@ -12,6 +12,7 @@ pub(crate) fn check_policies(path: &Path) -> Result<Exit> {
     let mut text = String::new();
     for policy in &checked.policies {
         text.push_str(&format!("{}: {}\n", policy.file, policy.connector));
+        text.push_str(&format!("  profile {}\n", policy.profile.as_str()));
         for rule in &policy.egress {
             text.push_str(&format!("  egress {rule}\n"));
         }

@@ -234,6 +234,7 @@ impl Core {
         let job = Job {
             operation: Operation::Inspect,
             spec: WorkerSpec::new(worker, bundle.to_owned()),
+            profile: caisson_egress::SandboxProfile::Strict,
             opening: Opening::of(message::Start {
                 protocol_version: caisson_wire::PROTOCOL_VERSION,
                 operation: Operation::Inspect.into(),

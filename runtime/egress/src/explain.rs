@@ -4,7 +4,7 @@ use crate::decision::{Attempt, Refusal, Transport, Verdict, decide};
 use crate::guard::Guard;
 use crate::host::Target;
 use crate::name::NameError;
-use crate::policy::{Policy, PolicySet, Protocol, RuleAt};
+use crate::policy::{Policy, PolicySet, Protocol, RuleAt, SandboxProfile};
 use caisson_document::{Fault, Faults};
 use serde::Serialize;
 use serde_json::Value;
@@ -27,6 +27,8 @@ pub struct Summary {
     pub file: String,
     /// The connector, with its range of versions, digest and workspace where they are named.
     pub connector: String,
+    /// The sandbox profile.
+    pub profile: SandboxProfile,
     /// The egress rules, one line each.
     pub egress: Vec<String>,
     /// The properties that may hold secrets.
@@ -82,6 +84,7 @@ fn summary(policy: &Policy) -> Summary {
     Summary {
         file: policy.file.clone(),
         connector,
+        profile: policy.profile,
         egress: egress.collect(),
         secrets: policy
             .secrets

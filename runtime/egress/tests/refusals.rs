@@ -9,6 +9,7 @@ const FILES: &[(&str, &str)] = &[
     ("versions", "versions: latest\n"),
     ("digest", "digest: abc\n"),
     ("workspace", "workspace: [a, b]\n"),
+    ("profile", "profile: lax\n"),
     ("egress-shape", "egress: api.example.com\n"),
     ("rule-empty", "egress:\n  - {}\n"),
     (

@@ -1,42 +1,66 @@
-//! Profiles: system calls as data, read from `sandbox-profiles/` at build time and compiled to filters.
+//! Profiles: system calls as data, read from `sandbox-profiles/` at build time.
 //!
-//! seccompiler knows one action for a match and one for the rest per filter, so a profile becomes a stack:
-//! `kill` (before exec), `absent` and `allow` (the lock).
+//! A profile stands alone (`strict`), or extends another one: then it allows what that one allows and what it adds,
+//! and neither `absent` nor `kill` can be loosened. `compile` turns one into filters.
+
+mod compile;
+mod constants;
+
+pub use compile::{Filters, Target};
 
 use std::collections::BTreeMap;
 
-use seccompiler::{BpfProgram, TargetArch};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use crate::LockError;
-use crate::seccomp::constant;
 
 /// The text of every profile, by name.
-const PROFILES: &[(&str, &str)] = &[(
-    "strict",
-    include_str!("../../../sandbox-profiles/strict.json"),
-)];
+pub const PROFILES: &[(&str, &str)] = &[
+    (
+        "strict",
+        include_str!("../../../sandbox-profiles/strict.json"),
+    ),
+    (
+        "native",
+        include_str!("../../../sandbox-profiles/native.json"),
+    ),
+    ("exec", include_str!("../../../sandbox-profiles/exec.json")),
+];
 
-/// A profile as written.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A profile with everything that it extends.
+#[derive(Clone, Debug)]
 pub struct Profile {
-    #[serde(rename = "$schema")]
-    _schema: Option<String>,
-    format: u32,
     /// Its name.
     pub name: String,
     /// What it is for.
     pub why: String,
-    /// May the worker run other programs after the lock?
-    pub exec: bool,
     /// What runs.
     pub allow: Vec<Rule>,
     /// What answers ENOSYS.
     pub absent: Vec<Rule>,
     /// What ends the worker.
     pub kill: Vec<Rule>,
+    /// What programs ask for and do not get: for readers, for it is refused like all that is not named.
+    pub refused: Vec<Rule>,
+}
+
+/// A profile as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(rename = "$schema")]
+    _schema: Option<String>,
+    format: u32,
+    name: String,
+    why: String,
+    extends: Option<String>,
+    allow: Vec<Rule>,
+    #[serde(default)]
+    absent: Vec<Rule>,
+    #[serde(default)]
+    kill: Vec<Rule>,
+    #[serde(default)]
+    refused: Vec<Rule>,
 }
 
 /// One system call.
@@ -47,6 +71,8 @@ pub struct Rule {
     pub call: String,
     /// Why it is in this list.
     pub why: String,
+    /// Why it stays although no traced workload makes it.
+    pub keep: Option<String>,
     /// The only architecture that has it.
     pub arch: Option<String>,
     /// Any one of these lists must hold whole; empty means always.
@@ -76,25 +102,6 @@ enum Number {
     Named(String),
 }
 
-impl Number {
-    fn value(&self) -> Result<u64, String> {
-        match self {
-            Number::Plain(value) => Ok(*value),
-            Number::Named(name) => {
-                constant(name).ok_or_else(|| format!("no kernel constant is called {name}"))
-            }
-        }
-    }
-}
-
-/// The filters of one profile.
-pub struct Filters {
-    /// In force before exec.
-    pub before_exec: Vec<BpfProgram>,
-    /// The lock, in this order.
-    pub lock: Vec<BpfProgram>,
-}
-
 impl Profile {
     /// The profile of this name.
     ///
@@ -105,80 +112,71 @@ impl Profile {
             .iter()
             .find(|(known, _)| *known == name)
             .ok_or_else(|| LockError::UnknownProfile(name.into()))?;
-        let profile: Profile = serde_json::from_str(text).map_err(|e| LockError::Profile {
+        let fault = |detail: String| LockError::Profile {
             profile: name.into(),
-            detail: e.to_string(),
-        })?;
-        if profile.format != 1 || profile.name != name {
-            return Err(LockError::Profile {
-                profile: name.into(),
-                detail: "format or name does not fit".into(),
-            });
-        }
-        Ok(profile)
-    }
-
-    /// Compiles for the machine this runs on.
-    ///
-    /// # Errors
-    /// When a call or constant is unknown or a condition is not one.
-    pub fn compile(&self) -> Result<Filters, LockError> {
-        let arch: TargetArch = std::env::consts::ARCH
-            .try_into()
-            .map_err(|e| self.fault(format!("{e}")))?;
-        // `absent` calls are let through by the allowlist: of two errnos the newest filter's would win.
-        let allowed: Vec<&Rule> = self.allow.iter().chain(&self.absent).collect();
-        let mut filters = json!({
-            "kill": { "mismatch_action": "allow", "match_action": "kill_process", "filter": self.rules(&self.kill.iter().collect::<Vec<_>>())? },
-            "absent": { "mismatch_action": "allow", "match_action": { "errno": libc::ENOSYS }, "filter": self.rules(&self.absent.iter().collect::<Vec<_>>())? },
-            "allow": { "mismatch_action": { "errno": libc::EPERM }, "match_action": "allow", "filter": self.rules(&allowed)? },
-        });
-        if self.exec {
-            let list = filters["allow"]["filter"].as_array_mut().into_iter();
-            list.for_each(|list| {
-                list.extend([
-                    json!({ "syscall": "execve" }),
-                    json!({ "syscall": "execveat" }),
-                ])
-            });
-        }
-        let mut compiled: BTreeMap<String, BpfProgram> =
-            seccompiler::compile_from_json(filters.to_string().as_bytes(), arch)
-                .map_err(|e| self.fault(e.to_string()))?
-                .into_iter()
-                .collect();
-        let mut take = |name: &str| {
-            compiled
-                .remove(name)
-                .ok_or_else(|| self.fault(format!("no {name} filter")))
+            detail,
         };
-        Ok(Filters {
-            before_exec: vec![crate::seccomp::foreign_abi_filter(), take("kill")?],
-            lock: vec![take("absent")?, take("allow")?],
-        })
+        let written: Written = serde_json::from_str(text).map_err(|e| fault(e.to_string()))?;
+        if written.format != 1 || written.name != name {
+            return Err(fault("format or name does not fit".into()));
+        }
+        let Some(base) = &written.extends else {
+            return Profile {
+                name: written.name,
+                why: written.why,
+                allow: written.allow,
+                absent: written.absent,
+                kill: written.kill,
+                refused: written.refused,
+            }
+            .checked();
+        };
+        if !written.absent.is_empty() || !written.kill.is_empty() {
+            return Err(fault(
+                "absent and kill are those of the profile that it extends".into(),
+            ));
+        }
+        let base = Profile::named(base)?;
+        let (mut allow, mut refused) = (base.allow, base.refused);
+        allow.extend(written.allow);
+        refused.retain(|rule| {
+            allow
+                .iter()
+                .all(|allowed| allowed.call != rule.call || !allowed.args.is_empty())
+        });
+        refused.extend(written.refused);
+        Profile {
+            name: written.name,
+            why: written.why,
+            allow,
+            absent: base.absent,
+            kill: base.kill,
+            refused,
+        }
+        .checked()
     }
 
-    fn rules(&self, rules: &[&Rule]) -> Result<Vec<Value>, LockError> {
-        let mut out = Vec::new();
-        for rule in rules.iter().filter(|rule| {
-            rule.arch
-                .as_deref()
-                .is_none_or(|arch| arch == std::env::consts::ARCH)
-        }) {
-            if rule.args.is_empty() {
-                out.push(json!({ "syscall": rule.call }));
-            }
-            for conditions in &rule.args {
-                let expanded =
-                    expand(conditions).map_err(|e| self.fault(format!("{}: {e}", rule.call)))?;
-                out.extend(
-                    expanded
-                        .into_iter()
-                        .map(|args| json!({ "syscall": rule.call, "args": args })),
-                );
+    /// No call is in two lists, and none is allowed twice unless each time for other arguments.
+    fn checked(self) -> Result<Profile, LockError> {
+        let mut seen: BTreeMap<&str, (&str, bool)> = BTreeMap::new();
+        for (list, rules) in [
+            ("kill", &self.kill),
+            ("absent", &self.absent),
+            ("allow", &self.allow),
+        ] {
+            for rule in rules {
+                let some = !rule.args.is_empty() && list == "allow";
+                match seen.insert(&rule.call, (list, some)) {
+                    None => {}
+                    Some(("allow", true)) if some => {}
+                    Some((other, _)) => {
+                        let detail = format!("{} is in {other} and again in {list}", rule.call);
+                        return Err(self.fault(detail));
+                    }
+                }
             }
         }
-        Ok(out)
+        Ok(self)
     }
 
     fn fault(&self, detail: String) -> LockError {
@@ -186,53 +184,5 @@ impl Profile {
             profile: self.name.clone(),
             detail,
         }
-    }
-}
-
-/// One list of conditions as lists that seccompiler knows: `in` becomes one list per value.
-fn expand(conditions: &[Condition]) -> Result<Vec<Vec<Value>>, String> {
-    let mut lists = vec![Vec::new()];
-    for condition in conditions {
-        let mut next = Vec::new();
-        for choice in choices(condition)? {
-            next.extend(lists.iter().map(|list| {
-                let mut list = list.clone();
-                list.push(choice.clone());
-                list
-            }));
-        }
-        lists = next;
-    }
-    Ok(lists)
-}
-
-fn choices(condition: &Condition) -> Result<Vec<Value>, String> {
-    let kind = if condition.long { "qword" } else { "dword" };
-    let wire = |op: Value, value: u64| json!({ "index": condition.arg, "type": kind, "op": op, "val": value });
-    match (
-        &condition.mask,
-        &condition.is,
-        &condition.one_of,
-        &condition.lacks,
-    ) {
-        (None, Some(value), None, None) => Ok(vec![wire(json!("eq"), value.value()?)]),
-        (Some(mask), Some(value), None, None) => Ok(vec![wire(
-            json!({ "masked_eq": mask.value()? }),
-            value.value()?,
-        )]),
-        (None, None, Some(values), None) => values
-            .iter()
-            .map(|value| Ok(wire(json!("eq"), value.value()?)))
-            .collect(),
-        (None, None, None, Some(bits)) => {
-            let mask = bits
-                .iter()
-                .try_fold(0, |mask, bit| Ok::<u64, String>(mask | bit.value()?))?;
-            Ok(vec![wire(json!({ "masked_eq": mask }), 0)])
-        }
-        _ => Err(format!(
-            "argument {}: exactly one of is, in, lacks; mask goes with is",
-            condition.arg
-        )),
     }
 }

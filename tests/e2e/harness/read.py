@@ -17,9 +17,8 @@ def read(daemon: Daemon, connection: dict[str, Any], *streams: str, mode: str = 
     return daemon.client.stream(
         "Read",
         connection=connection,
-        accept=["ENCODING_JSON_LINES"],
         streams=chosen,
-        **{"from_": "FROM_BEGINNING", **fields},
+        **{"accept": ["ENCODING_JSON_LINES"], "from_": "FROM_BEGINNING", **fields},
     )
 
 

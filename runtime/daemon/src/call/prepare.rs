@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use caisson_bundle::{Manifest, SECRET_KEY};
 use caisson_document::Document;
-use caisson_egress::{ConnectorId, Origin, Policy};
+use caisson_egress::{ConnectorId, Origin, Policy, SandboxProfile};
 use caisson_proto::v1::{self, ErrorCode, connection_ref};
-use caisson_sandbox::{HostDir, Limits, WorkerSpec};
+use caisson_sandbox::{HostDir, Limits, ProfileName, WorkerSpec};
 use caisson_secrets::{Redactor, Resolved, SecretError, SecretFaults, references, replace};
 use caisson_wire::Opening;
 use caisson_wire::message::{self, Operation};
@@ -120,6 +120,7 @@ pub(crate) struct Prepared {
     pub(crate) workspace: Workspace,
     /// Defaults filled in; holds references.
     pub(crate) config: Value,
+    pub(crate) profile: SandboxProfile,
     pub(crate) ports: Vec<u16>,
     pub(crate) files: Vec<HostDir>,
     pub(crate) secrets: Resolved,
@@ -181,6 +182,10 @@ pub(crate) async fn prepare(
         state_key: source.state_key,
         workspace: workspace.clone(),
         config,
+        profile: policy
+            .as_ref()
+            .map(|policy| policy.profile)
+            .unwrap_or_default(),
         ports,
         files,
         secrets,
@@ -233,12 +238,14 @@ impl Prepared {
         opening.start.throttle_max_ms = u64::try_from(throttle.as_millis()).unwrap_or(u64::MAX);
         let worker = core.next_worker();
         let mut spec = WorkerSpec::new(worker, self.connector.bundle.clone());
+        spec.profile = ProfileName(self.profile.as_str().to_owned());
         spec.files = self.files.clone();
         spec.tcp_ports = self.ports.clone();
         spec.limits = self.limits.clone();
         Job {
             operation: opening.start.operation(),
             spec,
+            profile: self.profile,
             egress: caisson_egress::CallContext {
                 call_id: call_id.to_owned(),
                 worker,

@@ -21,6 +21,8 @@ pub(crate) struct Host {
 pub(crate) struct Job {
     pub(crate) operation: Operation,
     pub(crate) spec: WorkerSpec,
+    /// The profile of `spec`, as its policy has it.
+    pub(crate) profile: caisson_egress::SandboxProfile,
     pub(crate) opening: Opening,
     /// Who calls, for the gateway and its audit.
     pub(crate) egress: caisson_egress::CallContext,

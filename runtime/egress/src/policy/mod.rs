@@ -36,6 +36,8 @@ pub struct Policy {
     pub file: String,
     /// Which connector versions it is for.
     pub selector: Selector,
+    /// Which system calls the worker may make.
+    pub profile: SandboxProfile,
     /// What may be reached, in the order of the file; the first rule that allows wins.
     pub egress: Vec<Rule>,
     /// Which references the config may use, and which values the worker may see.
@@ -44,6 +46,45 @@ pub struct Policy {
     pub files: Vec<FileRule>,
     /// The operator's ceiling.
     pub limits: Limits,
+}
+
+/// The sandbox profile of a policy: which system calls its workers may make. Each allows what the one before allows.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum SandboxProfile {
+    /// What Python needs: no exec, no listening socket.
+    #[default]
+    Strict,
+    /// What data stacks with large native parts need beyond that.
+    Native,
+    /// Programs of other languages may be started.
+    Exec,
+}
+
+impl SandboxProfile {
+    /// Every profile, from the narrowest to the widest.
+    pub const ALL: [Self; 3] = [Self::Strict, Self::Native, Self::Exec];
+
+    /// As policies write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Native => "native",
+            Self::Exec => "exec",
+        }
+    }
 }
 
 /// One egress rule.

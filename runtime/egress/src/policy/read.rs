@@ -89,6 +89,7 @@ impl Policy {
         let policy = Self {
             file: document.file().to_owned(),
             selector: selector(&mut reader, &wire),
+            profile: wire.profile.unwrap_or_default(),
             egress: read_rules(&mut reader, wire.egress.unwrap_or_default()),
             secrets: secrets(&mut reader, wire.secrets),
             files: files(&mut reader, wire.files.unwrap_or_default()),

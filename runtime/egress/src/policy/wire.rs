@@ -3,6 +3,7 @@
 //! The schema reports what has the wrong shape; such a part is simply absent here, so that the rest of the file can still
 //! be judged and all its faults come out at once.
 
+use super::SandboxProfile;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -52,6 +53,8 @@ pub(super) struct WirePolicy {
     pub signer: Option<Value>,
     #[serde(deserialize_with = "fitting")]
     pub workspace: Option<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub profile: Option<SandboxProfile>,
     #[serde(deserialize_with = "list")]
     pub egress: List<WireRule>,
     #[serde(deserialize_with = "map")]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use caisson_sandbox::profile::Profile;
+use caisson_sandbox::profile::{PROFILES, Profile};
 use caisson_sandbox::{
     Exit, HostConfig, Interpreter, Launcher, Layer, Program, Worker, WorkerSpec,
 };
@@ -127,7 +127,10 @@ impl Bench {
         let bundle = dir.path().join("bundle");
         std::fs::create_dir(&bundle).expect("a bundle");
         std::fs::write(bundle.join("attempts.py"), TRY).expect("attempts.py");
-        std::fs::write(bundle.join("lock.json"), lock_filters()).expect("lock.json");
+        for (name, _) in PROFILES {
+            let file = bundle.join(format!("lock-{name}.json"));
+            std::fs::write(file, lock_filters(name)).expect("a lock");
+        }
         let launcher = Launcher::start(config(dir.path(), &bundle))
             .await
             .expect("a launcher");
@@ -186,9 +189,9 @@ fn read_all(fd: OwnedFd) -> String {
 }
 
 /// The final filter as numbers, so that a worker without the shim can put it on by hand.
-fn lock_filters() -> String {
-    let filters = Profile::named("strict")
-        .expect("strict")
+fn lock_filters(profile: &str) -> String {
+    let filters = Profile::named(profile)
+        .expect("a profile")
         .compile()
         .expect("filters");
     let numbers: Vec<Vec<(u16, u8, u8, u32)>> = filters
@@ -207,9 +210,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
-def lock():
+def lock(profile="strict"):
     """The final filter, as the shim's native module puts it on."""
-    for instructions in json.load(open("/caisson/bundle/lock.json")):
+    for instructions in json.load(open(f"/caisson/bundle/lock-{profile}.json")):
         code = b"".join(struct.pack("=HBBI", *i) for i in instructions)
         if libc.syscall(317, 1, 1, ctypes.byref(_Program(len(instructions), code))) != 0:
             raise OSError(ctypes.get_errno(), "seccomp")

@@ -46,6 +46,7 @@ impl Serving {
             connector: job.egress.connector.clone(),
             config: job.egress.config.clone(),
             files: job.spec.files.clone(),
+            profile: job.profile,
         };
         let worker = tokio::select! {
             biased;

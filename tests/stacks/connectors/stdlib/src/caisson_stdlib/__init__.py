@@ -1,0 +1,5 @@
+"""The standard library put to work, one part a call."""
+
+from .connector import Stdlib
+
+__all__ = ["Stdlib"]

@@ -1,0 +1,1 @@
+"""Servers for the clients of data stacks: real ones where there is one to run."""
