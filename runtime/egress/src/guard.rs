@@ -1,5 +1,6 @@
 //! The daemon's own sockets, which no worker reaches whatever a policy says.
 
+use caisson_without::{Part, without};
 use std::net::{IpAddr, SocketAddr};
 
 /// Where the daemon listens, and which addresses are this host's.
@@ -28,6 +29,9 @@ impl Guard {
     /// through every address of the host, and one on `::` through those of IPv4 too.
     #[must_use]
     pub fn is_own(&self, address: IpAddr, port: u16) -> bool {
+        if without(Part::OwnSockets) {
+            return false;
+        }
         let address = address.to_canonical();
         let carried = crate::address::carried(address).map(IpAddr::V4);
         let here = |address: IpAddr| {

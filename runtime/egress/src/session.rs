@@ -6,6 +6,7 @@ use crate::policy::Bound;
 use crate::relay::serve_port;
 use crate::shared::Shared;
 use crate::watch::serve_watch;
+use caisson_without::{Part, without};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
@@ -61,7 +62,9 @@ impl Session {
                 serve_tcp(Arc::clone(&session.shared), listener),
             );
         }
-        if let Some(socket) = sockets.watch {
+        if let Some(socket) = sockets.watch
+            && !without(Part::Watch)
+        {
             session.spawn(
                 "the watch on refused packets",
                 serve_watch(Arc::clone(&session.shared), socket),

@@ -15,12 +15,13 @@ pub(crate) mod trees;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use caisson_without::Part;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, sethostname, setresgid, setresuid, setsid};
 use serde::{Deserialize, Serialize};
 
 use crate::launcher::protocol::{self, FromWorker};
-use crate::{Layer, Plan, sys};
+use crate::{Layer, Plan, sys, without};
 
 pub(crate) use descriptors::Stdio;
 pub(crate) use trees::Trees;
@@ -163,6 +164,9 @@ impl Inside<'_> {
     /// Carries the plan out and becomes the worker; or reports what kept it from that, and ends.
     pub(crate) fn run(mut self) -> ! {
         for step in Step::INSIDE {
+            if without::skips(step) {
+                continue;
+            }
             if let Err(fault) = self.take(step) {
                 let _ = protocol::send(self.report.as_fd(), &FromWorker::Fault(fault), &[]);
                 break;
@@ -202,6 +206,9 @@ impl Inside<'_> {
                 simple(setresgid(gid, gid, gid).and_then(|()| setresuid(uid, uid, uid)))
             }
             Step::Hostname => simple(sethostname(&identity.hostname)),
+            Step::Network if caisson_without::without(Part::NetNamespace) => {
+                without::in_another_network(|| self.network())
+            }
             Step::Network => self.network(),
             Step::Trees => {
                 if self.trees.is_none() {
@@ -216,6 +223,9 @@ impl Inside<'_> {
             ),
             Step::Pivot => mounts::pivot(),
             Step::Rlimits => limits::set(self.plan),
+            Step::Capabilities if caisson_without::without(Part::Capabilities) => {
+                privilege::keep_capabilities()
+            }
             Step::Capabilities => privilege::drop_capabilities(),
             Step::NoNewPrivileges => simple(nix::sys::prctl::set_no_new_privs()),
             Step::Landlock => landlock::restrict(self.plan),

@@ -3,7 +3,7 @@
 use std::io;
 
 use nix::sys::prctl::set_dumpable;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Makes this process undumpable and without cores: nobody but root may trace it, read its memory, environment or
 /// descriptors through /proc, and a crash writes nothing.
@@ -24,4 +24,12 @@ pub fn harden_process() -> io::Result<()> {
 /// No core file of this process and of what it makes, and no way back without privilege.
 pub(crate) fn no_core() -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
+}
+
+/// As many descriptors as the hard limit gives. A sender of descriptors is held to its own limit by the count of all that
+/// its user has in flight (unix(7), ETOOMANYREFS), and an ordinary user's workers are that user: one of them could fill the
+/// flight up to its limit, so that a launcher with no larger one could hand out no worker.
+pub(crate) fn raise_descriptors() -> io::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard), hard)?)
 }

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
+use caisson_without::Part;
 use nix::fcntl::OFlag;
 use tokio::sync::Mutex;
 
@@ -18,6 +19,7 @@ use crate::ids::{Ids, Lease};
 use crate::launcher::protocol::{Reply, Request};
 use crate::plan::{self, Plan};
 use crate::process::Process;
+use crate::without;
 use crate::{Exit, Killer};
 use crate::{HostConfig, Instance, LaunchError, Layer, Program, Usage, WorkerSpec};
 use connection::Connection;
@@ -136,6 +138,8 @@ impl Launcher {
         {
             return Err(LaunchError::NotOptional(*layer));
         }
+        crate::hardening::raise_descriptors()
+            .map_err(|e| LaunchError::io("the limit of descriptors", e))?;
         let ids = Ids::new(config.uid_range.clone(), crate::launcher::is_privileged())?;
         let hierarchy = match Hierarchy::find() {
             Ok(hierarchy) => {
@@ -251,7 +255,9 @@ impl Host {
             .hierarchy
             .as_ref()
             .map(|hierarchy| hierarchy.plan(&name, &spec.limits));
-        plan::plan(&self.config, spec, program, lease.outer, cgroup)
+        let mut plan = plan::plan(&self.config, spec, program, lease.outer, cgroup)?;
+        without::take_away(&mut plan, &self.config, spec);
+        Ok(plan)
     }
 
     async fn launch(&self, spec: &WorkerSpec, program: &Program) -> Result<Worker, LaunchError> {
@@ -284,7 +290,12 @@ impl Host {
         match answer {
             Ok((Reply::Launched { pid, sockets }, mut fds)) if fds.len() == sockets.len() + 1 => {
                 let pidfd = fds.remove(0);
-                let process = Process::new(pid, pidfd, group, lease, spec.limits.memory_bytes);
+                let memory_limit = if caisson_without::without(Part::Cgroup) {
+                    u64::MAX
+                } else {
+                    spec.limits.memory_bytes
+                };
+                let process = Process::new(pid, pidfd, group, lease, memory_limit);
                 let sockets = NetworkSockets::collect(&sockets, fds)
                     .ok_or_else(|| LaunchError::LauncherGone("it handed over no watch".into()))?;
                 Ok(Worker {

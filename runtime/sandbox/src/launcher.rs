@@ -38,9 +38,11 @@ pub fn main() -> io::Result<()> {
     // the workers in the making, would be undumpable too, so that an ordinary user's launcher could not write
     // their id maps (user_namespaces(7)). It holds no secret; the daemon, which does, is undumpable.
     crate::hardening::no_core()?;
+    crate::hardening::raise_descriptors()?;
     let parent = std::env::var(PARENT_VARIABLE)
         .ok()
         .and_then(|pid| pid.parse::<i32>().ok());
+    caisson_without::remember();
     sys::clear_environment();
     // Away from the daemon's terminal: Ctrl-C is the daemon's to answer, by draining its calls.
     let _ = nix::unistd::setsid();

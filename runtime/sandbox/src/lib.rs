@@ -40,6 +40,7 @@ pub mod profile;
 pub mod seccomp;
 mod spec;
 mod sys;
+mod without;
 
 pub use enforce::Step;
 pub use error::{InstanceError, InterpreterError, LaunchError, LockError};

@@ -73,6 +73,14 @@ pub(crate) fn close_from(first: c_uint, cloexec_only: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Has the descriptors of a range stay open across exec: the opposite, for the build of the escape suite.
+pub(crate) fn keep_open(first: RawFd, last: RawFd, except: RawFd) {
+    for fd in (first..last).filter(|fd| *fd != except) {
+        // SAFETY: a flag of a descriptor; one that is not open is an error that changes nothing.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
+    }
+}
+
 /// Puts a copy of a descriptor at an exact number, open across exec, or not.
 pub(crate) fn place(fd: RawFd, at: RawFd, cloexec: bool) -> io::Result<()> {
     let flags = if cloexec { libc::O_CLOEXEC } else { 0 };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use caisson_without::{Part, without};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -111,6 +112,10 @@ impl Resolver {
             .filter(|rule| rule.pointer() == pointer)
             .collect();
         let granting: Vec<_> = here.iter().filter(|rule| rule.grants(&reference)).collect();
+        if without(Part::SecretsFrom) {
+            let known = self.providers.contains_key(&reference.scheme());
+            return (!known).then_some(SecretError::NoProvider { pointer, reference });
+        }
         if granting.is_empty() {
             let granted = here.iter().flat_map(|rule| rule.from.clone()).collect();
             Some(SecretError::NotGranted {

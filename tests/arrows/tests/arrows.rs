@@ -33,17 +33,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "caisson-secrets",
             "caisson-state",
             "caisson-wire",
+            "caisson-without",
         ],
     ),
     ("caisson-bundle", &["caisson-document"]),
     ("caisson-document", &[]),
-    ("caisson-egress", &["caisson-document", "caisson-secrets"]),
+    (
+        "caisson-egress",
+        &["caisson-document", "caisson-secrets", "caisson-without"],
+    ),
     ("caisson-proto", &[]),
     ("caisson-native", &["caisson-sandbox", "caisson-wire"]),
-    ("caisson-sandbox", &[]),
-    ("caisson-secrets", &[]),
+    ("caisson-sandbox", &["caisson-without"]),
+    ("caisson-secrets", &["caisson-without"]),
     ("caisson-state", &[]),
     ("caisson-wire", &["caisson-proto"]),
+    // A constant in the product; the test build reads a variable.
+    ("caisson-without", &[]),
+    ("caisson-less", &["caisson-daemon", "caisson-without"]),
     ("caisson-arrows", &[]),
 ];
 

@@ -11,16 +11,20 @@ from . import (
     first_code,
     kernel_id,
     neighbours,
+    projects,
     published,
     races,
     reload,
     remains,
     secrecy,
     sight,
+    starving,
+    stdin,
 )
 
 ROOMS = (
-    cut_off, death, deputies, first_code, kernel_id, neighbours, published, races, reload, remains, secrecy, sight,
+    cut_off, death, deputies, first_code, kernel_id, neighbours, projects, published, races, reload, remains, secrecy,
+    sight, starving, stdin,
 )  # fmt: skip
 SCENARIOS: tuple[Scenario, ...] = tuple(
     scenario for room in ROOMS for scenario in vars(room).values() if isinstance(scenario, Scenario)

@@ -26,7 +26,7 @@ SERVICE = "import os, time\nif os.fork() == 0:\n    os.setsid()\nos.write(1, b'%
 @contextmanager
 def doomed(house: House) -> Iterator[tuple[Daemon, int]]:
     """A daemon of its own with one deaf worker, to be killed; and the worker's process id."""
-    daemon = Daemon(house.stage, house.identity)
+    daemon = house.another_daemon()
     try:
         daemon.start()
         stream = house.burgle([("neighbour", "first"), ("tool", "stay")], extra={"mark": MARK}, daemon=daemon)

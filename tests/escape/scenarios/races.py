@@ -34,7 +34,7 @@ path, forbidden, wanted, check, tries = sys.argv[1:6]
 for number in range(int(tries)):
     try:
         if eval(check):
-            found = open(os.path.join(path, wanted), "rb").read().decode("latin-1")
+            found = open(os.path.join(path, wanted) if wanted else path, "rb").read().decode("latin-1")
             if found != "honest":
                 print(found, end="")
                 break

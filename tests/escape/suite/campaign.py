@@ -25,10 +25,11 @@ class Campaign:
         stage: The product.
         identity: Who runs the daemon and the controls.
         only: Numbers of attempts; empty for all.
+        without: The layer that the daemon leaves out, where it is one that can.
     """
 
-    def __init__(self, stage: Stage, identity: Identity, only: set[str]) -> None:
-        self.stage, self.identity = stage, identity
+    def __init__(self, stage: Stage, identity: Identity, only: set[str], without: str = "") -> None:
+        self.stage, self.identity, self.without = stage, identity, without
         self.harm: list[str] = []
         self.attempts = [one for one in ALL if self._chosen(one, only)]
         self.scenarios = [one for one in SCENARIOS if self._chosen(one, only)]
@@ -39,7 +40,7 @@ class Campaign:
 
     def run(self) -> list[Line]:
         """Every line, by number."""
-        house = House(self.stage, self.identity)
+        house = House(self.stage, self.identity, self.without)
         try:
             house.settle()
             self._controls(house)

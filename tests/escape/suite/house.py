@@ -38,7 +38,7 @@ class House:
         kept: What the parts of a scenario share.
     """
 
-    def __init__(self, stage: Stage, identity: Identity) -> None:
+    def __init__(self, stage: Stage, identity: Identity, without: str = "") -> None:
         self.stage, self.identity = stage, identity
         self.bundle = stage.connectors / "burglar"
         if not self.bundle.exists():
@@ -46,6 +46,8 @@ class House:
         self.daemon = Daemon(stage, identity, limits=LIMITS)
         self.world = World(stage.folder("world"), identity, self.daemon)
         self.daemon.environment |= {"CAISSON_SECRET_TOKEN": self.world.canary, "CANARY": self.world.canary}
+        self.without = {"CAISSON_WITHOUT": without} if without else {}
+        self.daemon.environment |= self.without
         (self.daemon.folder / "secrets/database").write_text(self.world.canary)
         self.daemon.policy("other", egress=[])
         self.internet, self.nameserver = Internet().open(), Nameserver().open()
@@ -53,6 +55,12 @@ class House:
         self.daemon.start()
         self._neighbour: Stream | None = None
         self.kept: dict[str, Any] = {}
+
+    def another_daemon(self, **configuration: Any) -> Daemon:
+        """One that may be killed: not started, and to be removed by who asked for it."""
+        daemon = Daemon(self.stage, self.identity, **configuration)
+        daemon.environment |= self.without
+        return daemon
 
     def settle(self) -> None:
         """Starts the neighbour: a worker that holds a canary in its tmp while others are burgled."""

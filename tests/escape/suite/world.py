@@ -6,10 +6,12 @@ another worker for the one and a plain process for the other.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import shutil
 import socket
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from harness import Daemon, Identity
 from . import internet
 from .listeners import UnixSockets
 from .nameserver import ADDRESS
+from .shared_memory import SharedMemory
 
 BURGLAR = Path(__file__).parents[1] / "burglar"
 NAMESPACES = ("user", "pid", "mnt", "net", "ipc", "uts", "cgroup")
@@ -58,6 +61,8 @@ class World:
         (folder / "granted/link").symlink_to(self.key)
         identity.own(folder)
         self.suid = self._set_uid_program()
+        self.key_handle = handle_of(self.key)
+        self.shared = SharedMemory(self.canary)
         self.victim = subprocess.Popen(
             [*identity.prefix, str(daemon.stage.python), "-I", "-S", "-c", VICTIM],
             env={"CANARY": self.canary, "OWN_TMP": str(folder / "victim-tmp")},
@@ -94,6 +99,9 @@ class World:
             "daemon_socket": str(self.daemon.socket),
             "identity": self.identity.name,
             "hostname": socket.gethostname(),
+            "key_handle": self.key_handle,
+            "segment": self.shared.key,
+            "shm_file": self.shared.file.name,
             "victim": self.victim.pid,
             "daemon": self.daemon.process.pid if self.daemon.process else 0,
             "absent": {
@@ -124,7 +132,19 @@ class World:
     def close(self) -> None:
         """Ends what runs."""
         self.sockets.close()
+        self.shared.close()
         assert self.victim.stdin is not None and self.victim.stdout is not None
         self.victim.stdin.close()
         self.victim.wait(30)
         self.victim.stdout.close()
+
+
+def handle_of(path: Path) -> str:
+    """The kernel's handle of a file (name_to_handle_at(2)), as hexadecimal; empty where the file system has none."""
+    buffer = ctypes.create_string_buffer(struct.pack("I", 128) + bytes(132))
+    mount = ctypes.c_int()
+    name_to_handle_at = ctypes.CDLL(None).name_to_handle_at
+    if name_to_handle_at(-100, str(path).encode(), buffer, ctypes.byref(mount), 0) != 0:
+        return ""
+    (size,) = struct.unpack_from("I", buffer.raw)
+    return buffer.raw[: 8 + size].hex()

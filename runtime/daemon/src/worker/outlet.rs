@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use caisson_proto::v1::ErrorCode;
+use caisson_without::{Part, without};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,7 @@ impl Control {
     pub(crate) async fn stopped(&self) -> Stop {
         let deadline = async {
             match self.deadline {
+                Some(_) if without(Part::Deadline) => std::future::pending().await,
                 Some(at) => tokio::time::sleep_until(at).await,
                 None => std::future::pending().await,
             }

@@ -8,6 +8,7 @@ use crate::name::Name;
 use crate::reason::Reason;
 use crate::shared::Shared;
 use crate::stand_in::Full;
+use caisson_without::{Part, without};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, PTR};
 use hickory_proto::rr::{DNSClass, Name as WireName, RData, Record, RecordType};
@@ -120,7 +121,9 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
         transport: Transport::Tcp,
         addresses: None,
     };
-    if let Verdict::Refuse(refusal) = shared.decide(&attempt) {
+    if let Verdict::Refuse(refusal) = shared.decide(&attempt)
+        && !without(Part::Dns)
+    {
         return refuse(host(), refusal);
     }
     if !matches!(query.query_type, RecordType::A | RecordType::ANY) {
@@ -146,7 +149,9 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
     };
     let verdict = shared.decide(&attempt);
     report_refused_addresses(shared, &name, &attempt);
-    if let Verdict::Refuse(_) = verdict {
+    if let Verdict::Refuse(_) = verdict
+        && !without(Part::Dns)
+    {
         return Answer::Code(ResponseCode::NXDomain);
     }
     match shared.stand_ins.give(&name, addresses) {

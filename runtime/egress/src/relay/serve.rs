@@ -11,6 +11,7 @@ use crate::policy::{Bound, Protocol};
 use crate::reason::Reason;
 use crate::share::buffer;
 use crate::shared::Shared;
+use caisson_without::{Part, without};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::borrow::Cow;
 use std::io;
@@ -201,6 +202,7 @@ async fn revoked(
     while policy.changed().await.is_ok() {
         match shared.decide(&attempt) {
             // A rule that now asks for a ClientHello never saw this one's.
+            _ if without(Part::Revocation) => {}
             Verdict::Allow(allowed)
                 if allowed.protocol == protocol || allowed.protocol == Protocol::Tcp => {}
             _ => return,

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use caisson_without::{Part, without};
 use nix::fcntl::{FcntlArg, fcntl};
 
 use super::{Fault, Step};
@@ -14,6 +15,8 @@ use crate::sys;
 pub(crate) const CHANNEL: i32 = 3;
 const REPORT: i32 = 4;
 const FREE: i32 = 5;
+/// Where copies are out of the way.
+const HIGH: i32 = 64;
 
 /// What becomes 0 to 3.
 pub(crate) struct Stdio {
@@ -36,7 +39,7 @@ pub(super) fn lay_out(stdio: &Stdio, report: &mut OwnedFd) -> Result<(), Fault> 
     // Out of the way first: a source may sit on a number that is about to be overwritten.
     let mut high = Vec::new();
     for source in sources {
-        let fd = fcntl(source, FcntlArg::F_DUPFD_CLOEXEC(64))
+        let fd = fcntl(source, FcntlArg::F_DUPFD_CLOEXEC(HIGH))
             .map_err(|e| fault("making room", e.into()))?;
         high.push(fd);
     }
@@ -44,7 +47,13 @@ pub(super) fn lay_out(stdio: &Stdio, report: &mut OwnedFd) -> Result<(), Fault> 
         sys::place(*from, at as i32, at as i32 == REPORT)
             .map_err(|e| fault("placing a descriptor", e))?;
     }
-    sys::close_from(FREE as u32, true).map_err(|e| fault("closing every other descriptor", e))?;
+    if without(Part::Descriptors) {
+        // Not the copies that were just made, nor the report: its end is how the launcher sees exec.
+        sys::keep_open(FREE, HIGH, std::os::fd::AsRawFd::as_raw_fd(report));
+    } else {
+        sys::close_from(FREE as u32, true)
+            .map_err(|e| fault("closing every other descriptor", e))?;
+    }
     let placed = sys::adopt(REPORT);
     // The old number is closed by exec; dropping it here could close one that was just placed.
     std::mem::forget(std::mem::replace(report, placed));

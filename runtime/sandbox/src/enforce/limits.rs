@@ -43,7 +43,9 @@ pub(super) fn set(plan: &Plan) -> Result<(), Fault> {
         // A lower limit that is inherited stays: an ordinary user may not raise it.
         let (_, hard) = nix::sys::resource::getrlimit(resource)
             .map_err(|e| Fault::new(Step::Rlimits, name, e))?;
-        let value = hard.min(*value);
+        // Of descriptors half is left to the launcher, whose own must go through: see `hardening`.
+        let bound = if name == "nofile" { hard / 2 } else { hard };
+        let value = bound.min(*value);
         setrlimit(resource, value, value)
             .map_err(|e| Fault::new(Step::Rlimits, format!("{name} = {value}"), e))?;
     }

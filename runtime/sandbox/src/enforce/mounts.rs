@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use caisson_without::{Part, without};
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
@@ -135,8 +136,12 @@ fn tmpfs(at: &Path, bytes: u64, flags: MsFlags, mode: &str) -> io::Result<()> {
 /// be mounted, an empty directory, which is stricter.
 fn proc(at: &Path) -> io::Result<()> {
     make_dir(at)?;
-    let flags = PRIVATE | MsFlags::MS_RDONLY;
-    for options in ["hidepid=2,subset=pid", "hidepid=2"] {
+    let mut flags = PRIVATE | MsFlags::MS_RDONLY;
+    let mut masks = ["hidepid=2,subset=pid", "hidepid=2"];
+    if without(Part::Proc) {
+        (flags, masks) = (PRIVATE, [""; 2]);
+    }
+    for options in masks {
         match mount(Some("proc"), at, Some("proc"), flags, Some(options)) {
             Ok(()) => return Ok(()),
             Err(nix::Error::EINVAL) => continue,

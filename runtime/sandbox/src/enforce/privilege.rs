@@ -2,7 +2,7 @@
 
 use std::io;
 
-use caps::CapSet;
+use caps::{CapSet, Capability};
 
 use super::{Fault, Step};
 use crate::sys;
@@ -36,4 +36,20 @@ pub(super) fn drop_capabilities() -> Result<(), Fault> {
         })?;
     }
     Ok(())
+}
+
+/// Every capability in every set, across exec: the opposite, for the build of the escape suite.
+pub(super) fn keep_capabilities() -> Result<(), Fault> {
+    let fault = |e: caps::errors::CapsError| {
+        let cause = io::Error::other(e.to_string());
+        Fault::new(Step::Capabilities, "keeping capabilities", cause)
+    };
+    let held = caps::read(None, CapSet::Permitted).map_err(fault)?;
+    caps::set(None, CapSet::Inheritable, &held).map_err(fault)?;
+    let known = |capability: &Capability| held.contains(capability);
+    caps::all().into_iter().filter(known).try_for_each(|one| {
+        caps::raise(None, CapSet::Ambient, one)
+            .map(drop)
+            .map_err(fault)
+    })
 }

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use caisson_without::{Part, without};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, fstat};
 
@@ -97,7 +98,7 @@ fn copy_path(from: &Path, exec: bool, device: bool) -> io::Result<Tree> {
         set |= libc::MOUNT_ATTR_NOEXEC;
     }
     // A device is written to by writing through it; its mount point cannot be changed in any case.
-    set |= if device {
+    set |= if device || without(Part::ReadOnly) {
         0
     } else {
         libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV
@@ -112,6 +113,11 @@ fn copy_path(from: &Path, exec: bool, device: bool) -> io::Result<Tree> {
 
 /// Opens the directory beneath one of those that the policy names; no symlink, no `..`, no magic link.
 fn open_beneath(dir: &HostDir) -> Result<OwnedFd, (String, io::Error)> {
+    if without(Part::Beneath) {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        return nix::fcntl::open(&dir.dir, flags, Mode::empty())
+            .map_err(|e| (format!("opening {}", dir.dir.display()), e.into()));
+    }
     let mut last = (
         format!("{} is beneath none of {:?}", dir.dir.display(), dir.within),
         io::ErrorKind::NotFound.into(),
@@ -164,7 +170,12 @@ fn copy_host_dir(
     outer: Option<OuterIds>,
 ) -> Result<OwnedFd, (String, io::Error)> {
     let found = open_beneath(dir)?;
-    forbidden::check(found.as_fd(), forbidden).map_err(|refusal| match refusal {
+    let kept: &[PathBuf] = if without(Part::Forbidden) {
+        &[]
+    } else {
+        forbidden
+    };
+    forbidden::check(found.as_fd(), kept).map_err(|refusal| match refusal {
         Refusal::Own(how, own) => (
             format!("it {how} {}, which is the daemon's own", own.display()),
             io::Error::other("grant a directory elsewhere"),

@@ -126,6 +126,7 @@ fn spawn(exe: &Path, control: OwnedFd) -> std::io::Result<Child> {
         .arg("launcher")
         .env_clear()
         .env(PARENT_VARIABLE, std::process::id().to_string())
+        .envs(caisson_without::handed_on())
         .current_dir("/")
         .stdin(Stdio::from(control))
         .stdout(Stdio::null())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import mmap
 import os
 import resource
 import shutil
@@ -11,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from ..loot import Apart, Attempt, Nothing, World
+from ..syscalls import syscall
 from .filesystem import scratch
 
 
@@ -151,3 +155,48 @@ def holes(world: World) -> str:
     finally:
         hole.unlink()
     return "4 GiB"
+
+
+def little_cpu(world: World) -> dict[str, Any]:
+    """A tenth of one processor."""
+    return {"limits": {"cpu": 0.1}}
+
+
+SHARE = Attempt("A7", "more than its share of the processors", "cgroup", policy=little_cpu, identities=("root",))
+SPINNERS, SECONDS, SHARE_OF_ALL = 4, 2.0, 0.4
+
+
+@SHARE.theft("four busy processes")
+def spin(world: World) -> str:
+    """Two seconds of four processes: a tenth of a processor is 0.2 s of them. Without a cgroup there is no limit."""
+    children = []
+    for _ in range(SPINNERS):
+        child = os.fork()
+        if child == 0:
+            while True:
+                pass
+        children.append(child)
+    time.sleep(SECONDS)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    used = os.times()
+    spent = used.children_user + used.children_system
+    if spent < SHARE_OF_ALL:
+        raise Nothing(f"{spent:.2f} s of processor in {SECONDS:.0f} s")
+    return f"{spent:.2f} s of processor in {SECONDS:.0f} s"
+
+
+@HANDLES.theft("locked memory")
+def locked(world: World) -> str:
+    """4 MiB that cannot be swapped out."""
+    size = 4 << 20
+    page = mmap.mmap(-1, size)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    try:
+        syscall("mlock", address, size)
+    except OSError as refused:
+        if not world["caged"] and refused.errno == errno.ENOMEM:
+            raise Apart("the limit of locked memory is lower out here too") from refused
+        raise
+    return f"{size} bytes locked"

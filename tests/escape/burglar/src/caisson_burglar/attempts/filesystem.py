@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 import time
 from collections.abc import Callable
@@ -283,3 +284,75 @@ def descriptors(world: World) -> str:
         if number not in (3 if world["caged"] else -1, loot.report):
             found.append(number)
     return f"descriptors {found}" if found else ""
+
+
+WRITTEN = Attempt("A8", "write into its bundle, its library, its interpreter, its root", "filesystem", "Landlock")
+
+
+def _append(path: str, world: World) -> str:
+    """To a file of that name in a worker; outside to one of the user's own, which stands for it."""
+    target = Path(path if world["caged"] else f"{world['scratch']}/{os.path.basename(path)}")
+    if not world["caged"]:
+        target.write_text("")
+    with target.open("ab") as file:
+        file.write(b"# burgled\n")
+    return f"{target} ends with {target.read_bytes()[-10:]!r}"
+
+
+for _path in (
+    "/caisson/bundle/src/caisson_burglar/loot.py",
+    "/caisson/shim/caisson/_worker.py",
+    "/usr/lib/python3.11/json/__init__.py",
+    "/etc/passwd",
+    "/etc/resolv.conf",
+):
+    WRITTEN.theft(_path)(partial(_append, _path))
+
+
+@WRITTEN.theft("a file beside its bundle")
+def beside(world: World) -> str:
+    target = Path("/caisson/bundle/src/planted.py" if world["caged"] else f"{world['scratch']}/planted.py")
+    target.write_text("planted = True\n")
+    return f"{target} is there"
+
+
+PLANTED = Attempt("A10", "plant a link, a pipe, a socket or an attribute for a reader on the host", "seccomp",
+                  "Landlock", grants_write)  # fmt: skip
+
+
+def _plant(name: str, make: Callable[[Path, World], object], world: World) -> str:
+    path = Path(world["granted"], f"trap-{name.replace(' ', '-')}-{'caged' if world['caged'] else 'free'}")
+    if os.path.lexists(path):
+        path.unlink()
+    make(path, world)
+    return f"{path.name} is there"
+
+
+def _bound(path: Path, world: World) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as trap:
+        trap.bind(str(path))
+
+
+def _attribute(path: Path, world: World) -> None:
+    path.touch()
+    syscall("setxattr", str(path).encode(), b"user.trap", b"x", 1, 0)
+
+
+for _name, _trap in {
+    "symlink": lambda path, world: path.symlink_to("/etc/passwd"),
+    "hard link": lambda path, world: os.link(os.path.join(world["granted"], "inside.txt"), path),
+    "pipe": lambda path, world: os.mkfifo(path),
+    "socket": _bound,
+    "extended attribute": _attribute,
+}.items():
+    PLANTED.theft(_name)(partial(_plant, _name, _trap))
+
+HANDLE = Attempt("A11", "open a file of the host by its handle", "seccomp", "privilege")
+
+
+@HANDLE.theft("open_by_handle_at", needs_root=True)
+def by_handle(world: World) -> str:
+    """A handle names a file for ever, below no root: the host's handle of the key, on any mount of that file system."""
+    handle = bytes.fromhex(world["key_handle"])
+    mount = os.open("/caisson/bundle" if world["caged"] else world["folder"], os.O_RDONLY | os.O_DIRECTORY)
+    return loot_of(os.read(syscall("open_by_handle_at", mount, handle, os.O_RDONLY), 4096), world)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..loot import Apart, Attempt, Nothing, World, in_child
 from ..namespaces import (
@@ -423,3 +424,98 @@ def core_pattern(world: World) -> str:
 def host_cgroup(world: World) -> str:
     found = [str(path) for path in Path("/sys/fs/cgroup").glob("**/cgroup.procs")]
     return _opens(os.O_WRONLY, tuple(found[:1]), world)
+
+
+ADMINISTERED = Attempt("A13", "administer the kernel: modules, reboot, swap, accounting, ports, log", "seccomp",
+                       "privilege")  # fmt: skip
+
+
+def _administers(call: str, arguments: tuple[Any, ...], world: World) -> str:
+    """With arguments that the kernel refuses once it has seen that the caller may: nothing is done to the host."""
+    try:
+        return f"it answered {syscall(call, *arguments)}"
+    except OSError as met:
+        if met.errno == errno.ENOSYS and not world["caged"]:
+            raise Apart(f"this kernel has no {call}") from met
+        if met.errno in (errno.EPERM, errno.ENOSYS):
+            raise
+        return f"the kernel looked: {errno.errorcode[met.errno or 0]}"
+
+
+for _call, _words in {
+    "init_module": (None, 0, b""),
+    "delete_module": (b"no-such-module", 0),
+    "reboot": (0, 0, 0, None),
+    "swapon": (b"/no/such/file", 0),
+    "acct": (b"/no/such/file",),
+    "syslog": (10, None, 0),
+    "ioperm": (0x80, 1, 1),
+    "fanotify_init": (0, 0),
+}.items():
+    ADMINISTERED.theft(_call, needs_root=True)(partial(_administers, _call, _words))
+
+
+@ADMINISTERED.theft("the kernel's log, read by everybody who may")
+def kernel_log(world: World) -> str:
+    """No right is needed to be told its size where dmesg_restrict is 0; a worker is not told."""
+    if not world["caged"] and Path("/proc/sys/kernel/dmesg_restrict").read_text().strip() != "0":
+        raise Apart("kernel.dmesg_restrict keeps it from everybody here")
+    return f"{syscall('syslog', 10, None, 0)} bytes of log"
+
+
+FILTERED = Attempt("A14", "change how the kernel treats it: its own filter, its personality, its ids", "seccomp",
+                   "privilege")  # fmt: skip
+
+
+@FILTERED.theft("a filter with a listener")
+def filter_listener(world: World) -> str:
+    """Whoever holds the listener answers the system calls of its children."""
+    set_no_new_privs, set_filter, new_listener = 38, 1, 8
+    if not world["caged"]:
+        syscall("prctl", set_no_new_privs, 1, 0, 0, 0)
+    allow = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0x7FFF_0000))
+    program = struct.pack("HxxxxxxQ", 1, ctypes.addressof(allow))
+    return f"listener {syscall('seccomp', set_filter, new_listener, program)}"
+
+
+@FILTERED.theft("no randomised addresses")
+def no_randomisation(world: World) -> str:
+    no_randomize = 0x004_0000
+    return f"was {syscall('personality', no_randomize):#x}"
+
+
+@FILTERED.theft("another user id", needs_root=True)
+def another_user(world: World) -> str:
+    syscall("setuid", 4242)
+    return f"uid {os.getuid()}"
+
+
+@FILTERED.theft("another group", needs_root=True)
+def another_group(world: World) -> str:
+    syscall("setgid", 4242)
+    return f"gid {os.getgid()}"
+
+
+@FILTERED.theft("user id 0 of its own namespace")
+def own_root(world: World) -> str:
+    """What every attacker is after seclude(); in a worker a plain setuid."""
+    seclude(world, 0)
+    if world["caged"]:
+        syscall("setuid", 0)
+    return f"uid {os.geteuid()}"
+
+
+SHARED_MEMORY = Attempt("A15", "System V and POSIX shared memory of the host", "seccomp", "ipc namespace")
+
+
+@SHARED_MEMORY.theft("a segment of System V")
+def segment(world: World) -> str:
+    found = syscall("shmget", world["segment"], 64, 0)
+    read_only = 0o10000
+    address = syscall("shmat", found, None, read_only)
+    return ctypes.string_at(address, 40).split(b"\0")[0].decode()
+
+
+@SHARED_MEMORY.theft("a file in /dev/shm")
+def dev_shm(world: World) -> str:
+    return Path("/dev/shm", world["shm_file"]).read_text()

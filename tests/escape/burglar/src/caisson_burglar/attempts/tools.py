@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -61,6 +63,40 @@ def stay(world: World) -> str:
     os.closerange(0, 1024)
     while True:
         time.sleep(60)
+
+
+@TOOLS.theft("hold descriptors in flight", ends="holds")
+def in_flight(world: World) -> str:
+    """Descriptors that were sent and not received are counted for the whole user, and held against every sender."""
+    sent = fill_flight()
+    print(f"holding {len(sent)}", flush=True)
+    while True:
+        time.sleep(60)
+
+
+def fill_flight() -> list[socket.socket]:
+    """Sends as many as it may, to itself; the sockets hold them."""
+    held: list[socket.socket] = []
+    with suppress(OSError):
+        while True:
+            ours, theirs = socket.socketpair()
+            held += [ours, theirs]
+            socket.send_fds(ours, [b"x"], [ours.fileno()] * 250)
+    return held
+
+
+@TOOLS.theft("set a flag")
+def set_flag(world: World) -> str:
+    """On the description of standard input."""
+    flags = fcntl.fcntl(0, fcntl.F_GETFL)
+    fcntl.fcntl(0, fcntl.F_SETFL, flags | os.O_APPEND)
+    return "set"
+
+
+@TOOLS.theft("see a flag")
+def see_flag(world: World) -> str:
+    """Whether somebody else set it."""
+    return "O_APPEND" if fcntl.fcntl(0, fcntl.F_GETFL) & os.O_APPEND else "none"
 
 
 @TOOLS.theft("crash", ends="WORKER_LOST")

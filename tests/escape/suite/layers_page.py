@@ -1,0 +1,50 @@
+"""The table of layers and of what escapes without each, as a page of the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from .layers import LAYERS, Layer
+
+HEAD = """# Layers, and what each one stops
+
+Written by `make escape-layers`, which runs attempts of the [escape suite](../tests/escape/README.md) against a daemon
+that leaves one layer out, in a build that exists for this alone (`runtime/without`, `tests/without`). An attempt in
+the columns *succeeds* once the layer is gone, and is refused when it is there. *No worker* means that the other
+layers cannot be put on without this one, so that nothing runs at all.
+
+| layer | root's daemon | ordinary user's daemon | remark |
+|---|---|---|---|
+"""
+
+
+class Proven(Protocol):
+    """What a proof has to tell."""
+
+    part: str
+    identity: str
+    escaped: dict[str, str]
+    no_worker: str
+
+
+def page(proofs: Iterable[Proven]) -> str:
+    """The whole page."""
+    by_place = {(proof.part, proof.identity): proof for proof in proofs}
+    rows = []
+    for layer in LAYERS:
+        cells = [_cell(layer, identity, by_place.get((layer.part, identity))) for identity in ("root", "user")]
+        rows.append(f"| {layer.title} (`{layer.part}`) | {cells[0]} | {cells[1]} | {layer.remark} |\n")
+    return HEAD + "".join(rows)
+
+
+def _cell(layer: Layer, identity: str, proof: Proven | None) -> str:
+    if identity in layer.no_worker:
+        return "no worker"
+    if proof is None:
+        return "–"
+    return ", ".join(sorted(proof.escaped, key=_order))
+
+
+def _order(number: str) -> tuple[bool, int]:
+    return number.startswith("A"), int(number.lstrip("A"))
