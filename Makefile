@@ -15,7 +15,7 @@ NATIVE  := $(SHIM)/_native.abi3.so
 
 .PHONY: help
 help: ## this text
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: ## a real API moved through two isolated workers, and a thief that gets nothing
@@ -34,6 +34,12 @@ escape: ## every attempt to get out of a worker, with its control, as root and a
 	@tests/setup/preflight.sh escape
 	@$(MAKE) --no-print-directory build
 	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) tests/setup/escape.sh
+
+.PHONY: test-long
+test-long: ## what takes longer than a change may wait: a daemon killed 200 times under load, as each user
+	@tests/setup/preflight.sh test
+	@$(MAKE) --no-print-directory build
+	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) tests/setup/test-long.sh
 
 .PHONY: lint
 lint: ## formatting, clippy, documentation, ruff, mypy: warnings are errors

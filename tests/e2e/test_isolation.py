@@ -62,7 +62,7 @@ def test_the_environment_is_written_from_nothing(attempts: dict[str, str], daemo
 
 
 def test_descriptors_are_the_channel_and_the_pipes(attempts: dict[str, str]) -> None:
-    assert attempts["descriptors"] == "allowed: [0, 1, 2, 3]"
+    assert attempts["descriptors"] == "allowed: [0, 1, 2, 3, 4]"
 
 
 def test_the_network_is_its_own_loopback(attempts: dict[str, str]) -> None:

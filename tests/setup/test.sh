@@ -22,3 +22,4 @@ for connector in connectors/*/; do
 done
 suite "end to end" $pytest tests/e2e
 suite "data stacks" $pytest tests/stacks --timeout 900 # the first fetches their wheels
+suite "chaos" $pytest tests/chaos

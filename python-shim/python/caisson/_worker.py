@@ -24,24 +24,31 @@ if TYPE_CHECKING:
     from ._run import Pace
 
 BUNDLE = "/caisson/bundle"
+STDIN = 0
 
 
-def main(fd: int = 3, profile: str = "", *, bundle: str = BUNDLE) -> NoReturn:
+def main(fd: int = 3, profile: str = "", stacks: tuple[int, int] | None = None, *, bundle: str = BUNDLE) -> NoReturn:
     """Serves one call on the socket `fd` and ends the process.
 
     Args:
         fd: The channel.
         profile: The seccomp profile to put on.
+        stacks: The signal that asks for the stacks of all threads, and the descriptor that they are written to.
         bundle: The folder with src/ and deps/.
     """
     channel = _native.Channel(fd)
+    if stacks is not None:
+        import faulthandler
+
+        # Its handler is C that takes no lock: it answers while connector code holds the interpreter.
+        faulthandler.register(*stacks, all_threads=True)
     _native.lock(profile)
     code = 0
     try:
         hello(channel, profile)
         start = channel.opening()
         _standard_streams()
-        serve(channel, start, bundle=bundle)
+        serve(channel, start, bundle=bundle, spare=STDIN)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         code = 3  # the daemon is gone: nobody is left to tell
     for stream in (sys.stdout, sys.stderr):
@@ -76,6 +83,7 @@ def serve(
     clock: Clock | None = None,
     transport: Callable[..., Transport] | None = None,
     pace: Pace | None = None,
+    spare: int | None = None,
 ) -> None:
     """Serves the call of a Start message and ends it with Done or Failed.
 
@@ -87,6 +95,7 @@ def serve(
         clock: The time; tests have their own.
         transport: Makes HTTP transports; tests have their own.
         pace: How often to make checkpoints.
+        spare: A descriptor to give up, so that a connector that took all of them can still be told of.
 
     Raises:
         EOFError: The daemon is gone.
@@ -112,6 +121,8 @@ def serve(
     except (EOFError, BrokenPipeError):
         raise
     except BaseException as error:
+        if spare is not None:
+            os.close(spare)
         from ._failure import failure
 
         fields = failure(error)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import struct
 import subprocess
@@ -50,6 +52,23 @@ CONNECTOR = """
             import threading, time
             threading.Thread(target=time.sleep, args=(3600,)).start()
             yield {"id": 1}
+
+        @stream()
+        def busy(self):
+            import socket, threading
+
+            there = threading.Event()
+
+            def listening():
+                there.set()
+                socket.socketpair()[0].recv(1)
+
+            threading.Thread(target=listening, daemon=True).start()
+            there.wait()
+            print("busy", flush=True)
+            while True:
+                pass
+            yield {}
 """
 
 MANIFEST = {"name": "tiny", "entrypoint": "tiny:Tiny"}
@@ -60,19 +79,22 @@ class Worker:
 
     def __init__(self, bundle: Path, profile: str = PROFILE) -> None:
         ours, theirs = socket.socketpair()
+        self.stacks, write_stacks = os.pipe()
+        asked_by = (int(signal.SIGQUIT), write_stacks)
         code = (
             f"import sys; sys.path.append({str(PACKAGE.parent)!r}); from caisson._worker import main; "
-            f"main({theirs.fileno()}, {profile!r}, bundle={str(bundle)!r})"
+            f"main({theirs.fileno()}, {profile!r}, {asked_by!r}, bundle={str(bundle)!r})"
         )
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", code],
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), write_stacks],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={"PATH": "/usr/bin", "HOME": "/tmp", "LANG": "C.UTF-8"},
         )
         theirs.close()
+        os.close(write_stacks)
         ours.settimeout(60)
         self.socket = ours
 
@@ -111,6 +133,9 @@ class Worker:
     def end(self) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=60)
         self.socket.close()
+        if self.stacks >= 0:
+            os.close(self.stacks)
+            self.stacks = -1
         return self.process.returncode, out.decode(), err.decode()
 
 
@@ -154,6 +179,22 @@ def test_a_worker_that_crashes_says_where(launch: Callable[..., Worker]) -> None
     assert code < 0
     assert "Segmentation fault" in err
     assert "in crash" in err
+
+
+def test_a_busy_worker_tells_the_stacks_of_all_its_threads(launch: Callable[..., Worker]) -> None:
+    worker = launch()
+    worker.receive()
+    worker.start("read", streams=[{"name": "busy"}])
+    assert worker.process.stdout is not None
+    assert worker.process.stdout.readline() == b"busy\n"
+    worker.process.send_signal(signal.SIGQUIT)
+    told = b""
+    while b"in busy" not in told or b"in listening" not in told:
+        more = os.read(worker.stacks, 4096)
+        assert more, told
+        told += more
+    assert told.count(b"tiny.py") >= 2
+    assert worker.process.poll() is None
 
 
 def test_threads_that_are_left_behind_do_not_keep_it_alive(launch: Callable[..., Worker]) -> None:

@@ -36,6 +36,9 @@ fn failed(failure: &v1::Failure) -> String {
     if !failure.traceback.is_empty() {
         let _ = writeln!(text, "{}", indent(failure.traceback.trim_end(), 2));
     }
+    if !failure.stacks.is_empty() {
+        let _ = writeln!(text, "{}", indent(failure.stacks.trim_end(), 2));
+    }
     for refusal in &failure.refusals {
         let _ = writeln!(text, "{}", refused(refusal));
     }
@@ -167,6 +170,7 @@ mod tests {
             stream: hostile(),
             partition: hostile(),
             exception: hostile(),
+            stacks: hostile(),
             traceback,
             refusals: vec![v1::EgressRefusal {
                 host: hostile(),

@@ -36,6 +36,8 @@ pub struct CallError {
     pub exception: String,
     /// Its traceback, redacted.
     pub traceback: String,
+    /// Where the worker's threads stood, for TIMEOUT and STALLED; redacted.
+    pub stacks: String,
     /// The stream concerned, if one is.
     pub stream: String,
     /// Its partition.
@@ -53,6 +55,7 @@ impl CallError {
             faults: Vec::new(),
             exception: String::new(),
             traceback: String::new(),
+            stacks: String::new(),
             stream: String::new(),
             partition: String::new(),
         }
@@ -111,6 +114,7 @@ impl CallError {
             partition: self.partition.clone(),
             exception: self.exception.clone(),
             traceback: self.traceback.clone(),
+            stacks: self.stacks.clone(),
             faults: self.faults.iter().take(FAULTS).cloned().collect(),
             ..Default::default()
         }
@@ -253,8 +257,12 @@ fn action(code: ErrorCode) -> &'static str {
         RecordTooLarge => {
             "make the record smaller than 3.5 MiB, for example by leaving a field out"
         }
-        Timeout => "allow more time, or read from the last checkpoint",
-        Stalled => "look at the connector's last log lines; read from the last checkpoint",
+        Timeout => {
+            "allow more time, or read from the last checkpoint; the stacks say where the worker stood"
+        }
+        Stalled => {
+            "look at the stacks and at the last log lines of the connector; read from the last checkpoint"
+        }
         MemoryExhausted => "raise `limits.memory` or let the connector hold less at once",
         DiskExhausted => "raise `limits.tmp` or let the connector write less to /tmp",
         ProcessLimit => {

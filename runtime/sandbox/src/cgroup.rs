@@ -6,6 +6,10 @@
 
 mod group;
 mod hierarchy;
+mod mounts;
+mod v1;
+mod v2;
 
 pub use group::Cgroup;
+pub(crate) use hierarchy::mend;
 pub use hierarchy::{CgroupError, Hierarchy, Version};

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::launcher::protocol::{self, FromWorker};
 use crate::{Layer, Plan, sys, without};
 
-pub(crate) use descriptors::Stdio;
+pub(crate) use descriptors::{CHANNEL, STACKS, Stdio};
 pub(crate) use trees::Trees;
 
 /// The steps of setting a worker up, in their order.

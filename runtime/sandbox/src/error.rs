@@ -48,7 +48,7 @@ pub enum LaunchError {
     #[error("the {0} layer may never be missing; only cgroup may, with --allow-missing=cgroup")]
     NotOptional(Layer),
     /// The range of ids is used up or not usable.
-    #[error("no id is free for a worker in {0}; widen uid_range or run fewer workers at once")]
+    #[error("no id is free for a worker in {0}; widen `worker_ids` or run fewer workers at once")]
     NoFreeId(String),
     /// The launcher process ended; the next launch starts a new one.
     #[error("the launcher is gone: {0}")]

@@ -48,6 +48,8 @@ pub struct Worker {
     pub stdout: OwnedFd,
     /// The reading end of its stderr.
     pub stderr: OwnedFd,
+    /// The reading end of the pipe for its stacks; see [`Process::ask_for_stacks`].
+    pub stacks: OwnedFd,
     /// Every socket that listens inside.
     pub sockets: NetworkSockets,
 }
@@ -61,6 +63,8 @@ pub struct WorkerIo {
     pub stdout: OwnedFd,
     /// The reading end of its stderr.
     pub stderr: OwnedFd,
+    /// The reading end of the pipe for its stacks; see [`Process::ask_for_stacks`].
+    pub stacks: OwnedFd,
     /// Every socket that listens inside.
     pub sockets: NetworkSockets,
 }
@@ -101,6 +105,7 @@ impl Worker {
             channel,
             stdout,
             stderr,
+            stacks,
             sockets,
         } = self;
         (
@@ -109,6 +114,7 @@ impl Worker {
                 channel,
                 stdout,
                 stderr,
+                stacks,
                 sockets,
             },
         )
@@ -270,6 +276,8 @@ impl Host {
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io("the stdout pipe"))?;
         let (stderr, inner_stderr) =
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io("the stderr pipe"))?;
+        let (stacks, inner_stacks) =
+            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io("the pipe for stacks"))?;
         let group = plan
             .cgroup
             .as_ref()
@@ -284,6 +292,7 @@ impl Host {
             inner_channel.as_fd(),
             inner_stdout.as_fd(),
             inner_stderr.as_fd(),
+            inner_stacks.as_fd(),
         ];
         let answer = self.ask(&Request::Launch(Box::new(plan)), &fds).await;
         let not_made = |group: &Option<Cgroup>| group.as_ref().map(Cgroup::remove);
@@ -303,6 +312,7 @@ impl Host {
                     channel,
                     stdout,
                     stderr,
+                    stacks,
                     sockets,
                 })
             }

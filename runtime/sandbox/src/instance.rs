@@ -104,10 +104,7 @@ impl Instance {
                 continue;
             }
             let group = Cgroup::existing(dirs);
-            for pid in group.processes() {
-                let pid = nix::unistd::Pid::from_raw(pid);
-                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-            }
+            group.kill();
             if group.remove() {
                 swept.push(name);
             }

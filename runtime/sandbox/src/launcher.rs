@@ -20,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use seccompiler::BpfProgram;
 
 use crate::plan::MountStep;
-use crate::{Plan, ProfileName, seccomp, sys};
+use crate::{Plan, seccomp, shared_memory, sys};
 use protocol::{Reply, Request};
 
 /// Names the daemon's process in the launcher's environment, which is then cleared.
@@ -163,12 +163,17 @@ impl Launcher {
         }
     }
 
-    fn filters(&mut self, profile: &ProfileName) -> Result<Vec<BpfProgram>, crate::LockError> {
-        if let Some(filters) = self.filters.get(&profile.0) {
-            return Ok(filters.clone());
+    /// What is on before exec; what a profile says is compiled once.
+    fn filters(&mut self, plan: &Plan) -> Result<Vec<BpfProgram>, crate::LockError> {
+        let name = &plan.profile.0;
+        if !self.filters.contains_key(name) {
+            let compiled = seccomp::before_exec(&plan.profile)?;
+            self.filters.insert(name.clone(), compiled);
         }
-        let filters = seccomp::before_exec(profile)?;
-        self.filters.insert(profile.0.clone(), filters.clone());
+        let mut filters = self.filters[name].clone();
+        if !plan.shared_memory {
+            filters.push(shared_memory::filter()?);
+        }
         Ok(filters)
     }
 

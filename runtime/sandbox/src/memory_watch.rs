@@ -1,54 +1,80 @@
 //! Stands in for the cgroup's memory limit: looks at what a worker's processes hold and ends it over the limit.
 //!
-//! Twenty times a second, of every process below the worker: anonymous memory, swapped or not; shared anonymous
-//! mappings by their size, because their pages stay when nobody has them resident; and what lies in the worker's
-//! tmpfs, mapped or not. Orphans of the worker become its children, since it is process 1 of its namespace, so
-//! none escapes the walk. Not seen, and the cgroup's to see: buffers of pipes and sockets, and pages of a shared
-//! mapping of which all but a part was unmapped again between two looks.
+//! Twenty times a second, of every process below the worker: anonymous memory, swapped or not, and page tables;
+//! and what lies in the worker's tmpfs, mapped or not. Orphans of the worker become its children, since it is
+//! process 1 of its namespace, so none escapes the walk. Pages that a fork shares count once, which is looked into
+//! only where the simple sum is over the limit, for it takes longer. Memory that is shared without a file would be nobody's
+//! once it is unmapped in part; a worker without a cgroup cannot have any (`shared_memory.rs`). Not seen, and the
+//! cgroup's to see: buffers of pipes and sockets, and what is taken and let go of between two looks.
+//!
+//! A thread of its own: a worker decides how long a look takes, and nothing else may wait for that.
 
-use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::statvfs::statvfs;
 
 use crate::sys;
 
-const EVERY: Duration = Duration::from_millis(50);
+const EVERY_MS: u16 = 50;
 
-/// Watches until the worker has ended; sets `hit` before it kills.
-pub(crate) async fn watch(pid: i32, pidfd: Arc<OwnedFd>, limit: u64, hit: Arc<AtomicBool>) {
-    let mut ticks = tokio::time::interval(EVERY);
-    let mut shared = Shared::default();
-    while !sys::is_readable(pidfd.as_fd()) {
-        ticks.tick().await;
+/// What is known of a worker's memory, by whoever watches it.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    /// It was ended for want of memory.
+    pub(crate) exhausted: AtomicBool,
+    /// The most that was seen, in bytes.
+    pub(crate) peak: AtomicU64,
+}
+
+/// Watches until the worker has ended; says so in `watched` before it kills.
+pub(crate) fn start(
+    pid: i32,
+    pidfd: Arc<OwnedFd>,
+    limit: u64,
+    watched: Arc<Watched>,
+) -> io::Result<()> {
+    std::thread::Builder::new()
+        .name("caisson-memory".into())
+        .stack_size(128 << 10)
+        .spawn(move || watch(pid, &pidfd, limit, &watched))
+        .map(drop)
+}
+
+fn watch(pid: i32, pidfd: &OwnedFd, limit: u64, watched: &Watched) {
+    loop {
+        let mut held = memory_bytes(pid);
+        if held > limit {
+            held = sum(pid, proportional_bytes);
+        }
         // Looked at again: the number may have gone to another process meanwhile.
-        if held(pid, &mut shared) > limit && !sys::is_readable(pidfd.as_fd()) {
-            hit.store(true, Ordering::SeqCst);
+        if sys::is_readable(pidfd.as_fd()) {
+            return;
+        }
+        watched.peak.fetch_max(held, Ordering::SeqCst);
+        if held > limit {
+            watched.exhausted.store(true, Ordering::SeqCst);
             let _ = sys::kill(pidfd.as_fd());
         }
+        let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut ended, PollTimeout::from(EVERY_MS));
     }
 }
 
-/// What a process and all below it hold.
-pub(crate) fn memory_bytes(pid: i32) -> u64 {
-    held(pid, &mut Shared::default())
+/// What a process and all below it hold, at most: pages that they share count for each of them.
+pub(crate) fn memory_bytes(worker: i32) -> u64 {
+    sum(worker, resident_bytes)
 }
 
-fn held(worker: i32, shared: &mut Shared) -> u64 {
+fn sum(worker: i32, of: fn(i32) -> u64) -> u64 {
     let mut total = tmpfs_bytes(worker);
     let mut open = vec![worker];
     while let Some(pid) = open.pop() {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        total += kilobytes(&status, &["RssAnon", "VmSwap"]);
-        match fs::read_to_string(format!("/proc/{pid}/maps")) {
-            Ok(maps) => shared.look(&maps),
-            // Of a process that may not be looked into, what is resident must do.
-            Err(_) => total += kilobytes(&status, &["RssShmem"]),
-        }
+        total += of(pid);
         let tasks = fs::read_dir(format!("/proc/{pid}/task"))
             .into_iter()
             .flatten()
@@ -62,7 +88,25 @@ fn held(worker: i32, shared: &mut Shared) -> u64 {
             );
         }
     }
-    total + shared.settle()
+    total
+}
+
+/// Own pages and page tables, from proc_pid_status(5).
+fn resident_bytes(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    kilobytes(&status, &["RssAnon", "VmSwap", "VmPTE"])
+}
+
+/// The same with a page that n processes share as an n-th of it, from proc_pid_smaps_rollup(5).
+fn proportional_bytes(pid: i32) -> u64 {
+    match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+        Ok(rollup) if rollup.contains("Pss_Anon:") => {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            kilobytes(&rollup, &["Pss_Anon", "SwapPss"]) + kilobytes(&status, &["VmPTE"])
+        }
+        // It may have ended, or may not be looked into.
+        _ => resident_bytes(pid),
+    }
 }
 
 /// What lies in the worker's own file systems.
@@ -86,51 +130,6 @@ fn kilobytes(status: &str, names: &[&str]) -> u64 {
     names.iter().filter_map(one).sum::<u64>() * 1024
 }
 
-/// Shared anonymous memory by inode: one mapping in many processes counts once, and for as long as a part of it
-/// is mapped it counts as large as it was ever seen, since its pages go with the last part only.
-#[derive(Default)]
-struct Shared(HashMap<u64, Seen>);
-
-#[derive(Default)]
-struct Seen {
-    bytes: u64,
-    now: bool,
-}
-
-impl Shared {
-    fn look(&mut self, maps: &str) {
-        for (inode, bytes) in maps.lines().filter_map(shared_anonymous) {
-            let seen = self.0.entry(inode).or_default();
-            seen.bytes = seen.bytes.max(bytes);
-            seen.now = true;
-        }
-    }
-
-    /// The sum, after one round of looking; forgets what nobody maps any more.
-    fn settle(&mut self) -> u64 {
-        self.0.retain(|_, seen| std::mem::take(&mut seen.now));
-        self.0.values().map(|seen| seen.bytes).sum()
-    }
-}
-
-/// Inode and least size of the object behind a line of proc_pid_maps(5), when it is shared anonymous memory.
-fn shared_anonymous(line: &str) -> Option<(u64, u64)> {
-    let mut words = line.split_whitespace();
-    let (from, to) = words.next()?.split_once('-')?;
-    let (mode, offset, _device, inode) =
-        (words.next()?, words.next()?, words.next()?, words.next()?);
-    let name: Vec<&str> = words.collect();
-    // A file of that name in a granted directory ends in no "(deleted)" while it is there, and counting one that
-    // was removed harms nobody but the worker.
-    let is_anonymous = matches!(name[..], [] | ["/dev/zero", "(deleted)"])
-        || name[0].starts_with("[anon_shmem:")
-        || name[0].starts_with("/SYSV");
-    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
-    (mode.ends_with('s') && is_anonymous)
-        .then(|| Some((inode.parse().ok()?, hex(offset)? + hex(to)? - hex(from)?)))
-        .flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,22 +138,7 @@ mod tests {
     fn anonymous_and_swapped_memory_count_and_mapped_files_do_not() {
         let status = "RssAnon:\t    100 kB\nRssFile:\t 9000 kB\nVmSwap:\t      4 kB\n";
         assert_eq!(kilobytes(status, &["RssAnon", "VmSwap"]), 104 * 1024);
-    }
-
-    #[test]
-    fn shared_anonymous_mappings_count_once_and_stay_as_large_as_they_were() {
-        let whole = "7f0000000000-7f0000100000 rw-s 00000000 00:01 77   /dev/zero (deleted)\n\
-                     7f0000200000-7f0000300000 rw-p 00000000 00:00 0\n\
-                     7f0000400000-7f0000500000 rw-s 00000000 08:01 9    /srv/lake/file\n";
-        let part = "7f0000000000-7f0000001000 rw-s 00000000 00:01 77   /dev/zero (deleted)\n";
-        let named = "7f0000000000-7f0000001000 rw-s 00001000 00:01 78   [anon_shmem:x] (deleted)\n";
-        let mut shared = Shared::default();
-        shared.look(whole);
-        shared.look(whole);
-        assert_eq!(shared.settle(), 1 << 20);
-        shared.look(part);
-        shared.look(named);
-        assert_eq!(shared.settle(), (1 << 20) + 8192);
-        assert_eq!(shared.settle(), 0);
+        let rollup = "Rss:  900 kB\nPss_Anon:   50 kB\nPss_File: 7 kB\nSwapPss:  1 kB\n";
+        assert_eq!(kilobytes(rollup, &["Pss_Anon", "SwapPss"]), 51 * 1024);
     }
 }

@@ -48,6 +48,8 @@ pub struct Plan {
     pub root_bytes: u64,
     /// Resource limits: name and value, soft and hard alike.
     pub rlimits: BTreeMap<String, u64>,
+    /// May memory be shared without a file (anonymous mappings, memfd, System V)? Only where a cgroup counts it.
+    pub shared_memory: bool,
     /// Capabilities in every set.
     pub capabilities: Vec<String>,
     /// The second lock on the file system.

@@ -3,11 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::cgroup::Cgroup;
 use crate::ids::Lease;
-use crate::{Layer, memory_watch, sys};
+use crate::memory_watch::{self, Watched};
+use crate::{Layer, sys};
 
 /// How a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,8 +23,14 @@ pub struct Exit {
     pub pids_limit_hit: bool,
     /// Processor time of all its processes.
     pub cpu_seconds: f64,
+    /// Time for which it was held back because it had used its share of the processors. Not known without
+    /// cgroups (then 0).
+    pub cpu_throttled_seconds: f64,
     /// The most memory that its main process ever had resident, in bytes.
     pub peak_rss_bytes: u64,
+    /// The most memory that all its processes held together, with what lies in its tmpfs, in bytes, as far as
+    /// anybody saw it.
+    pub peak_memory_bytes: u64,
 }
 
 /// What a worker uses now.
@@ -34,6 +41,10 @@ pub struct Usage {
     /// Memory in use, in bytes.
     pub memory_bytes: u64,
 }
+
+/// What asks a worker for its stacks: SIGQUIT, upon which Go and the JVM write theirs too. A worker that has not
+/// prepared for it does not notice, for the kernel spares process 1 of a namespace what it handles by default.
+pub const STACKS_SIGNAL: i32 = libc::SIGQUIT;
 
 /// Ends a worker from anywhere; cheap to clone.
 #[derive(Clone, Debug)]
@@ -54,7 +65,7 @@ pub struct Process {
     /// Layers that are missing by `--allow-missing`; every Summary names them.
     pub missing: Vec<Layer>,
     pidfd: Arc<OwnedFd>,
-    oom: Arc<AtomicBool>,
+    watched: Arc<Watched>,
     remains: Option<Remains>,
     exit: Option<Exit>,
 }
@@ -75,17 +86,19 @@ impl Process {
         memory_limit: u64,
     ) -> Process {
         let pidfd = Arc::new(pidfd);
-        let oom = Arc::new(AtomicBool::new(false));
+        let watched = Arc::new(Watched::default());
         match &cgroup {
-            None => drop(tokio::spawn(memory_watch::watch(
-                pid,
-                pidfd.clone(),
-                memory_limit,
-                oom.clone(),
-            ))),
+            None => {
+                let started =
+                    memory_watch::start(pid, pidfd.clone(), memory_limit, watched.clone());
+                if let Err(error) = started {
+                    tracing::error!(%error, pid, "nobody can watch a worker's memory: it is ended");
+                    let _ = sys::kill(pidfd.as_fd());
+                }
+            }
             Some(group) => {
                 if let Some(event) = group.oom_event() {
-                    tokio::spawn(kill_whole(event, pidfd.clone(), oom.clone()));
+                    tokio::spawn(kill_whole(event, pidfd.clone(), watched.clone()));
                 }
             }
         }
@@ -98,7 +111,7 @@ impl Process {
             pid,
             missing,
             pidfd,
-            oom,
+            watched,
             remains: Some(Remains {
                 cgroup,
                 _lease: lease,
@@ -110,6 +123,11 @@ impl Process {
     /// Sends SIGKILL to everything in the worker.
     pub fn kill(&self) {
         self.killer().kill();
+    }
+
+    /// Asks it to write the stacks of its threads to their pipe. Whether it does is its own affair.
+    pub fn ask_for_stacks(&self) {
+        let _ = sys::signal(self.pidfd.as_fd(), STACKS_SIGNAL);
     }
 
     /// A handle that kills, for another task.
@@ -134,33 +152,40 @@ impl Process {
                 readable.readable().await?.clear_ready();
             }
         };
-        Ok(self.settle(ended))
+        let (exit, group) = self.settle(ended);
+        if let Some(group) = group {
+            // The kernel lets go of a group when it likes, and nothing else may wait for that. Given up in the
+            // middle, the removal goes on.
+            let pid = self.pid;
+            let removal = tokio::task::spawn_blocking(move || remove(&group, pid));
+            removal.await.map_err(io::Error::other)?;
+        }
+        Ok(exit)
     }
 
-    fn settle(&mut self, ended: sys::Ended) -> Exit {
+    /// Notes how it ended; what is left is to remove its group.
+    fn settle(&mut self, ended: sys::Ended) -> (Exit, Option<Cgroup>) {
         let cgroup = self.remains.take().and_then(|remains| remains.cgroup);
         let group = cgroup.as_ref();
         let exit = Exit {
             status: ended.code,
             signal: ended.signal,
-            oom_killed: self.oom.load(Ordering::SeqCst) || group.is_some_and(Cgroup::oom_killed),
+            oom_killed: self.watched.exhausted.load(Ordering::SeqCst)
+                || group.is_some_and(Cgroup::oom_killed),
             pids_limit_hit: group.is_some_and(Cgroup::pids_limit_hit),
             cpu_seconds: group
                 .and_then(Cgroup::cpu_seconds)
                 .unwrap_or(ended.cpu_seconds)
                 .max(ended.cpu_seconds),
+            cpu_throttled_seconds: group.map_or(0.0, Cgroup::cpu_throttled_seconds),
             peak_rss_bytes: ended.max_rss_bytes,
+            peak_memory_bytes: group
+                .and_then(Cgroup::memory_peak_bytes)
+                .unwrap_or_else(|| self.watched.peak.load(Ordering::SeqCst))
+                .max(ended.max_rss_bytes),
         };
-        if let Some(group) = cgroup
-            && !group.remove()
-        {
-            tracing::warn!(
-                pid = self.pid,
-                "the cgroup of an ended worker cannot be removed; the next start sweeps it"
-            );
-        }
         self.exit = Some(exit);
-        exit
+        (exit, cgroup)
     }
 
     /// What it uses now; zero after its end.
@@ -197,8 +222,17 @@ impl Drop for Process {
     }
 }
 
+fn remove(group: &Cgroup, pid: i32) {
+    if !group.remove() {
+        tracing::warn!(
+            pid,
+            "the cgroup of an ended worker cannot be removed; the next start sweeps it"
+        );
+    }
+}
+
 /// cgroup v1 kills one process of a group that is out of memory; here the others follow.
-async fn kill_whole(event: OwnedFd, pidfd: Arc<OwnedFd>, oom: Arc<AtomicBool>) {
+async fn kill_whole(event: OwnedFd, pidfd: Arc<OwnedFd>, watched: Arc<Watched>) {
     let Ok(event) = sys::readable(event) else {
         return;
     };
@@ -209,7 +243,7 @@ async fn kill_whole(event: OwnedFd, pidfd: Arc<OwnedFd>, oom: Arc<AtomicBool>) {
         // The event also comes when the group itself is removed; then the worker has ended before.
         _ = event.readable() => {
             if !sys::is_readable(pidfd.as_fd()) {
-                oom.store(true, Ordering::SeqCst);
+                watched.exhausted.store(true, Ordering::SeqCst);
                 let _ = sys::kill(pidfd.as_fd());
             }
         }

@@ -3,9 +3,11 @@
 mod mount;
 mod socket;
 
-use std::ffi::{c_int, c_uint};
+use std::ffi::{CString, c_int, c_uint};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 pub(crate) use mount::{attach_tree, clone_tree, clone_tree_at, set_mount_attributes};
 pub(crate) use socket::{
@@ -121,12 +123,17 @@ pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
 
 /// Sends SIGKILL through a pidfd. A process that is gone is no error.
 pub(crate) fn kill(pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    signal(pidfd, libc::SIGKILL)
+}
+
+/// Sends a signal through a pidfd. A process that is gone is no error.
+pub(crate) fn signal(pidfd: BorrowedFd<'_>, number: c_int) -> io::Result<()> {
     // SAFETY: a null siginfo is allowed.
     let sent = check(unsafe {
         libc::syscall(
             libc::SYS_pidfd_send_signal,
             pidfd.as_raw_fd(),
-            libc::SIGKILL,
+            number,
             std::ptr::null::<libc::siginfo_t>(),
             0,
         )
@@ -183,6 +190,24 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<Ende
         cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
         max_rss_bytes: usage.ru_maxrss as u64 * 1024,
     }))
+}
+
+/// getxattr(2), for values of at most 64 bytes.
+pub(crate) fn extended_attribute(path: &Path, name: &str) -> io::Result<Vec<u8>> {
+    let c = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
+    let (path, name) = (c(path.as_os_str().as_bytes())?, c(name.as_bytes())?);
+    let mut value = vec![0u8; 64];
+    // SAFETY: both names end in NUL, and at most `value.len()` bytes are written to `value`.
+    let size = check(unsafe {
+        libc::getxattr(
+            path.as_ptr(),
+            name.as_ptr(),
+            value.as_mut_ptr().cast(),
+            value.len(),
+        )
+    } as libc::c_long)?;
+    value.truncate(size as usize);
+    Ok(value)
 }
 
 /// prctl(2) with plain numbers.

@@ -180,11 +180,12 @@ fn a_worker_has_exactly_its_descriptors_and_its_environment() {
             let source = "
 import stat
 fds = [int(f) for f in os.listdir('/proc/self/fd')]
-kinds = {f: stat.S_IFMT(os.fstat(f).st_mode) for f in (0, 1, 2, 3)}
-say([[f for f in fds if f > 3][1:], os.readlink('/proc/self/fd/0'), stat.S_ISFIFO(kinds[1]), stat.S_ISFIFO(kinds[2]), stat.S_ISSOCK(kinds[3]), sorted(os.environ), os.getcwd()])";
+kinds = {f: stat.S_IFMT(os.fstat(f).st_mode) for f in range(5)}
+say([[f for f in fds if f > 4][1:], os.readlink('/proc/self/fd/0'), stat.S_ISFIFO(kinds[1]), stat.S_ISFIFO(kinds[2]), stat.S_ISSOCK(kinds[3]), stat.S_ISFIFO(kinds[4]), sorted(os.environ), os.getcwd()])";
             let expected = json!([
                 [],
                 "/dev/null",
+                true,
                 true,
                 true,
                 true,

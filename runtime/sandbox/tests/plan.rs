@@ -60,7 +60,7 @@ fn the_plan_of_a_worker_of_a_root_daemon() {
 }
 
 #[test]
-fn without_a_cgroup_the_data_limit_stands_in() {
+fn without_a_cgroup_the_data_limit_stands_in_and_no_memory_is_shared() {
     let outer = OuterIds {
         uid: 1001,
         gid: 1001,
@@ -69,6 +69,12 @@ fn without_a_cgroup_the_data_limit_stands_in() {
     let plan = plan(&host(), &spec(), &Program::Shim, outer, None).expect("a plan");
     assert_eq!(plan.rlimits["data"], (512 << 20) + (1 << 30));
     assert_eq!(plan.cgroup, None);
+    assert!(!plan.shared_memory);
+    let zero = plan
+        .landlock
+        .iter()
+        .find(|rule| rule.beneath.as_path() == std::path::Path::new("/dev/zero"));
+    assert_eq!(zero, None);
 }
 
 #[test]

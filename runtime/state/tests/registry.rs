@@ -381,6 +381,29 @@ async fn an_install_that_fails_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn an_archive_that_a_crash_kept_from_its_version_goes_and_no_other_does() {
+    let house = House::new();
+    let published = house.publish("shop", "1.0.0", "bundle").await.unwrap();
+    let digest = published.entry.digest;
+    assert_eq!(house.unfinished(), 0);
+    let archive = |hex: &str| house.data().join(format!("archives/{hex}.tar.gz"));
+    let announce = |hex: &str| {
+        fs::write(house.data().join(format!("tmp/1-7-{hex}.pending")), "").unwrap();
+    };
+    let (crashed, foreign) = ("a".repeat(64), "b".repeat(64));
+    for hex in [&crashed, &foreign] {
+        fs::write(archive(hex), "bundle").unwrap();
+    }
+    // One crashed before its version was there, one after; of the third nothing is known.
+    announce(&crashed);
+    announce(digest.hex());
+    Registry::open(&house.data()).unwrap();
+    assert!(!archive(&crashed).exists());
+    assert!(archive(digest.hex()).exists() && archive(&foreign).exists());
+    assert_eq!(house.unfinished(), 0);
+}
+
+#[tokio::test]
 async fn what_a_crash_left_unfinished_is_swept_and_published_again() {
     let house = House::new();
     let publication = house.publication("shop", "1.0.0", "bundle");

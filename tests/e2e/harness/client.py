@@ -178,6 +178,11 @@ class Client:
         intercepted = grpc.intercept_channel(self.channel, *([_Keyed(self.metadata)] if self.metadata else []))
         self._pool = DescriptorPool(ProtoReflectionDescriptorDatabase(intercepted))
 
+    def learn(self) -> None:
+        """Asks for every description at once, for threads, which must not do so side by side."""
+        for name in SERVICES:
+            self._method(name)
+
     def call(self, name: str, /, *, timeout: Any = 60, **fields: Any) -> Message:
         """A unary call.
 

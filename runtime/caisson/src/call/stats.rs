@@ -28,6 +28,9 @@ fn object(done: &Done) -> Value {
         seconds: source.seconds.max(destination.seconds),
         requests: source.requests + destination.requests,
         throttled_seconds: source.throttled_seconds + destination.throttled_seconds,
+        cpu_throttled_seconds: source.cpu_throttled_seconds + destination.cpu_throttled_seconds,
+        worker_peak_memory_bytes: source.worker_peak_memory_bytes
+            + destination.worker_peak_memory_bytes,
         egress_allowed: source.egress_allowed + destination.egress_allowed,
         egress_denied: source.egress_denied + destination.egress_denied,
         rejected: source.rejected + destination.rejected,
@@ -57,6 +60,8 @@ fn figures(stats: &v1::Stats) -> Value {
         "egress_denied": stats.egress_denied,
         "rejected": stats.rejected,
         "logs_dropped": stats.logs_dropped,
+        "cpu_throttled_seconds": stats.cpu_throttled_seconds,
+        "peak_memory_bytes": stats.worker_peak_memory_bytes,
         "missing_layers": stats.missing_layers,
     })
 }

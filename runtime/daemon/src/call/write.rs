@@ -24,7 +24,7 @@ pub(crate) enum Fed {
     /// The caller went away.
     Broken,
     /// The caller sent what makes no sense.
-    Invalid(CallError),
+    Invalid(Box<CallError>),
     /// The worker takes no more.
     Unwanted,
 }
@@ -58,7 +58,7 @@ pub(crate) async fn feed_from_caller(
             Some(Ok(request)) => request.message,
         };
         if let Some(error) = message.as_ref().and_then(too_large) {
-            return Fed::Invalid(error);
+            return Fed::Invalid(error.into());
         }
         let next = match message {
             Some(Message::Schema(schema)) => {
@@ -67,20 +67,18 @@ pub(crate) async fn feed_from_caller(
             }
             Some(Message::Batch(batch)) => match batch_of(batch, &schemas) {
                 Ok(input) => input,
-                Err(error) => return Fed::Invalid(error),
+                Err(error) => return Fed::Invalid(error.into()),
             },
             Some(Message::Checkpoint(checkpoint)) if checkpoint.id.is_empty() => {
-                return Fed::Invalid(CallError::new(
-                    ErrorCode::ConfigInvalid,
-                    "a checkpoint has no id",
-                ));
+                return Fed::Invalid(
+                    CallError::new(ErrorCode::ConfigInvalid, "a checkpoint has no id").into(),
+                );
             }
             Some(Message::Checkpoint(checkpoint)) => Input::Checkpoint(checkpoint),
             Some(Message::Start(_)) => {
-                return Fed::Invalid(CallError::new(
-                    ErrorCode::ConfigInvalid,
-                    "WriteStart came twice",
-                ));
+                return Fed::Invalid(
+                    CallError::new(ErrorCode::ConfigInvalid, "WriteStart came twice").into(),
+                );
             }
             // An arm of a later version.
             None => continue,

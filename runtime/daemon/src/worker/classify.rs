@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use caisson_bundle::Size;
 use caisson_proto::v1::{EgressRefusal, ErrorCode};
+use caisson_sandbox::Limits;
 use caisson_wire::message::Failed;
 
 use crate::error::{CallError, named};
@@ -15,16 +17,18 @@ pub(crate) struct Death {
     pub(crate) oom_killed: bool,
     pub(crate) pids_limit_hit: bool,
     pub(crate) peak_rss_bytes: u64,
+    pub(crate) peak_memory_bytes: u64,
     pub(crate) cpu_seconds: f64,
+    pub(crate) cpu_throttled_seconds: f64,
 }
 
 const SIGSYS: i32 = 31;
 
 /// A worker that ended without Done or Failed. `last` are its last lines on
 /// stderr.
-pub(crate) fn lost(death: &Death, memory_limit: u64, last: &[String]) -> CallError {
+pub(crate) fn lost(death: &Death, limits: &Limits, last: &[String]) -> CallError {
     if death.oom_killed {
-        return out_of_memory(death, memory_limit);
+        return out_of_memory(death, limits);
     }
     if death.signal == Some(SIGSYS) {
         return CallError::new(
@@ -45,12 +49,14 @@ pub(crate) fn lost(death: &Death, memory_limit: u64, last: &[String]) -> CallErr
     error
 }
 
-fn out_of_memory(death: &Death, limit: u64) -> CallError {
+fn out_of_memory(death: &Death, limits: &Limits) -> CallError {
     CallError::new(
         ErrorCode::MemoryExhausted,
         format!(
-            "the worker needed more than its {limit} bytes of memory (peak {})",
-            death.peak_rss_bytes
+            "the worker needed more than its `limits.memory` of {} ({} bytes; peak {})",
+            Size(limits.memory_bytes),
+            limits.memory_bytes,
+            death.peak_memory_bytes
         ),
     )
 }
@@ -59,24 +65,21 @@ fn out_of_memory(death: &Death, limit: u64) -> CallError {
 pub(crate) fn failed(
     failed: Failed,
     death: &Death,
-    memory_limit: u64,
+    limits: &Limits,
     refusals: &[EgressRefusal],
 ) -> CallError {
-    let code = named(&failed.code);
+    let said = named(&failed.code);
     let about = format!("{} {}", failed.exception, failed.message);
-    let code = match code {
-        ErrorCode::ConnectorFailed if about.contains("MemoryError") => {
-            return out_of_memory(death, memory_limit);
+    let limit = limit_met(said, &about, death);
+    let mut error = match limit {
+        Some(Limit::Memory) => out_of_memory(death, limits),
+        Some(limit) => limit.error(&failed.message, limits),
+        None if is_network(said, &about) => {
+            CallError::new(better_network_code(said, refusals), failed.message)
         }
-        ErrorCode::ConnectorFailed if about.contains("[Errno 28]") => ErrorCode::DiskExhausted,
-        ErrorCode::ConnectorFailed if death.pids_limit_hit && looks_like_process_limit(&about) => {
-            ErrorCode::ProcessLimit
-        }
-        code if is_network(code, &about) => better_network_code(code, refusals),
-        code => code,
+        None => CallError::new(said, failed.message),
     };
-    let mut error = CallError::new(code, failed.message);
-    if code == ErrorCode::EgressDenied {
+    if error.code == ErrorCode::EgressDenied {
         if let Some(refusal) = refusals.iter().find(|refusal| denied(refusal)) {
             error.message = format!("{}: {}", describe(refusal), error.message);
         }
@@ -94,6 +97,66 @@ pub(crate) fn failed(
     error.stream = failed.stream;
     error.partition = failed.partition;
     error
+}
+
+/// A limit of the worker that an exception tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    Memory,
+    Tmp,
+    Pids,
+    OpenFiles,
+}
+
+impl Limit {
+    /// What the connector said, and which limit it met.
+    fn error(self, said: &str, limits: &Limits) -> CallError {
+        let (code, key, value) = match self {
+            Self::Memory => (
+                ErrorCode::MemoryExhausted,
+                "memory",
+                Size(limits.memory_bytes).to_string(),
+            ),
+            Self::Tmp => (
+                ErrorCode::DiskExhausted,
+                "tmp",
+                Size(limits.tmp_bytes).to_string(),
+            ),
+            Self::Pids => (ErrorCode::ProcessLimit, "pids", limits.pids.to_string()),
+            Self::OpenFiles => (
+                ErrorCode::ConnectorFailed,
+                "open_files",
+                limits.open_files.to_string(),
+            ),
+        };
+        let error = CallError::new(code, format!("{said} (its `limits.{key}` is {value})"));
+        match self {
+            // No code of its own: a descriptor too many is the connector's fault before it is anything else.
+            Self::OpenFiles => error.with_action(
+                "raise `limits.open_files` or let the connector hold fewer files and connections open",
+            ),
+            _ => error,
+        }
+    }
+}
+
+fn limit_met(code: ErrorCode, about: &str, death: &Death) -> Option<Limit> {
+    let says = |signs: &[&str]| signs.iter().any(|sign| about.contains(sign));
+    match code {
+        ErrorCode::MemoryExhausted => Some(Limit::Memory),
+        ErrorCode::DiskExhausted => Some(Limit::Tmp),
+        ErrorCode::ProcessLimit => Some(Limit::Pids),
+        // Also where a client took a socket that it could not open for a network that is down.
+        _ if says(&["[Errno 24]", "os error 24", "Too many open files"]) => Some(Limit::OpenFiles),
+        ErrorCode::ConnectorFailed if says(&["MemoryError", "[Errno 12]"]) => Some(Limit::Memory),
+        ErrorCode::ConnectorFailed if says(&["[Errno 28]"]) => Some(Limit::Tmp),
+        ErrorCode::ConnectorFailed if says(&["can't start new thread"]) => Some(Limit::Pids),
+        // EAGAIN is also what a socket without data says.
+        ErrorCode::ConnectorFailed if says(&["[Errno 11]"]) && death.pids_limit_hit => {
+            Some(Limit::Pids)
+        }
+        _ => None,
+    }
 }
 
 /// One sentence on a refusal.
@@ -114,10 +177,6 @@ fn far_future_ms() -> u64 {
     let at = SystemTime::now() + year;
     at.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(u64::MAX, |since| since.as_millis() as u64)
-}
-
-fn looks_like_process_limit(about: &str) -> bool {
-    about.contains("[Errno 11]") || about.contains("can't start new thread")
 }
 
 fn is_network(code: ErrorCode, about: &str) -> bool {
@@ -191,7 +250,10 @@ mod tests {
             signal: Some(SIGSYS),
             ..Default::default()
         };
-        assert_eq!(lost(&death, 1, &[]).code, ErrorCode::SandboxViolation);
+        assert_eq!(
+            lost(&death, &Limits::default(), &[]).code,
+            ErrorCode::SandboxViolation
+        );
     }
 
     #[test]
@@ -199,12 +261,64 @@ mod tests {
         let death = Death {
             signal: Some(9),
             oom_killed: true,
-            peak_rss_bytes: 99,
+            peak_memory_bytes: 99,
             ..Default::default()
         };
-        let error = lost(&death, 100, &[]);
+        let limits = Limits {
+            memory_bytes: 64 << 20,
+            ..Limits::default()
+        };
+        let error = lost(&death, &limits, &[]);
         assert_eq!(error.code, ErrorCode::MemoryExhausted);
-        assert!(error.message.contains("100") && error.message.contains("99"));
+        for part in ["64MiB", "67108864", "peak 99"] {
+            assert!(error.message.contains(part), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn an_exception_that_tells_of_a_limit_gets_its_code_and_the_limit_is_named() {
+        let end = |exception: &str, message: &str, pids_limit_hit| {
+            let death = Death {
+                pids_limit_hit,
+                ..Default::default()
+            };
+            let said = said("CONNECTOR_FAILED", exception, message);
+            let error = failed(said, &death, &Limits::default(), &[]);
+            (error.code, error.message + &error.action)
+        };
+        use ErrorCode::{ConnectorFailed, DiskExhausted, MemoryExhausted, ProcessLimit};
+        for (exception, message, code, named) in [
+            (
+                "MemoryError",
+                "",
+                MemoryExhausted,
+                "`limits.memory` of 512MiB",
+            ),
+            (
+                "OSError",
+                "[Errno 28] x",
+                DiskExhausted,
+                "`limits.tmp` is 256MiB",
+            ),
+            (
+                "E",
+                "can't start new thread",
+                ProcessLimit,
+                "`limits.pids` is 64",
+            ),
+            ("E", "[Errno 11] x", ProcessLimit, "`limits.pids` is 64"),
+            (
+                "E",
+                "[Errno 24] x",
+                ConnectorFailed,
+                "raise `limits.open_files`",
+            ),
+        ] {
+            let (found, text) = end(exception, message, true);
+            assert_eq!(found, code, "{message}");
+            assert!(text.contains(named), "{text}");
+        }
+        assert_eq!(end("E", "[Errno 11] x", false).0, ConnectorFailed);
     }
 
     #[test]
@@ -212,7 +326,7 @@ mod tests {
         let error = failed(
             said("CONNECTOR_FAILED", "ConnectionRefusedError", "x"),
             &Death::default(),
-            1,
+            &Limits::default(),
             &[refusal("no_rule")],
         );
         assert_eq!(error.code, ErrorCode::EgressDenied);
@@ -224,7 +338,7 @@ mod tests {
         let error = failed(
             said("UPSTREAM_UNAVAILABLE", "", "x"),
             &Death::default(),
-            1,
+            &Limits::default(),
             &[refusal("dial_refused")],
         );
         assert_eq!(error.code, ErrorCode::UpstreamUnavailable);
@@ -235,7 +349,7 @@ mod tests {
         let error = failed(
             said("CONNECTOR_FAILED", "KeyError", "'id'"),
             &Death::default(),
-            1,
+            &Limits::default(),
             &[refusal("no_rule")],
         );
         assert_eq!(error.code, ErrorCode::ConnectorFailed);

@@ -17,6 +17,7 @@ mod output;
 mod pulse;
 mod run;
 mod serving;
+mod stacks;
 mod tally;
 mod translate;
 mod way;

@@ -1,7 +1,7 @@
 //! What a worker writes to stdout and stderr, as log lines.
 //!
-//! Lines are cut at 8 KiB and limited in rate, so that a flood costs neither
-//! memory nor disk; what is dropped is counted.
+//! Lines are cut at 8 KiB and limited in number and size, so that a flood costs
+//! neither memory nor disk; what is dropped is counted.
 
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
@@ -23,25 +23,32 @@ const CHUNK: usize = 16 << 10;
 /// Lines a second, and how many at once.
 const RATE: NonZeroU32 = NonZeroU32::new(500).expect("not zero");
 const BURST: NonZeroU32 = NonZeroU32::new(2000).expect("not zero");
+/// Bytes a second, and how many at once.
+const BYTES: NonZeroU32 = NonZeroU32::new(1 << 20).expect("not zero");
+const BYTES_BURST: NonZeroU32 = NonZeroU32::new(8 << 20).expect("not zero");
 
 /// The quota that stdout, stderr and Python's logging share.
 pub(crate) struct LogQuota {
-    limiter: DefaultDirectRateLimiter,
+    lines: DefaultDirectRateLimiter,
+    bytes: DefaultDirectRateLimiter,
     dropped: AtomicU64,
 }
 
 impl LogQuota {
     pub(crate) fn new() -> Arc<Self> {
-        let limiter = RateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST));
         Arc::new(Self {
-            limiter,
+            lines: RateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST)),
+            bytes: RateLimiter::direct(Quota::per_second(BYTES).allow_burst(BYTES_BURST)),
             dropped: AtomicU64::new(0),
         })
     }
 
-    /// Whether one more line may pass; counts it if not.
-    pub(crate) fn admits(&self) -> bool {
-        let passes = self.limiter.check().is_ok() || without(Part::LogQuota);
+    /// Whether one more line of so many bytes may pass; counts it if not.
+    pub(crate) fn admits(&self, bytes: usize) -> bool {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let fits = NonZeroU32::new(bytes)
+            .is_none_or(|bytes| matches!(self.bytes.check_n(bytes), Ok(Ok(()))));
+        let passes = fits && self.lines.check().is_ok() || without(Part::LogQuota);
         if !passes {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -74,7 +81,10 @@ pub(crate) fn collect(
         let mut cut = Lines::default();
         let mut chunk = vec![0; CHUNK];
         let send = |line: String| {
-            if !line.is_empty() && quota.admits() && lines.try_send(log(name, line)).is_err() {
+            if !line.is_empty()
+                && quota.admits(line.len())
+                && lines.try_send(log(name, line)).is_err()
+            {
                 quota.drop_line();
             }
         };
@@ -147,8 +157,16 @@ mod tests {
     #[test]
     fn a_flood_is_cut_and_counted() {
         let quota = LogQuota::new();
-        let passed = (0..10_000).filter(|_| quota.admits()).count() as u64;
+        let passed = (0..10_000).filter(|_| quota.admits(10)).count() as u64;
         assert!(passed < 5_000);
         assert_eq!(quota.dropped(), 10_000 - passed);
+    }
+
+    #[test]
+    fn few_lines_that_are_large_are_a_flood_too() {
+        let quota = LogQuota::new();
+        let passed = (0..1_000).filter(|_| quota.admits(64 << 10)).count();
+        assert!(passed < 500, "{passed}");
+        assert!(!quota.admits(usize::MAX));
     }
 }

@@ -23,7 +23,7 @@ pub(super) enum Judgement {
     Well,
     /// The caller heard nothing for long: tell it that all is well.
     Heartbeat,
-    Stalled(CallError),
+    Stalled(Box<CallError>),
 }
 
 /// When a worker last gave a sign of life, and when its caller last heard of
@@ -121,7 +121,7 @@ impl Pulse {
                     "the worker gave no sign of life for {} s{after}",
                     stall.as_secs()
                 );
-                Judgement::Stalled(CallError::new(ErrorCode::Stalled, message))
+                Judgement::Stalled(CallError::new(ErrorCode::Stalled, message).into())
             }
             (_, Some(every)) if now.saturating_duration_since(self.last_event) >= every => {
                 Judgement::Heartbeat

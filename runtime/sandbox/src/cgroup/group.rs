@@ -72,6 +72,20 @@ impl Cgroup {
         Some(self.read("cpuacct.usage")?.trim().parse::<f64>().ok()? / 1e9)
     }
 
+    /// Time for which its processes were held back because the group had used its share of the processors.
+    pub fn cpu_throttled_seconds(&self) -> f64 {
+        // v2 counts microseconds, v1 nanoseconds.
+        self.counter("cpu.stat", "throttled_usec") as f64 / 1e6
+            + self.counter("cpu.stat", "throttled_time") as f64 / 1e9
+    }
+
+    /// The most memory that was ever in use, with page cache. v2 tells since Linux 5.19.
+    pub fn memory_peak_bytes(&self) -> Option<u64> {
+        ["memory.peak", "memory.max_usage_in_bytes"]
+            .iter()
+            .find_map(|file| self.read(file)?.trim().parse().ok())
+    }
+
     /// Memory in use now, with page cache.
     pub fn memory_bytes(&self) -> Option<u64> {
         ["memory.current", "memory.usage_in_bytes"]
@@ -111,6 +125,19 @@ impl Cgroup {
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// Sends SIGKILL to everything in it.
+    pub fn kill(&self) {
+        // v2 kills a group whole, also what is being forked; v1 is told process by process.
+        let whole = |dir: &PathBuf| fs::write(dir.join("cgroup.kill"), "1").is_ok();
+        if self.dirs.iter().all(whole) {
+            return;
+        }
+        for pid in self.processes() {
+            let pid = nix::unistd::Pid::from_raw(pid);
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
     }
 
     /// Removes the directories, waiting a little for the kernel to let go of processes that just ended. Returns

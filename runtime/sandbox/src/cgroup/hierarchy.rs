@@ -5,11 +5,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::mounts::{Mounts, own_groups};
+use super::{v1, v2};
 use crate::Limits;
 use crate::plan::{CgroupPlan, CgroupValue};
 
-const PARENT: &str = "caisson";
+/// What all groups lie under.
+pub(super) const PARENT: &str = "caisson";
 const NEEDED: [&str; 3] = ["memory", "cpu", "pids"];
+/// Counts processor time; in v2 that is part of `cpu`.
+const WANTED: [&str; 1] = ["cpuacct"];
 const PERIOD_MICROSECONDS: u64 = 100_000;
 
 /// Which interface the host has.
@@ -49,15 +54,33 @@ impl Hierarchy {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let mounts = Mounts::parse(&read("/proc/self/mountinfo"));
         let own = own_groups(&read("/proc/self/cgroup"));
-        let v2 = mounts.v2.as_ref().filter(|mount| has_controllers(mount));
-        let found = match v2 {
-            Some(mount) => find_v2(mount, own.get("")),
-            None => find_v1(&mounts.v1, &own),
+        let (version, found) = match &mounts.v2 {
+            Some(mount) if v2::lacks(mount, &NEEDED).is_empty() => {
+                let parent = v2::parent(mount, own.get(""), &NEEDED);
+                let each = |parent: PathBuf| {
+                    NEEDED
+                        .map(|needed| (needed.to_owned(), parent.clone()))
+                        .into()
+                };
+                (Version::V2, parent.map(each))
+            }
+            Some(mount) if !mounts.v1.contains_key("memory") => {
+                let lacking = v2::lacks(mount, &NEEDED).join(", ");
+                let fault = format!(
+                    "the tree at {} has no controllers {lacking}",
+                    mount.display()
+                );
+                (Version::V2, Err(fault))
+            }
+            _ => (Version::V1, v1::parents(&mounts.v1, &own, &NEEDED, &WANTED)),
         };
-        found.map_err(|detail| CgroupError {
-            detail,
-            mend: mend(),
-        })
+        match found {
+            Ok(parents) => Ok(Hierarchy { version, parents }),
+            Err(detail) => Err(CgroupError {
+                detail,
+                mend: mend(version, nix::unistd::geteuid().is_root()).to_owned(),
+            }),
+        }
     }
 
     /// The group of one worker.
@@ -142,219 +165,38 @@ impl Hierarchy {
     }
 }
 
-fn mend() -> String {
-    if nix::unistd::geteuid().is_root() {
-        "mount the cgroup file systems writable (in a container: --cgroupns=private and a writable /sys/fs/cgroup), \
-         or start the daemon by systemd with Delegate=yes"
-            .into()
-    } else {
-        "have a group delegated: systemd-run --user --scope -p Delegate=yes caisson serve; \
-         or start with --allow-missing=cgroup"
-            .into()
-    }
-}
-
-/// Mount points of cgroup file systems.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Mounts {
-    v2: Option<PathBuf>,
-    v1: BTreeMap<String, PathBuf>,
-}
-
-impl Mounts {
-    /// From the text of mountinfo (proc_pid_mountinfo(5)).
-    fn parse(text: &str) -> Mounts {
-        let mut mounts = Mounts::default();
-        for line in text.lines() {
-            let Some((left, right)) = line.split_once(" - ") else {
-                continue;
-            };
-            let Some(point) = left.split(' ').nth(4).map(PathBuf::from) else {
-                continue;
-            };
-            let mut right = right.split(' ');
-            match (right.next(), right.nth(1)) {
-                (Some("cgroup2"), _) => mounts.v2 = Some(point),
-                (Some("cgroup"), Some(options)) => {
-                    for option in options
-                        .split(',')
-                        .filter(|o| NEEDED.contains(o) || *o == "cpuacct")
-                    {
-                        mounts.v1.insert(option.to_owned(), point.clone());
-                    }
-                }
-                _ => {}
-            }
+/// How to come by a group.
+pub(crate) fn mend(version: Version, root: bool) -> &'static str {
+    match (version, root) {
+        (_, true) => {
+            "mount the cgroup file systems writable (in a container: --cgroupns=private and a writable \
+             /sys/fs/cgroup), or start the daemon by systemd with Delegate=yes"
         }
-        mounts
-    }
-}
-
-/// This process's own groups: controller, or "" for v2, to path.
-fn own_groups(text: &str) -> BTreeMap<String, PathBuf> {
-    let mut groups = BTreeMap::new();
-    for line in text.lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        if let (Some(controllers), Some(path)) = (parts.next(), parts.next()) {
-            for controller in controllers.split(',') {
-                groups.insert(
-                    controller.to_owned(),
-                    PathBuf::from(path.trim_start_matches('/')),
-                );
-            }
+        (Version::V2, false) => {
+            "have a group delegated: systemd-run --user --scope -p Delegate=yes caisson serve; as a service of yours, \
+             Delegate=yes in its unit and once: loginctl enable-linger; where cpu is not handed down to users, root \
+             writes `[Service]` and `Delegate=cpu memory pids` into /etc/systemd/system/user@.service.d/delegate.conf; \
+             or start with --allow-missing=cgroup"
+        }
+        (Version::V1, false) => {
+            "have root make a group in each tree and hand it over: for c in memory cpu cpuacct pids; do mkdir -p \
+             /sys/fs/cgroup/$c/USER && chown -R USER /sys/fs/cgroup/$c/USER && echo PID > \
+             /sys/fs/cgroup/$c/USER/cgroup.procs; done, where PID is the shell that then starts the daemon; or start \
+             with --allow-missing=cgroup"
         }
     }
-    groups
 }
 
-fn words(path: &Path) -> Vec<String> {
-    fs::read_to_string(path)
-        .unwrap_or_default()
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect()
-}
-
-fn has_controllers(group: &Path) -> bool {
-    let there = words(&group.join("cgroup.controllers"));
-    NEEDED
-        .iter()
-        .all(|needed| there.iter().any(|word| word == needed))
-}
-
-fn find_v2(mount: &Path, own: Option<&PathBuf>) -> Result<Hierarchy, String> {
-    // Beside everything else at the top where this is allowed (root), or inside our own delegated group.
-    let own = own
-        .map(|path| mount.join(path))
-        .filter(|path| path.is_dir());
-    let mut last = String::from("no cgroup of ours was found");
-    for base in [Some(mount.to_owned()), own].into_iter().flatten() {
-        match make_v2_parent(&base) {
-            Ok(parent) => {
-                let parents = NEEDED
-                    .iter()
-                    .map(|needed| ((*needed).to_owned(), parent.clone()))
-                    .collect();
-                return Ok(Hierarchy {
-                    version: Version::V2,
-                    parents,
-                });
-            }
-            Err(e) => last = format!("making a cgroup under {}: {e}", base.display()),
-        }
-    }
-    Err(last)
-}
-
-fn make_v2_parent(base: &Path) -> io::Result<PathBuf> {
-    let parent = base.join(PARENT);
-    make_dir(&parent)?;
-    if enable(base).is_err() {
-        // A group with processes in it cannot give controllers on: this process moves into a leaf beside.
-        let leaf = base.join("caisson-daemon");
-        make_dir(&leaf)?;
-        fs::write(leaf.join("cgroup.procs"), std::process::id().to_string())?;
-        enable(base)?;
-    }
-    enable(&parent)?;
-    Ok(parent)
-}
-
-fn enable(group: &Path) -> io::Result<()> {
-    let on = words(&group.join("cgroup.subtree_control"));
-    if NEEDED
-        .iter()
-        .all(|needed| on.iter().any(|word| word == needed))
-    {
-        return Ok(());
-    }
-    fs::write(
-        group.join("cgroup.subtree_control"),
-        NEEDED.map(|needed| format!("+{needed}")).join(" "),
-    )
-}
-
-fn find_v1(
-    mounts: &BTreeMap<String, PathBuf>,
-    own: &BTreeMap<String, PathBuf>,
-) -> Result<Hierarchy, String> {
-    let mut parents = BTreeMap::new();
-    for controller in NEEDED.into_iter().chain(["cpuacct"]) {
-        let Some(mount) = mounts.get(controller) else {
-            if controller == "cpuacct" {
-                continue;
-            }
-            return Err(format!("the {controller} controller is mounted nowhere"));
-        };
-        let own = own
-            .get(controller)
-            .map(|path| mount.join(path))
-            .filter(|path| path.is_dir());
-        let mut last = None;
-        let made = [Some(mount.clone()), own]
-            .into_iter()
-            .flatten()
-            .find_map(|base| {
-                let parent = base.join(PARENT);
-                make_dir(&parent)
-                    .and_then(|()| writable(&parent))
-                    .map_err(|e| last = Some(e))
-                    .is_ok()
-                    .then_some(parent)
-            });
-        let parent = made.ok_or_else(|| {
-            format!(
-                "making a cgroup under {}: {}",
-                mount.display(),
-                last.map_or_else(String::new, |e| e.to_string())
-            )
-        })?;
-        parents.insert(controller.to_owned(), parent);
-    }
-    Ok(Hierarchy {
-        version: Version::V1,
-        parents,
-    })
-}
-
-fn make_dir(dir: &Path) -> io::Result<()> {
+pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
     match fs::create_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         other => other,
     }
-}
-
-fn writable(dir: &Path) -> io::Result<()> {
-    Ok(nix::unistd::access(dir, nix::unistd::AccessFlags::W_OK)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const MOUNTINFO: &str = "\
-31 25 0:27 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw
-32 25 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
-33 25 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
-34 25 0:30 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids
-35 25 0:31 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd
-";
-
-    #[test]
-    fn controllers_that_share_a_mount_are_each_found() {
-        let mounts = Mounts::parse(MOUNTINFO);
-        assert_eq!(mounts.v1["cpu"], mounts.v1["cpuacct"]);
-        assert_eq!(mounts.v1.len(), 4);
-        assert_eq!(mounts.v2, Some(PathBuf::from("/sys/fs/cgroup/unified")));
-    }
-
-    #[test]
-    fn own_groups_are_read_for_both_versions() {
-        let own = own_groups("4:memory:/a/b\n3:cpu,cpuacct:/\n0::/user.slice/x.scope\n");
-        assert_eq!(own["memory"], PathBuf::from("a/b"));
-        assert_eq!(own["cpuacct"], PathBuf::from(""));
-        assert_eq!(own[""], PathBuf::from("user.slice/x.scope"));
-    }
 
     #[test]
     fn a_v2_group_is_limited_in_one_directory_and_dies_whole() {

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::Layer;
+use crate::cgroup::{self, Version};
 
 /// What of the host decides the advice.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,6 +13,7 @@ struct Surroundings {
     no_user_namespaces: bool,
     wsl1: bool,
     container: bool,
+    unified: bool,
     root: bool,
 }
 
@@ -33,6 +35,7 @@ impl Surroundings {
                 .iter()
                 .any(|path| fs::metadata(path).is_ok())
                 || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
+            unified: fs::metadata("/sys/fs/cgroup/cgroup.controllers").is_ok(),
             root: nix::unistd::geteuid().is_root(),
         }
     }
@@ -88,11 +91,13 @@ fn advise(layer: Layer, errno: i32, host: Surroundings) -> &'static str {
         Layer::Landlock => {
             "use Linux 5.15 or newer with Landlock in the list of security modules: add lsm=landlock,… to the kernel's command line"
         }
-        Layer::Cgroup if host.root => {
-            "start the daemon by systemd with Delegate=yes, or in a container with --cgroupns=private and a writable /sys/fs/cgroup"
-        }
         Layer::Cgroup => {
-            "systemd-run --user --scope -p Delegate=yes caisson serve, or start with --allow-missing=cgroup"
+            let version = if host.unified {
+                Version::V2
+            } else {
+                Version::V1
+            };
+            cgroup::mend(version, host.root)
         }
         Layer::Rlimits | Layer::Descriptors => {
             "raise the limits that the daemon itself was started with (ulimit -a)"
@@ -124,6 +129,30 @@ mod tests {
             ..Surroundings::default()
         };
         assert!(advise(Layer::Namespaces, libc::ENOSPC, host).contains("user.max_user_namespaces"));
+    }
+
+    #[test]
+    fn an_ordinary_user_without_a_group_is_told_how_to_come_by_one() {
+        let advice = |unified| {
+            let host = Surroundings {
+                unified,
+                ..Surroundings::default()
+            };
+            advise(Layer::Cgroup, libc::EACCES, host)
+        };
+        for words in [
+            "systemd-run --user --scope -p Delegate=yes",
+            "loginctl enable-linger",
+        ] {
+            assert!(advice(true).contains(words), "{words}");
+        }
+        assert!(advice(false).contains("chown -R"));
+        for advice in [advice(true), advice(false)] {
+            assert!(
+                advice.ends_with("or start with --allow-missing=cgroup"),
+                "{advice}"
+            );
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Exactly stdin, the two pipes and the channel; then exec with an environment from nothing.
+//! Exactly stdin, the pipes and the channel; then exec with an environment from nothing.
 
 use std::ffi::CString;
 use std::io;
@@ -13,20 +13,23 @@ use crate::sys;
 
 /// The number of the channel in the worker.
 pub(crate) const CHANNEL: i32 = 3;
-const REPORT: i32 = 4;
-const FREE: i32 = 5;
+/// The number of the pipe for stacks: where the worker writes them when it gets [`crate::STACKS_SIGNAL`].
+pub(crate) const STACKS: i32 = 4;
+const REPORT: i32 = 5;
+const FREE: i32 = 6;
 /// Where copies are out of the way.
 const HIGH: i32 = 64;
 
-/// What becomes 0 to 3.
+/// What becomes 0 to 4.
 pub(crate) struct Stdio {
     pub(crate) null: OwnedFd,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
     pub(crate) channel: OwnedFd,
+    pub(crate) stacks: OwnedFd,
 }
 
-/// Lays 0 to 4 out and marks everything else to be closed by exec.
+/// Lays 0 to 5 out and marks everything else to be closed by exec.
 pub(super) fn lay_out(stdio: &Stdio, report: &mut OwnedFd) -> Result<(), Fault> {
     let fault = |what: &str, e: io::Error| Fault::new(Step::Descriptors, what, e);
     let sources = [
@@ -34,6 +37,7 @@ pub(super) fn lay_out(stdio: &Stdio, report: &mut OwnedFd) -> Result<(), Fault> 
         &stdio.stdout,
         &stdio.stderr,
         &stdio.channel,
+        &stdio.stacks,
         &*report,
     ];
     // Out of the way first: a source may sit on a number that is about to be overwritten.
@@ -57,7 +61,7 @@ pub(super) fn lay_out(stdio: &Stdio, report: &mut OwnedFd) -> Result<(), Fault> 
     let placed = sys::adopt(REPORT);
     // The old number is closed by exec; dropping it here could close one that was just placed.
     std::mem::forget(std::mem::replace(report, placed));
-    debug_assert_eq!(CHANNEL, REPORT - 1);
+    debug_assert_eq!([CHANNEL, STACKS], [REPORT - 2, REPORT - 1]);
     Ok(())
 }
 

@@ -38,11 +38,11 @@ pub(super) struct Begun {
 
 impl Launcher {
     pub(super) fn launch(&mut self, plan: &Plan, fds: Vec<OwnedFd>) -> (Reply, Vec<OwnedFd>) {
-        let Ok([channel, stdout, stderr]) = <[OwnedFd; 3]>::try_from(fds) else {
+        let Ok([channel, stdout, stderr, stacks]) = <[OwnedFd; 4]>::try_from(fds) else {
             let fault = Fault::new(
                 Step::Descriptors,
                 "channel and pipes",
-                io::Error::other("not three descriptors"),
+                io::Error::other("not four descriptors"),
             );
             return (Reply::Failed(fault), Vec::new());
         };
@@ -63,6 +63,7 @@ impl Launcher {
                 stdout,
                 stderr,
                 channel,
+                stacks,
             },
             false,
         ) {
@@ -112,7 +113,7 @@ impl Launcher {
         probe: bool,
     ) -> Result<Begun, (Fault, Option<OwnedFd>)> {
         let early = |fault: Fault| (fault, None);
-        let filters = self.filters(&plan.profile).map_err(|e| {
+        let filters = self.filters(plan).map_err(|e| {
             early(Fault::new(
                 Step::Seccomp,
                 "compiling the profile",

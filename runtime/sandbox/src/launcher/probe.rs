@@ -33,6 +33,7 @@ impl Launcher {
             stdout: copy()?,
             stderr: copy()?,
             channel: copy()?,
+            stacks: copy()?,
         };
         let begun = match self.begin(plan, stdio, true) {
             Ok(begun) => begun,

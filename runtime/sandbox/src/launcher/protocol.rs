@@ -13,7 +13,7 @@ use crate::{Plan, sys};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Request {
-    /// With descriptors: channel, stdout, stderr.
+    /// With descriptors: channel, stdout, stderr, stacks.
     Launch(Box<Plan>),
     /// Further listeners for a living worker.
     OpenPorts { worker: u64, ports: Vec<u16> },

@@ -9,6 +9,8 @@ use super::{
     CgroupPlan, DNS_PORT, INNER_ID, Identity, LandlockAccess, LandlockRule, MAX_PORTS, MountStep,
     NetworkPlan, OWN_V4, OWN_V6, Plan, ProgramPlan,
 };
+use crate::enforce::{CHANNEL, STACKS};
+use crate::process::STACKS_SIGNAL;
 use crate::{HostConfig, HostDir, LaunchError, Limits, Program, WorkerSpec};
 
 const SHIM: &str = "/caisson/shim";
@@ -42,7 +44,8 @@ pub fn plan(
     let tcp_ports = ports(&spec.tcp_ports)?;
     check_limits(&spec.limits)?;
     let writes = spec.files.iter().any(|dir| dir.write);
-    let rlimits = rlimits(&spec.limits, writes, cgroup.is_some());
+    let counted = cgroup.is_some();
+    let rlimits = rlimits(&spec.limits, writes, counted);
     let mounts = mounts(host, spec)?;
     Ok(Plan {
         worker: spec.id,
@@ -64,7 +67,8 @@ pub fn plan(
             tcp_ports,
             dns_port: DNS_PORT,
         },
-        landlock: landlock(&mounts),
+        landlock: landlock(&mounts, counted),
+        shared_memory: counted,
         mounts,
         forbidden: forbidden(host),
         root_bytes: ROOT_BYTES,
@@ -345,7 +349,7 @@ fn rlimits(limits: &Limits, writes_host: bool, cgroup: bool) -> BTreeMap<String,
         .collect()
 }
 
-fn landlock(mounts: &[MountStep]) -> Vec<LandlockRule> {
+fn landlock(mounts: &[MountStep], shared_memory: bool) -> Vec<LandlockRule> {
     let rule = |beneath: &Path, access| LandlockRule {
         beneath: beneath.to_owned(),
         access,
@@ -354,6 +358,10 @@ fn landlock(mounts: &[MountStep]) -> Vec<LandlockRule> {
     for step in mounts {
         match step {
             MountStep::Bind { at, exec: true, .. } => rules.push(rule(at, LandlockAccess::Execute)),
+            // Mapped shared and writable, it is memory that belongs to nobody; then it is read only.
+            MountStep::Bind {
+                at, device: true, ..
+            } if at == Path::new("/dev/zero") && !shared_memory => {}
             MountStep::Bind {
                 at, device: true, ..
             } => rules.push(rule(at, LandlockAccess::Use)),
@@ -370,7 +378,8 @@ fn landlock(mounts: &[MountStep]) -> Vec<LandlockRule> {
 fn program_plan(host: &HostConfig, spec: &WorkerSpec, program: &Program) -> ProgramPlan {
     let source = match program {
         Program::Shim => format!(
-            "import sys; sys.path.append({SHIM:?}); from caisson._worker import main; main(3, {:?})",
+            "import sys; sys.path.append({SHIM:?}); from caisson._worker import main; \
+             main({CHANNEL}, {:?}, ({STACKS_SIGNAL}, {STACKS}))",
             spec.profile.0
         ),
         Program::Python(source) => source.clone(),

@@ -12,6 +12,7 @@
 mod entry;
 mod error;
 mod files;
+mod pending;
 mod pin;
 
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ pub use pin::Pin;
 
 use crate::nearest;
 use error::io;
+use pending::Pending;
 
 /// A registry in a directory. Cheap to clone.
 ///
@@ -53,6 +55,7 @@ impl Registry {
             files::create_dir(&root.join(name))?;
         }
         let tmp = root.join("tmp");
+        pending::sweep(root)?;
         for left in files::names(&tmp)? {
             files::remove(&tmp.join(left))?;
         }
@@ -92,7 +95,14 @@ impl Registry {
             }
             return Ok(published);
         }
-        let bytes = self.keep(&publication)?;
+        let pending = Pending::announce(&self.tmp(), &publication.digest)?;
+        let bytes = match self.keep(&publication) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                pending.settle()?;
+                return Err(error);
+            }
+        };
         let digest = publication.digest.clone();
         let entry = Entry {
             workspace: publication.workspace.clone(),
@@ -109,8 +119,10 @@ impl Registry {
         files::create_dir(dir)?;
         let tmp = self.tmp();
         files::write(&tmp, &entry.to_json())?;
-        // A link, unlike a rename, does not replace: of two who publish one version, one wins.
+        // A link, unlike a rename, does not replace: of two who publish one version, one wins. The other's archive
+        // stays announced, and goes at the next start unless a version has come to name it.
         if files::link_new(&tmp, &path)? {
+            pending.settle()?;
             return Ok(Published {
                 entry,
                 existed: false,

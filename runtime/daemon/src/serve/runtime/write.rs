@@ -71,7 +71,7 @@ pub(super) async fn write(
             Fed::Broken => cancel.cancel(),
             Fed::Invalid(error) => {
                 if let Ok(mut found) = found.lock() {
-                    *found = Some(error);
+                    *found = Some(*error);
                 }
                 cancel.cancel();
             }

@@ -37,7 +37,10 @@ impl Serving {
         }
         let death = death(&mut self.process).await;
         way.tally.stats.worker_peak_rss_bytes = death.peak_rss_bytes;
+        way.tally.stats.worker_peak_memory_bytes = death.peak_memory_bytes;
         way.tally.stats.worker_cpu_seconds = death.cpu_seconds;
+        way.tally.stats.cpu_throttled_seconds = death.cpu_throttled_seconds;
+        let stacks = self.stacks.told().await;
         let totals = match self.session.take() {
             Some(session) => session.close().await,
             None => Default::default(),
@@ -69,16 +72,24 @@ impl Serving {
                 Err(self.clean(classify::failed(
                     failed,
                     &death,
-                    self.memory_limit,
+                    &self.limits,
                     &way.tally.refusals,
                 )))
             }
             Verdict::Closed => {
                 let last: Vec<_> = way.tally.last_lines.iter().cloned().collect();
-                Err(self.clean(classify::lost(&death, self.memory_limit, &last)))
+                Err(self.clean(classify::lost(&death, &self.limits, &last)))
             }
-            Verdict::Stopped(stop) => Err(stop.error()),
-            Verdict::Ended(error) => Err(self.clean(error)),
+            Verdict::Stopped(stop) => {
+                Err(CallError {
+                    stacks,
+                    ..stop.error()
+                })
+            }
+            Verdict::Ended(error) => Err(CallError {
+                stacks,
+                ..self.clean(error)
+            }),
         }
     }
 
@@ -102,7 +113,9 @@ pub(super) async fn death(process: &mut Process) -> Death {
             oom_killed: exit.oom_killed,
             pids_limit_hit: exit.pids_limit_hit,
             peak_rss_bytes: exit.peak_rss_bytes,
+            peak_memory_bytes: exit.peak_memory_bytes,
             cpu_seconds: exit.cpu_seconds,
+            cpu_throttled_seconds: exit.cpu_throttled_seconds,
         },
         Err(error) => {
             tracing::error!(%error, "a worker could not be waited for");

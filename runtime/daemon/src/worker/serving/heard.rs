@@ -69,7 +69,7 @@ impl Serving {
                 return Some(Verdict::Ended(error));
             }
             Message::Log(_) | Message::Progress(_) | Message::StreamStatus(_)
-                if !self.quota.admits() => {}
+                if !self.quota.admits(told(&message)) => {}
             Message::Throttled(throttled) => {
                 let wait = throttled
                     .until_unix_ms
@@ -165,5 +165,15 @@ mod tests {
         assert!(found(Message::Object(Object::default()), body).is_some());
         assert!(found(schema("s"), b"id").is_none());
         assert!(found(Message::Batch(Batch::default()), body).is_none());
+    }
+}
+
+/// Size in bytes of what a message says to people.
+fn told(message: &Message) -> usize {
+    match message {
+        Message::Log(log) => log.logger.len() + log.message.len() + log.fields_json.len(),
+        Message::Progress(progress) => progress.stream.len() + progress.message.len(),
+        Message::StreamStatus(status) => status.stream.len() + status.status.len(),
+        _ => 0,
     }
 }

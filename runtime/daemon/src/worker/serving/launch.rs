@@ -24,6 +24,7 @@ use crate::worker::order::Order;
 use crate::worker::outlet::Control;
 use crate::worker::output::{LogQuota, collect};
 use crate::worker::pulse::{HEARTBEAT, Pulse};
+use crate::worker::stacks::Stacks;
 
 /// From exec to Hello; a bare interpreter needs about 15 ms.
 const HELLO: Duration = Duration::from_secs(30);
@@ -39,7 +40,7 @@ impl Serving {
         control: &Control,
         on_pid: impl FnOnce(i32),
     ) -> Result<Self, CallError> {
-        let memory_limit = job.spec.limits.memory_bytes;
+        let limits = job.spec.limits.clone();
         let worker_id = job.spec.id;
         let grants = Grants {
             gateway: host.gateway.clone(),
@@ -100,7 +101,7 @@ impl Serving {
                 while let Ok(Some(line)) = timeout(EXIT, lines.recv()).await {
                     last.push(line.message);
                 }
-                return Err(classify::lost(&death, memory_limit, &last));
+                return Err(classify::lost(&death, &limits, &last));
             }
             Ok(Err(error)) => return Err(broken(&error)),
             Err(_) => {
@@ -152,9 +153,10 @@ impl Serving {
             given,
             writes,
             order,
+            stacks: Stacks::new(io.stacks, job.redactor.clone()),
             redactor: job.redactor,
             quota,
-            memory_limit,
+            limits,
             pulse: Pulse::new(
                 job.stall,
                 job.throttle,
@@ -173,6 +175,10 @@ fn launch_error(error: LaunchError) -> CallError {
         }
         LaunchError::HostDir { .. } => CallError::new(ErrorCode::ConfigInvalid, error.to_string())
             .with_action("name a directory that exists inside the policy's `files`"),
+        LaunchError::NoFreeId(_) => CallError::internal("the worker could not be made", error)
+            .with_action(
+                "widen `worker_ids` in the daemon's configuration, or lower `slots.total`",
+            ),
         _ => CallError::internal("the worker could not be made", error),
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use caisson_egress::{Bound, EgressEvent, Session};
 use caisson_proto::v1::{self, ErrorCode};
-use caisson_sandbox::{Launcher, Process};
+use caisson_sandbox::{Launcher, Limits, Process};
 use caisson_secrets::Redactor;
 use caisson_wire::message::from_worker::Message;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -28,6 +28,7 @@ use super::order::Order;
 use super::outlet::Stop;
 use super::output::LogQuota;
 use super::pulse::{Judgement, Pulse};
+use super::stacks::Stacks;
 use super::way::{Verdict, Way};
 use crate::call::Event;
 use crate::error::CallError;
@@ -70,7 +71,8 @@ pub(super) struct Serving {
     order: Order,
     redactor: Arc<Redactor>,
     quota: Arc<LogQuota>,
-    memory_limit: u64,
+    limits: Limits,
+    stacks: Stacks,
     pulse: Pulse,
     /// Bytes of batches that went to the worker.
     fed: Arc<AtomicU64>,
@@ -97,6 +99,9 @@ impl Serving {
             };
             match next {
                 Next::Stop(stop) => {
+                    if stop == Stop::Deadline {
+                        self.stacks.ask(&self.process);
+                    }
                     way.stopping = Some((stop, Instant::now() + stop.grace()));
                     if let Some(cancel) = self.cancel.take() {
                         // A closed channel means that the worker is ending anyway.
@@ -173,7 +178,11 @@ impl Serving {
                 self.pulse.beat(Instant::now());
                 None
             }
-            Judgement::Stalled(error) => Some(error),
+            Judgement::Stalled(error) => {
+                self.stacks.ask(&self.process);
+                self.stacks.wait().await;
+                Some(*error)
+            }
         }
     }
 }
