@@ -53,6 +53,10 @@ bench: ## records a second through the daemon against plain Python, to target/be
 	@$(MAKE) --no-print-directory build
 	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) PYTHONPATH=tests/e2e $(VENV)/bin/python tests/bench/bench.py
 
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZ_SECONDS (600) each, or those of TARGETS, under libFuzzer
+	@CARGO=$(CARGO) tests/setup/fuzz.sh $(TARGETS)
+
 .PHONY: clean
 clean: ## removes what was built: target, .venv, caches
 	rm -rf target $(VENV) $(NATIVE)

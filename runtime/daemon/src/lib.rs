@@ -27,6 +27,8 @@ pub use config::{Config, Listen, Remembered, Slots, Tls};
 pub use error::{CallError, reason};
 pub use identity::{Access, Client, ClientId, Key};
 pub use start::{Daemon, StartError, find_python, find_shim};
+#[doc(hidden)]
+pub use worker::fuzzing;
 
 /// The body of the hidden subcommand `launcher`.
 pub use caisson_sandbox::launcher::main as launcher_main;

@@ -10,10 +10,7 @@ use crate::mark::{Mark, Marks};
 /// Parses one JSON document.
 pub(crate) fn parse(text: &str) -> (Value, Marks, Vec<RawFault>) {
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        let mark = Mark {
-            line: error.line().max(1),
-            column: error.column().max(1),
-        };
+        let mark = place(text, &error);
         return (Value::Null, Marks::default(), vec![not_json(mark, &error)]);
     }
     let mut walk = Walk {
@@ -24,6 +21,23 @@ pub(crate) fn parse(text: &str) -> (Value, Marks, Vec<RawFault>) {
     };
     walk.run();
     walk.builder.finish()
+}
+
+/// Where serde_json gave up. It counts a column in bytes, and a place counts it in characters.
+fn place(text: &str, error: &serde_json::Error) -> Mark {
+    let line = error.line().max(1);
+    let before = text
+        .split('\n')
+        .nth(line - 1)
+        .map_or(&[][..], str::as_bytes)
+        .iter()
+        .take(error.column().saturating_sub(1));
+    // Every character has one byte that continues no other.
+    let characters = before.filter(|&&byte| byte & 0xc0 != 0x80).count();
+    Mark {
+        line,
+        column: characters + 1,
+    }
 }
 
 fn not_json(mark: Mark, error: &serde_json::Error) -> RawFault {

@@ -118,7 +118,7 @@ const SPECIAL: &[(Network, &str)] = &[
     (v4(203, 0, 113, 0, 24), "for documentation"),
     (v4(240, 0, 0, 0, 4), "reserved"),
     (Network::v6(Ipv6Addr::LOCALHOST, 128), "loopback"),
-    (v6([0x64, 0xff9b, 1, 0], 48), "for local translation"),
+    (LOCAL_TRANSLATION, "for local translation"),
     (v6([0x100, 0, 0, 0], 64), "discard-only"),
     (v6([0x100, 0, 0, 1], 64), "a dummy prefix"),
     (v6([0x2001, 0, 0, 0], 23), "for protocol assignments"),
@@ -130,6 +130,9 @@ const SPECIAL: &[(Network, &str)] = &[
     (v6([0xfe80, 0, 0, 0], 10), "link-local"),
     (v6([0xfec0, 0, 0, 0], 10), "site-local"),
 ];
+
+/// Prefixes of local translators between IPv6 and IPv4 (RFC 8215).
+const LOCAL_TRANSLATION: Network = v6([0x64, 0xff9b, 1, 0], 48);
 
 /// Global unicast IPv6 as far as it is handed out (RFC 4291, 2.4); the rest is reserved.
 const GLOBAL_V6: Network = v6([0x2000, 0, 0, 0], 3);
@@ -146,6 +149,13 @@ fn find(table: &'static [(Network, &'static str)], address: IpAddr) -> Option<&'
 pub fn classify(address: IpAddr) -> AddressClass {
     let address = address.to_canonical();
     if let Some(what) = find(METADATA, address) {
+        return AddressClass::Metadata(what);
+    }
+    let translated = translations(address).map(IpAddr::V4);
+    if let Some(what) = translated
+        .into_iter()
+        .find_map(|inner| find(METADATA, inner))
+    {
         return AddressClass::Metadata(what);
     }
     if let Some(what) = find(NEVER, address) {
@@ -181,6 +191,30 @@ pub fn carried(address: IpAddr) -> Option<Ipv4Addr> {
         | [0x2002, hi, lo, ..] => low(hi, lo),
         _ => None,
     }
+}
+
+/// What a local translator (`64:ff9b:1::/48`, RFC 8215) may make of an address: where the IPv4 bits stand depends on the
+/// length of its prefix (RFC 6052, 2.2), which only its operator knows. Elsewhere, nothing.
+fn translations(address: IpAddr) -> [Ipv4Addr; 4] {
+    let IpAddr::V6(v6) = address else {
+        return [Ipv4Addr::UNSPECIFIED; 4];
+    };
+    if !LOCAL_TRANSLATION.contains(address) {
+        return [Ipv4Addr::UNSPECIFIED; 4];
+    }
+    let bits = v6.to_bits();
+    // Bits 64 to 71 are zero and belong to no address.
+    let around = |before: u32| {
+        let high = bits >> 64 << (32 - before);
+        let low = bits << 72 >> (96 + before);
+        Ipv4Addr::from_bits((high | low) as u32)
+    };
+    [
+        around(16),
+        around(8),
+        around(0),
+        Ipv4Addr::from_bits(bits as u32),
+    ]
 }
 
 /// Whether a name is one under which a cloud serves metadata.
@@ -270,6 +304,11 @@ mod tests {
             "64:ff9b::169.254.169.254",
             "2002:a9fe:a9fe::",
             "::169.254.169.254",
+            // Local translators, by the length of their prefix: 48, 56, 64 and 96.
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "64:ff9b:1:12a9:fe:a9fe::",
+            "64:ff9b:1:1234:a9:fea9:fe00:0",
+            "64:ff9b:1:1:2:3:169.254.169.254",
         ] {
             assert!(matches!(class(text), AddressClass::Metadata(_)), "{text}");
         }

@@ -255,6 +255,12 @@ fn beyond_policy(guard: &Guard, attempt: &Attempt<'_>) -> Result<(), Refusal> {
             Err(Refusal::flat(Reason::Metadata, detail))
         }
         Target::Name(_) => Ok(()),
+        Target::Address(address) if guard.stands_in(*address) => {
+            let detail = format!(
+                "{address} was never given out for a name in this call; look the name up first"
+            );
+            Err(Refusal::flat(Reason::UnknownAddress, detail))
+        }
         Target::Address(address) => never(guard, attempt.port, *address),
     }
 }

@@ -219,9 +219,10 @@ impl fmt::Display for Explanation {
                 Some(rule) => write!(f, "\n  this would allow it:\n{}", indented(rule))?,
                 None => write!(f, "\n  no policy can allow it")?,
             }
-            for fault in &self.faults {
-                write!(f, "\n  {fault}")?;
-            }
+        }
+        // Told with an allowed attempt too: a call with such a config does not begin.
+        for fault in &self.faults {
+            write!(f, "\n  {fault}")?;
         }
         Ok(())
     }

@@ -146,7 +146,8 @@ impl Upstream {
                 tracing::error!(%error, "this host's addresses cannot be listed; loopback is still known");
                 Vec::new()
             });
-            own.guard = Arc::new(Guard::new(own.sockets.clone(), local));
+            let guard = Guard::new(own.sockets.clone(), local);
+            own.guard = Arc::new(guard.with_stand_ins(crate::stand_in::range(self.stand_ins)));
             own.made = Some(Instant::now());
         }
         Arc::clone(&own.guard)
@@ -155,6 +156,13 @@ impl Upstream {
     /// What one more worker may take.
     pub(crate) fn share(&self) -> Share {
         Share::new(Arc::clone(&self.connections.0), self.connections.1)
+    }
+
+    /// Takes `guard` for the truth, rather than the kernel's word, for a day: longer than any test runs.
+    pub(crate) fn hold(&self, guard: Guard) {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.guard = Arc::new(guard);
+        own.made = Some(Instant::now() + Duration::from_secs(24 * 3_600));
     }
 
     fn forbid(&self, socket: SocketAddr) {
@@ -280,6 +288,10 @@ impl Gateway {
     #[must_use]
     pub fn guard(&self) -> Arc<Guard> {
         self.inner.upstream.guard()
+    }
+
+    pub(crate) fn upstream(&self) -> &Upstream {
+        &self.inner.upstream
     }
 
     /// The audit log, for flushing and for its count of unwritten lines.

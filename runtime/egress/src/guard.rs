@@ -1,13 +1,22 @@
-//! The daemon's own sockets, which no worker reaches whatever a policy says.
+//! What of the daemon's own no worker reaches whatever a policy says: its sockets, and the addresses that stand for names.
 
+use crate::network::Network;
+use crate::stand_in;
 use caisson_without::{Part, without};
 use std::net::{IpAddr, SocketAddr};
 
-/// Where the daemon listens, and which addresses are this host's.
-#[derive(Debug, Clone, Default)]
+/// Where the daemon listens, which addresses are this host's, and which ones the gateway gives out.
+#[derive(Debug, Clone)]
 pub struct Guard {
     own: Vec<SocketAddr>,
     local: Vec<IpAddr>,
+    stand_ins: Network,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self::new(Vec::new(), Vec::new())
+    }
 }
 
 impl Guard {
@@ -22,7 +31,23 @@ impl Guard {
             .into_iter()
             .map(|address| address.to_canonical())
             .collect();
-        Self { own, local }
+        Self {
+            own,
+            local,
+            stand_ins: stand_in::range(stand_in::RANGE.0),
+        }
+    }
+
+    /// The same with another range of addresses that stand for names.
+    #[must_use]
+    pub fn with_stand_ins(self, stand_ins: Network) -> Self {
+        Self { stand_ins, ..self }
+    }
+
+    /// Whether a worker that dials `address` can only mean one that stands for a name.
+    #[must_use]
+    pub fn stands_in(&self, address: IpAddr) -> bool {
+        self.stand_ins.contains(address.to_canonical())
     }
 
     /// Whether a connection to `address` and `port` would reach the daemon. A socket on a wildcard address is reached

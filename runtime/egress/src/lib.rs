@@ -11,6 +11,8 @@ mod decision;
 mod dns;
 mod event;
 mod explain;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod guard;
 mod host;

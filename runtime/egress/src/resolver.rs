@@ -55,6 +55,11 @@ impl Resolver {
         }
     }
 
+    /// From now on only `hosts` and localhost have addresses, and every other lookup fails: the host is asked no more.
+    pub(crate) fn close(&self) {
+        self.permits.close();
+    }
+
     /// Every address of `name`, in the order in which the system would try them; never empty. `share` is what one worker
     /// may have under way, so that one that asks for names of a silent server leaves the others theirs.
     pub(crate) async fn resolve(

@@ -77,7 +77,7 @@ impl Session {
         session
     }
 
-    #[cfg(test)]
+    /// What the tasks see, for tests.
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }

@@ -177,25 +177,20 @@ impl Shared {
         decide(policy.as_deref(), &self.upstream.guard(), attempt)
     }
 
-    /// What a worker means by an address it dialled.
-    pub(crate) fn meant(&self, dialled: IpAddr) -> Result<Meant, Refusal> {
+    /// What a worker means by an address it dialled. One that was never given out for a name means itself, and the
+    /// decision says so.
+    pub(crate) fn meant(&self, dialled: IpAddr) -> Meant {
         let dialled = dialled.to_canonical();
-        if let Some((name, addresses)) = self.stand_ins.name_of(dialled) {
-            return Ok(Meant {
+        match self.stand_ins.name_of(dialled) {
+            Some((name, addresses)) => Meant {
                 target: Target::Name(name),
                 addresses: Some(addresses),
-            });
+            },
+            None => Meant {
+                target: Target::Address(dialled),
+                addresses: None,
+            },
         }
-        if self.stand_ins.covers(dialled) {
-            let detail = format!(
-                "{dialled} was never given out for a name in this call; look the name up first"
-            );
-            return Err(Refusal::flat(Reason::UnknownAddress, detail));
-        }
-        Ok(Meant {
-            target: Target::Address(dialled),
-            addresses: None,
-        })
     }
 }
 

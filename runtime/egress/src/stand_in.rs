@@ -4,6 +4,7 @@
 //! kept beside, so that the dial uses what DNS checked and no second lookup lies between.
 
 use crate::name::Name;
+use crate::network::Network;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,10 +18,14 @@ const PER_BLOCK: usize = 254;
 /// The range out of which addresses are given: 198.18.0.0/15, set apart for benchmarks (RFC 2544) and so never met outside.
 pub(crate) const RANGE: (Ipv4Addr, u8) = (Ipv4Addr::new(198, 18, 0, 0), 15);
 
+/// The whole range that begins at `base`.
+pub(crate) const fn range(base: Ipv4Addr) -> Network {
+    Network::v4(base, RANGE.1)
+}
+
 /// One worker's table.
 #[derive(Debug)]
 pub(crate) struct StandIns {
-    range: crate::network::Network,
     base: u32,
     table: Mutex<Table>,
 }
@@ -37,9 +42,7 @@ pub(crate) struct Full;
 
 impl StandIns {
     pub(crate) fn new(base: Ipv4Addr) -> Self {
-        let range = crate::network::Network::v4(base, RANGE.1);
         Self {
-            range,
             base: base.to_bits(),
             table: Mutex::default(),
         }
@@ -48,11 +51,6 @@ impl StandIns {
     fn table(&self) -> MutexGuard<'_, Table> {
         // A panic elsewhere leaves the table whole: each change is one push or one replacement.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether an address can only be one that stands for a name.
-    pub(crate) fn covers(&self, address: IpAddr) -> bool {
-        self.range.contains(address)
     }
 
     /// The address that stands for `name`, given now where it had none; keeps what the name resolved to.
@@ -101,7 +99,7 @@ mod tests {
         for number in 0..MAX_NAMES {
             let name = Name::parse(&format!("n{number}.example")).unwrap();
             let address = stand_ins.give(&name, vec![]).unwrap();
-            assert!(stand_ins.covers(address.into()));
+            assert!(range(RANGE.0).contains(address.into()));
             assert!(!matches!(address.octets()[3], 0 | 255));
             assert_eq!(seen.insert(address, name.clone()), None, "never reused");
             assert_eq!(stand_ins.name_of(address.into()).unwrap().0, name);

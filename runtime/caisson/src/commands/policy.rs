@@ -26,26 +26,14 @@ pub(crate) fn build(args: PolicyArgs) -> Result<Job> {
 }
 
 fn explain(args: ExplainArgs) -> Result<Job> {
-    let usage = || {
-        Stop::usage(format!(
-            "--to {}: write HOST:PORT, for example api.example.com:443",
-            args.to
-        ))
-    };
-    let (host, port) = args.to.rsplit_once(':').ok_or_else(usage)?;
-    let port: u16 = port.parse().map_err(|_| usage())?;
-    let host = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    if host.is_empty() || port == 0 {
-        return Err(usage());
-    }
+    // Read by what decides, so that no host is one here and none there.
+    let (target, port) = caisson_egress::question(&args.to)
+        .map_err(|error| Stop::usage(format!("--to: {error}")))?;
     let connection = args.connection.choose()?;
     let request = v1::ExplainEgressRequest {
         workspace: args.server.workspace.clone(),
         connection: Some(connection.reference.clone()),
-        host: host.to_owned(),
+        host: target.to_string(),
         port: u32::from(port),
     };
     Job::ask(&args.server, |session, _| {

@@ -88,3 +88,23 @@ fn a_state_file_that_is_none_is_refused_with_its_line() {
     assert_eq!(code(&output), 3);
     assert!(said(&output).contains("s.json:2:"), "{}", said(&output));
 }
+
+#[test]
+fn what_no_worker_can_name_is_no_question_for_explain() {
+    let home = tempfile::tempdir().expect("a folder");
+    for (to, told) in [
+        ("api.example.com", "write HOST:PORT"),
+        ("api.example.com:+443", "write HOST:PORT"),
+        ("api.example.com:0", "write HOST:PORT"),
+        (
+            "[api.example.com]:443",
+            "without scheme, port, zone or brackets",
+        ),
+        ("2130706433:443", "may be read as an address"),
+        ("münchen.example:443", "punycode"),
+    ] {
+        let output = run(home.path(), &["policy", "explain", "shop.yaml", "--to", to]);
+        assert_eq!(code(&output), 2, "{to}: {}", said(&output));
+        assert!(said(&output).contains(told), "{to}: {}", said(&output));
+    }
+}

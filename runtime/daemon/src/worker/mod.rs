@@ -8,6 +8,7 @@
 mod classify;
 mod feed;
 mod frames;
+pub mod fuzzing;
 mod given;
 mod grants;
 mod job;

@@ -100,9 +100,8 @@ impl Order {
             (Phase::Running, Message::Started(_)) => {
                 return Err(Violation::Untimely(word, "twice"));
             }
-            (Phase::Starting | Phase::Running, Message::Done(_) | Message::Failed(_)) => {
-                self.phase = Phase::Ended
-            }
+            (Phase::Starting, Message::Failed(_))
+            | (Phase::Running, Message::Done(_) | Message::Failed(_)) => self.phase = Phase::Ended,
             (_, Message::Log(_) | Message::Progress(_) | Message::Throttled(_)) => {}
             (Phase::Starting, _) => return Err(Violation::Untimely(word, "before Started")),
             (Phase::Running, _) => {}
@@ -260,7 +259,7 @@ fn word(message: &Message) -> &'static str {
 #[cfg(test)]
 mod tests {
     use caisson_wire::message::{
-        Batch, Checkpoint, Done, Hello, Object, Progress, Schema, Started,
+        Batch, Checkpoint, Done, Failed, Hello, Object, Progress, Schema, Started,
     };
 
     use super::*;
@@ -380,6 +379,27 @@ mod tests {
         assert_eq!(
             order.accept(&schema("a"), 1),
             Err(Violation::Untimely("Schema", "after its end"))
+        );
+    }
+
+    #[test]
+    fn nothing_is_done_before_it_was_started_but_it_may_have_failed() {
+        let hello = Hello {
+            protocol_version: caisson_wire::PROTOCOL_VERSION,
+            ..Default::default()
+        };
+        let greeted = || {
+            let mut order = Order::new(Operation::Read);
+            order.accept(&Message::Hello(hello.clone()), 0).unwrap();
+            order
+        };
+        assert_eq!(
+            greeted().accept(&Message::Done(Done::default()), 0),
+            Err(Violation::Untimely("Done", "before Started"))
+        );
+        assert_eq!(
+            greeted().accept(&Message::Failed(Failed::default()), 0),
+            Ok(())
         );
     }
 

@@ -30,7 +30,7 @@ enum Answer {
 
 /// Answers one message that was sent to the address `asked`; `None` where no answer is due (a response, or no DNS at
 /// all).
-pub(super) async fn answer(
+pub(crate) async fn answer(
     shared: &Shared,
     bytes: &[u8],
     asked: Option<IpAddr>,

@@ -7,5 +7,6 @@ mod asked;
 mod tcp;
 mod udp;
 
+pub(crate) use answer::answer;
 pub(crate) use tcp::serve_tcp;
 pub(crate) use udp::serve_udp;

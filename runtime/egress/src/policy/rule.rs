@@ -170,6 +170,12 @@ fn host(reader: &mut Reader<'_>, at: &str, rule: &WireRule, networks: &[Network]
                     format!("the address is {what}, which no policy can allow"),
                     "leave the rule out",
                 );
+            } else if crate::stand_in::range(crate::stand_in::RANGE.0).contains(address) {
+                reader.fault(
+                    &pointer,
+                    "inside a worker the address stands for a name that was looked up",
+                    "name the host, and add networks: [198.18.0.0/15] if its address lies there",
+                );
             } else if !crate::address::within(networks, address) {
                 let help = format!("add networks: [{}]", Network::single(address));
                 reader.fault(

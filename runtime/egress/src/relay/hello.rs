@@ -19,7 +19,7 @@ const LONGEST: usize = 64 << 10;
 
 /// Why a connection does not name the host.
 #[derive(Debug)]
-pub(super) enum HelloError {
+pub(crate) enum HelloError {
     /// What it begins with is refused.
     Refused(Reason, String),
     /// It broke off before it said anything.
@@ -46,39 +46,80 @@ pub(super) async fn read_hello(
 }
 
 async fn read(stream: &mut TcpStream, expected: &Name) -> Result<Vec<u8>, HelloError> {
-    let not_tls = |why: &dyn std::fmt::Display| {
-        let detail =
-            format!("the connection to {expected} does not begin with a ClientHello: {why}");
-        HelloError::Refused(Reason::NotTls, detail)
-    };
-    let mut acceptor = Acceptor::default();
-    let mut seen = Vec::new();
+    let mut hello = Hello::new(expected);
     let mut chunk = vec![0; 8 << 10];
     loop {
         let length = stream.read(&mut chunk).await.map_err(HelloError::Gone)?;
-        if length == 0 && seen.is_empty() {
-            return Err(HelloError::Gone(ErrorKind::UnexpectedEof.into()));
-        }
         if length == 0 {
-            return Err(not_tls(&"it ended early"));
+            return Err(hello.broken_off());
         }
-        seen.extend_from_slice(&chunk[..length]);
-        let mut rest = &chunk[..length];
+        if hello.push(&chunk[..length])? {
+            return Ok(hello.into_seen());
+        }
+    }
+}
+
+/// A ClientHello as it comes in. What it comes to depends on its first [`LONGEST`] bytes, never on how the socket cut them.
+pub(crate) struct Hello<'a> {
+    expected: &'a Name,
+    acceptor: Acceptor,
+    /// Everything that was pushed, for the upstream.
+    seen: Vec<u8>,
+}
+
+impl<'a> Hello<'a> {
+    pub(crate) fn new(expected: &'a Name) -> Self {
+        Self {
+            expected,
+            acceptor: Acceptor::default(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// Takes more bytes; true once the ClientHello is whole and names the host.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<bool, HelloError> {
+        let room = LONGEST.saturating_sub(self.seen.len());
+        let mut rest = &bytes[..bytes.len().min(room)];
+        self.seen.extend_from_slice(bytes);
         while !rest.is_empty() {
-            acceptor
+            self.acceptor
                 .read_tls(&mut rest)
-                .map_err(|error| not_tls(&error))?;
-            match acceptor.accept() {
+                .map_err(|error| self.not_tls(&error))?;
+            match self.acceptor.accept() {
                 Ok(Some(accepted)) => {
-                    return check(accepted.client_hello().server_name(), expected).map(|()| seen);
+                    let hello = accepted.client_hello();
+                    return check(hello.server_name(), self.expected).map(|()| true);
                 }
                 Ok(None) => {}
-                Err((error, _)) => return Err(not_tls(&error)),
+                Err((error, _)) => return Err(self.not_tls(&error)),
             }
         }
-        if seen.len() > LONGEST {
-            return Err(not_tls(&"it is too long"));
+        if self.seen.len() >= LONGEST {
+            return Err(self.not_tls(&"it is too long"));
         }
+        Ok(false)
+    }
+
+    /// Everything that was pushed.
+    pub(crate) fn into_seen(self) -> Vec<u8> {
+        self.seen
+    }
+
+    /// What the end of the connection means before the ClientHello was whole.
+    pub(crate) fn broken_off(&self) -> HelloError {
+        if self.seen.is_empty() {
+            HelloError::Gone(ErrorKind::UnexpectedEof.into())
+        } else {
+            self.not_tls(&"it ended early")
+        }
+    }
+
+    fn not_tls(&self, why: &dyn std::fmt::Display) -> HelloError {
+        let detail = format!(
+            "the connection to {} does not begin with a ClientHello: {why}",
+            self.expected
+        );
+        HelloError::Refused(Reason::NotTls, detail)
     }
 }
 

@@ -8,4 +8,5 @@ mod dial;
 mod hello;
 mod serve;
 
-pub(crate) use serve::{accept, serve_port};
+pub(crate) use hello::{Hello, HelloError};
+pub(crate) use serve::{accept, judge, serve_port, still_allowed};

@@ -10,7 +10,7 @@ use crate::name::Name;
 use crate::policy::{Bound, Protocol};
 use crate::reason::Reason;
 use crate::share::buffer;
-use crate::shared::Shared;
+use crate::shared::{Meant, Shared};
 use caisson_without::{Part, without};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::borrow::Cow;
@@ -72,27 +72,37 @@ async fn serve(shared: Arc<Shared>, mut worker: TcpStream) {
     let held = shared.share.connection();
     // Before the decision, so that a change right after it is noticed.
     let policy = shared.policy.subscribe();
-    let meant = match (&held, shared.meant(dialled)) {
-        (Ok(_), Ok(meant)) => meant,
-        (Ok(_), Err(refusal)) => return refuse(&shared, &Target::Address(dialled), port, refusal),
-        (Err(full), _) => {
-            let refusal = Refusal::flat(Reason::TooManyConnections, full.as_str());
-            return refuse(&shared, &Target::Address(dialled), port, refusal);
+    if let Err(full) = &held {
+        let refusal = Refusal::flat(Reason::TooManyConnections, full.as_str());
+        return refuse(&shared, &Target::Address(dialled), port, refusal);
+    }
+    match judge(&shared, dialled, port) {
+        Err((target, refusal)) => refuse(&shared, &target, port, refusal),
+        Ok((target, allowed)) => {
+            carry(&shared, &mut worker, policy, &target, port, allowed).await;
         }
-    };
+    }
+}
+
+/// What comes of a connection to `dialled`, an address of the worker's network: whom it is to, and the decision.
+pub(crate) fn judge(
+    shared: &Shared,
+    dialled: IpAddr,
+    port: u16,
+) -> Result<(Target, Allowed), (Target, Refusal)> {
+    let Meant { target, addresses } = shared.meant(dialled);
+    if let Some(refusal) = shared.not_started() {
+        return Err((target, refusal));
+    }
     let attempt = Attempt {
-        target: &meant.target,
+        target: &target,
         port: Some(port),
         transport: Transport::Tcp,
-        addresses: meant.addresses.as_deref(),
+        addresses: addresses.as_deref(),
     };
-    match (shared.not_started(), shared.decide(&attempt)) {
-        (Some(refusal), _) | (None, Verdict::Refuse(refusal)) => {
-            refuse(&shared, &meant.target, port, refusal);
-        }
-        (None, Verdict::Allow(allowed)) => {
-            carry(&shared, &mut worker, policy, &meant.target, port, allowed).await;
-        }
+    match shared.decide(&attempt) {
+        Verdict::Allow(allowed) => Ok((target, allowed)),
+        Verdict::Refuse(refusal) => Err((target, refusal)),
     }
 }
 
@@ -192,6 +202,22 @@ async fn revoked(
     address: IpAddr,
     protocol: Protocol,
 ) {
+    while policy.changed().await.is_ok() {
+        if !still_allowed(shared, target, port, address, protocol) {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+/// Whether the policy in force allows a connection that is open, to the address that it was dialled at.
+pub(crate) fn still_allowed(
+    shared: &Shared,
+    target: &Target,
+    port: u16,
+    address: IpAddr,
+    protocol: Protocol,
+) -> bool {
     let addresses = [address];
     let attempt = Attempt {
         target,
@@ -199,16 +225,16 @@ async fn revoked(
         transport: Transport::Tcp,
         addresses: Some(&addresses),
     };
-    while policy.changed().await.is_ok() {
-        match shared.decide(&attempt) {
-            // A rule that now asks for a ClientHello never saw this one's.
-            _ if without(Part::Revocation) => {}
-            Verdict::Allow(allowed)
-                if allowed.protocol == protocol || allowed.protocol == Protocol::Tcp => {}
-            _ => return,
-        }
+    if without(Part::Revocation) {
+        return true;
     }
-    std::future::pending().await
+    match shared.decide(&attempt) {
+        // A rule that now asks for a ClientHello never saw this one's.
+        Verdict::Allow(allowed) => {
+            allowed.protocol == protocol || allowed.protocol == Protocol::Tcp
+        }
+        Verdict::Refuse(_) => false,
+    }
 }
 
 /// The name that a ClientHello must hold. Only loopback is reached by address under a rule for a name.

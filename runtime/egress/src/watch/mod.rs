@@ -6,7 +6,6 @@ mod packet;
 
 use crate::decision::{Attempt, Refusal, Transport, Verdict};
 use crate::event::Endpoint;
-use crate::host::Target;
 use crate::readable::Readable;
 use crate::reason::Reason;
 use crate::shared::{Meant, Shared};
@@ -99,25 +98,20 @@ fn refuse(shared: &Shared, packet: Packet) {
     {
         return;
     }
-    let (target, refusal) = match shared.meant(packet.destination) {
-        Err(refusal) => (Target::Address(packet.destination), refusal),
-        Ok(Meant { target, addresses }) => {
-            let attempt = Attempt {
-                target: &target,
-                port,
-                transport: packet.transport,
-                addresses: addresses.as_deref(),
-            };
-            let refusal = match (shared.decide(&attempt), shared.not_started()) {
-                (Verdict::Refuse(refusal), _) | (_, Some(refusal)) => refusal,
-                (Verdict::Allow(_), None) => {
-                    let detail = format!(
-                        "{target} is allowed, but its port has no listener yet; try again in a moment"
-                    );
-                    Refusal::flat(Reason::PortNotOpen, detail)
-                }
-            };
-            (target, refusal)
+    let Meant { target, addresses } = shared.meant(packet.destination);
+    let attempt = Attempt {
+        target: &target,
+        port,
+        transport: packet.transport,
+        addresses: addresses.as_deref(),
+    };
+    let refusal = match (shared.decide(&attempt), shared.not_started()) {
+        (Verdict::Refuse(refusal), _) | (_, Some(refusal)) => refusal,
+        (Verdict::Allow(_), None) => {
+            let detail = format!(
+                "{target} is allowed, but its port has no listener yet; try again in a moment"
+            );
+            Refusal::flat(Reason::PortNotOpen, detail)
         }
     };
     let to = Endpoint::of(

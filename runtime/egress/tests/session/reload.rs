@@ -1,8 +1,8 @@
 //! A policy that changes while a call runs.
 
-use crate::harness::{FIRST, PATIENCE, Setup, assert_reset, connect, upstream};
+use crate::harness::{FIRST, PATIENCE, Setup, UPSTREAM, assert_reset, connect, upstream};
 use caisson_egress::{EgressEvent, Ended};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn rules(hosts: &str, ports: &str) -> String {
@@ -136,4 +136,61 @@ async fn a_removed_file_leaves_nothing_allowed() {
         .ask("api.example.com", hickory_proto::rr::RecordType::A)
         .await;
     assert_eq!(harness.reason().await, "no_policy");
+}
+
+#[tokio::test]
+async fn a_reload_closes_exactly_the_connections_that_the_new_policy_refuses() {
+    const HOSTS: [&str; 4] = ["a", "b", "c", "d"];
+    let upstreams = [upstream().await, upstream().await];
+    let ports = [upstreams[0].1, upstreams[1].1];
+    // One bit for each host and port.
+    let policy = |mask: u8| {
+        let pairs = HOSTS.iter().flat_map(|host| ports.map(|port| (host, port)));
+        let rules = pairs
+            .enumerate()
+            .filter(|(bit, _)| mask >> bit & 1 == 1)
+            .map(|(_, (host, port))| rules(&format!("{host}.example.com"), &port.to_string()));
+        format!(
+            "format: 1\nconnector: shop\negress:{}\n{}",
+            if mask == 0 { " []" } else { "" },
+            rules.collect::<String>()
+        )
+    };
+    let mut setup = Setup::new("");
+    setup.policy = policy(0xff);
+    for (index, host) in (1..).zip(HOSTS) {
+        let name = caisson_egress::Name::parse(&format!("{host}.example.com")).unwrap();
+        setup.gateway.hosts.insert(name, vec![UPSTREAM.into()]);
+        for port in ports {
+            setup = setup.listen(Ipv4Addr::new(127, 18, 1, index), port);
+        }
+    }
+    let harness = setup.open();
+    for mask in [0x00, 0xff, 0x55, 0x0f, 0x81, 0x7e] {
+        harness.write_policy("shop.yaml", &policy(0xff));
+        harness.gateway.reload().unwrap();
+        let mut open = Vec::new();
+        for host in HOSTS {
+            let address = harness.look_up(&format!("{host}.example.com")).await;
+            for (listener, port) in &upstreams {
+                let near = connect(address, *port).await;
+                open.push((near, listener.accept().await.unwrap().0));
+            }
+        }
+        harness.write_policy("shop.yaml", &policy(mask));
+        harness.gateway.reload().unwrap();
+        for (bit, (near, far)) in open.iter_mut().enumerate() {
+            if mask >> bit & 1 == 0 {
+                assert_reset(near).await;
+                assert_reset(far).await;
+                continue;
+            }
+            let mut heard = [0; 2];
+            near.write_all(b"up").await.unwrap();
+            far.read_exact(&mut heard).await.unwrap();
+            far.write_all(b"dn").await.unwrap();
+            near.read_exact(&mut heard).await.unwrap();
+            assert_eq!(&heard, b"dn", "mask {mask:#x}, connection {bit}");
+        }
+    }
 }
