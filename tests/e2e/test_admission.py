@@ -1,211 +1,108 @@
-"""Admission: what waits for a slot, who may leave meanwhile, and what a refused request may do next."""
+"""Admission: slots, the queue before them, callers that leave, and listeners that do not listen."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from harness import CallFailed, Daemon, Stage, Stream
+from harness import CallFailed, Daemon, Stage
 from harness.daemon import inline
-from harness.read import read, records
+from harness.read import read, records, sync
+from harness.watch import eventually, gone, running, settled, workers
 
 Made = Callable[..., dict[str, Any]]
-REFERENCE = {"$secret": "env:CAISSON_SECRET_TOKEN"}
-# A gRPC deadline that passed, as the client's clock or the server's says it first.
-LATE = ("DEADLINE_EXCEEDED", "CANCELLED")
-GRANT = {"token": {"from": ["env:CAISSON_SECRET_TOKEN"], "reveal": True}}
 
 
-@pytest.fixture
-def narrow(own: Callable[..., Daemon]) -> Callable[..., Daemon]:
-    """Makes daemons with few slots."""
-
-    def make(slots: int, **configuration: Any) -> Daemon:
-        return own(slots={"total": slots}, **configuration).start()
-
-    return make
-
-
-def occupied(daemon: Daemon, rows: Made) -> Stream:
-    """A call that holds a slot until it is cancelled."""
-    stream = read(daemon, rows(behave="hang"), "rows")
-    stream.until("batch")
-    return stream
-
-
-def free(daemon: Daemon, occupant: Stream) -> None:
-    """Ends a call that holds a slot."""
-    daemon.client.call("Cancel", call_id=occupant.call_id)
-    occupant.drain()
+@pytest.mark.parametrize("slots", [{"total": 1}, {"total": 4, "tenant": 1}], ids=["in all", "per tenant"])
+def test_a_deadline_counts_while_a_call_waits_for_its_slot_and_slots_are_given_back(
+    own: Callable[..., Daemon], rows: Made, slots: dict[str, int]
+) -> None:
+    daemon = own(slots=slots).start()
+    holder = read(daemon, rows(), "counted", mode="streaming")
+    holder.until("batch")
+    with pytest.raises(CallFailed) as late:
+        read(daemon, rows(count=5), "rows", options={"deadline_ms": 1000}, timeout=30).drain()
+    assert late.value.code == "TIMEOUT", late.value
+    assert "waited for a slot" in late.value.message
+    holder.cancel()
+    for _ in range(3):
+        assert len(records(read(daemon, rows(count=5), "rows", timeout=60).drain())) == 5
 
 
-def recorded(daemon: Daemon, kind: str, others: int = 0) -> None:
-    """Returns once more than so many calls of a kind run, if only in the queue."""
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        calls = daemon.client.call("ListCalls", state="running").get("calls", [])
-        if sum(call["kind"] == kind for call in calls) > others:
-            return
-    raise AssertionError(f"no {kind} was begun")
-
-
-def sync_of(rows: Made, stage: Stage, name: str, **fields: Any) -> dict[str, Any]:
-    """A Sync from `rows` into `sink`."""
-    options = {"request_id": f"{name}-{time.time_ns()}", **fields}
-    return {
-        "source": rows(count=20), "destination": inline(stage.connectors / "sink"), "state_key": name,
-        "streams": [{"stream": "rows"}], "options": options,
-    }  # fmt: skip
-
-
-def refusal(stream: Stream) -> CallFailed:
+def test_a_call_that_needs_more_slots_than_there_are_is_refused_and_does_not_wait(
+    own: Callable[..., Daemon], rows: Made, stage: Stage
+) -> None:
+    daemon = own(slots={"total": 1}).start()
     with pytest.raises(CallFailed) as refused:
-        stream.drain()
-    return refused.value
+        sync(daemon, rows(count=5), inline(stage.connectors / "sink"), state_key="two", timeout=30).drain()
+    assert refused.value.code == "QUOTA_EXHAUSTED", refused.value
+    assert "slots" in refused.value.message
 
 
-def test_the_same_request_runs_once_its_refusals_cause_is_mended(daemon: Daemon, rows: Made) -> None:
-    options = {"request_id": f"mended-{time.time_ns()}"}
-
-    def again() -> Stream:
-        return read(daemon, rows(count=20, token=REFERENCE), "rows", options=options)
-
-    for _ in range(2):
-        assert refusal(again()).code == "SECRET_UNAVAILABLE"
-    daemon.policy("rows", secrets=GRANT)
-    ran = again().drain()
-    assert len(records(ran)) == 20
-    attached = again().drain()
-    assert attached.call_id == ran.call_id and attached.all("started")[0]["attached"]
-    told = daemon.client.call("ListCalls")["calls"]
-    assert sum(call.get("request_id") == options["request_id"] for call in told) == 3, "refusals are shown too"
+def test_a_caller_that_leaves_the_queue_leaves_its_place(own: Callable[..., Daemon], rows: Made) -> None:
+    daemon = own(slots={"total": 1}).start()
+    holder = read(daemon, rows(), "counted", mode="streaming")
+    holder.until("batch")
+    waiting = [read(daemon, rows(count=5), "rows") for _ in range(3)]
+    eventually(lambda: len(running(daemon)) == 4, "three calls wait")
+    for each in waiting:
+        each.cancel()
+    eventually(lambda: len(running(daemon)) == 1, "nobody waits any more")
+    holder.cancel()
+    assert len(records(read(daemon, rows(count=5), "rows", timeout=60).drain())) == 5
+    ended = daemon.client.call("ListCalls", state="cancelled")["calls"]
+    assert len(ended) == 4
 
 
-def test_the_same_request_attaches_while_it_waits_and_runs_after_it_was_refused(
-    narrow: Callable[..., Daemon], rows: Made
+def test_a_caller_that_leaves_while_its_call_begins_leaves_nothing_behind(
+    own: Callable[..., Daemon], rows: Made
 ) -> None:
-    daemon = narrow(1)
-    occupant = occupied(daemon, rows)
-    options = {"request_id": "waits", "deadline_ms": 3_000}
-
-    def again() -> Stream:
-        return read(daemon, rows(count=20), "rows", options=options)
-
-    first = again()
-    recorded(daemon, "read", others=1)
-    second = again()
-    assert second.until("started")["attached"]
-    refused = refusal(first)
-    assert refused.code == "TIMEOUT" and "slot" in refused.message, refused
-    assert second.drain().failure["code"] == "ERROR_CODE_TIMEOUT"
-    free(daemon, occupant)
-    third = again().drain()
-    assert third.call_id != second.call_id and len(records(third)) == 20
-
-
-def test_a_sync_whose_caller_left_while_it_waited_runs(narrow: Callable[..., Daemon], rows: Made, stage: Stage) -> None:
-    daemon = narrow(2)
-    occupant = occupied(daemon, rows)
-    asked = sync_of(rows, stage, "left")
-    left = daemon.client.stream("Sync", **asked)
-    recorded(daemon, "sync")
-    left.cancel()
-    attached = daemon.client.stream("Sync", **asked)
-    assert attached.until("started")["attached"]
-    free(daemon, occupant)
-    assert attached.drain().summary["source"]["records"] == 20
-    assert daemon.client.call("GetCall", call_id=attached.call_id)["state"] == "succeeded"
-
-
-def test_a_sync_outlives_the_time_that_its_caller_listens(
-    narrow: Callable[..., Daemon], rows: Made, stage: Stage
-) -> None:
-    daemon = narrow(2)
-    occupant = occupied(daemon, rows)
-    asked = sync_of(rows, stage, "listened")
-    gone = refusal(daemon.client.stream("Sync", timeout=2, **asked))
-    assert gone.status in LATE, gone
-    attached = daemon.client.stream("Sync", **asked)
-    assert attached.until("started")["attached"]
-    free(daemon, occupant)
-    assert attached.drain().summary["source"]["records"] == 20
-
-
-def test_a_sync_that_waits_ends_by_its_own_deadline_and_by_cancel(
-    narrow: Callable[..., Daemon], rows: Made, stage: Stage
-) -> None:
-    daemon = narrow(2)
-    occupant = occupied(daemon, rows)
-    late = daemon.client.stream("Sync", **sync_of(rows, stage, "late", deadline_ms=500))
-    assert refusal(late).code == "TIMEOUT"
-    cancelled = daemon.client.stream("Sync", **sync_of(rows, stage, "cancelled"))
-    recorded(daemon, "sync")
-    (call,) = (call for call in daemon.client.call("ListCalls", state="running")["calls"] if call["kind"] == "sync")
-    assert daemon.client.call("Cancel", call_id=call["call_id"])["cancelled"]
-    assert refusal(cancelled).code == "CANCELLED"
-    free(daemon, occupant)
-
-
-@pytest.mark.parametrize("name", ["Registry.Publish", "Registry.Validate"])
-def test_what_inspects_a_connector_waits_for_a_slot_and_holds_it(
-    narrow: Callable[..., Daemon], rows: Made, name: str
-) -> None:
-    daemon = narrow(1)
-    occupant = occupied(daemon, rows)
-    first = {"sha256": "0" * 64, "data": b"no bundle"}
-    with pytest.raises(CallFailed) as refused:
-        daemon.client.push(name, [first], timeout=2)
-    assert refused.value.status in LATE, refused.value
-    free(daemon, occupant)
-
-    hold = threading.Event()
-    answers: list[CallFailed] = []
-
-    def upload() -> Iterator[dict[str, Any]]:
-        yield first
-        hold.wait(60)
-
-    def push() -> None:
+    daemon = own(slots={"total": 2}).start()
+    connection = rows(count=5)
+    # Wherever in its beginning a call is, its caller's patience ends there for some of these.
+    for milliseconds in [*range(1, 25)] * 4:
+        stream = read(daemon, connection, "rows", timeout=milliseconds / 1000)
         try:
-            daemon.client.push(name, upload())
-        except CallFailed as error:
-            answers.append(error)
-
-    pushing = threading.Thread(target=push)
-    pushing.start()
-    try:
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            try:
-                read(daemon, rows(count=1), "rows", options={"deadline_ms": 1_000}).drain()
-            except CallFailed as error:
-                assert error.code == "TIMEOUT" and "slot" in error.message, error
-                break
-        else:
-            raise AssertionError(f"{name} holds no slot while its bundle comes")
-    finally:
-        hold.set()
-        pushing.join(60)
-    assert [answer.code for answer in answers] == ["CONFIG_INVALID"], answers
-    assert len(records(read(daemon, rows(count=5), "rows").drain())) == 5
+            stream.drain()
+        except CallFailed as left:
+            assert left.status in ("DEADLINE_EXCEEDED", "CANCELLED"), left
+    eventually(lambda: not running(daemon), "every call has ended")
+    # Both slots are there.
+    two = [read(daemon, rows(), "counted", mode="streaming", timeout=60) for _ in range(2)]
+    for each in two:
+        each.until("batch")
+        each.cancel()
 
 
-def test_a_bundle_that_does_not_come_gives_its_slot_back(narrow: Callable[..., Daemon], rows: Made) -> None:
-    daemon = narrow(1, limits={"stall": "1s"})
-    hold = threading.Event()
+def test_a_caller_that_does_not_read_stops_its_worker_and_nothing_else(daemon: Daemon, rows: Made) -> None:
+    stream = read(daemon, rows(count=50_000_000, size=2000), "rows")
+    stream.until("batch")
+    (pid,) = workers(daemon, stream)
+    settled(pid)
+    # The daemon goes on, for others and for this one.
+    assert len(records(read(daemon, rows(count=10), "rows").drain())) == 10
+    assert daemon.client.call("GetCall", call_id=stream.call_id)["state"] == "running"
+    assert daemon.client.call("Cancel", call_id=stream.call_id)["cancelled"]
+    assert gone(pid)
+    eventually(lambda: stream.call_id not in running(daemon), "the call ends though nobody reads")
+    assert daemon.client.call("GetCall", call_id=stream.call_id)["state"] == "cancelled"
 
-    def upload() -> Iterator[dict[str, Any]]:
-        yield {"sha256": "0" * 64, "data": b"no bundle"}
-        hold.wait(60)
 
-    try:
-        with pytest.raises(CallFailed) as refused:
-            daemon.client.push("Registry.Validate", upload())
-        assert refused.value.code == "STALLED", refused.value
-    finally:
-        hold.set()
-    assert len(records(read(daemon, rows(count=5), "rows").drain())) == 5
+def test_a_sync_whose_listener_does_not_read_waits_and_can_still_be_ended(
+    own: Callable[..., Daemon], rows: Made, stage: Stage
+) -> None:
+    daemon = own(slots={"total": 2}).start()
+    stream = sync(daemon, rows(idle=0), inline(stage.connectors / "sink"), mode="streaming", state_key="deaf")
+    stream.until("committed")
+    pids = workers(daemon, stream)
+    assert len(pids) == 2
+    for pid in pids:
+        settled(pid, 120)
+    assert daemon.client.call("Cancel", call_id=stream.call_id)["cancelled"]
+    assert all(gone(pid) for pid in pids)
+    eventually(lambda: stream.call_id not in running(daemon), "the sync ends though nobody listens", 30)
+    # Its slots are free, and its state's only writer is gone.
+    again = sync(daemon, rows(count=10), inline(stage.connectors / "sink"), state_key="deaf", timeout=60).drain()
+    assert again.summary

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import loopback
 from harness import Daemon, Stage
-from harness.daemon import inline
+from harness.daemon import NOWHERE, inline
 from servers.httpserver import Api
 
 SECRET = {"$secret": "env:CAISSON_SECRET_TOKEN"}
@@ -21,8 +21,9 @@ GRANT = {"token": {"from": ["env:CAISSON_SECRET_TOKEN"], "reveal": True}}
 def tried(own: Callable[..., Daemon], stage: Stage, api: Api) -> Callable[..., Any]:
     """Runs Test of `web` against `api`: with this config, and under this policy."""
 
-    def run(config: dict[str, Any], policy: dict[str, Any] | None) -> Any:
-        daemon = own(egress={"hosts": {"nowhere.example": []}})
+    def run(config: dict[str, Any], policy: dict[str, Any] | None, within: list[str] | None = None) -> Any:
+        daemon = own()
+        daemon.within = within or []
         daemon.environment["CAISSON_SECRET_TOKEN"] = "canary-5f2c81d7"
         if policy is not None:
             daemon.policy("web", **policy)
@@ -82,8 +83,8 @@ def test_what_fails_names_its_step(tried: Callable[..., Any], api: Api, fault: s
         case "another port":
             policy["egress"] = [loopback(unused())]
         case "no such name":
-            config["host"] = "nowhere.example"
-            policy["egress"] = [{"host": "nowhere.example", "ports": [api.port], "protocol": "tcp"}]
+            config["host"] = "nowhere.invalid"
+            policy["egress"] = [{"host": "nowhere.invalid", "ports": [api.port], "protocol": "tcp"}]
         case "no listener":
             config["port"] = unused()
             policy["egress"] = [loopback(config["port"])]
@@ -91,13 +92,14 @@ def test_what_fails_names_its_step(tried: Callable[..., Any], api: Api, fault: s
             config["scheme"] = "https"
         case int():
             api.fail("/me", fault, times=99)
-    stream = tried(config, policy)
+    # A name is asked for where no nameserver can be reached.
+    stream = tried(config, policy, NOWHERE if fault == "no such name" else None)
     assert stream.failure["code"] == f"ERROR_CODE_{code}", stream.failure
     steps = told(stream)
     assert steps[-1] == (step, "failed"), steps
-    # Said once; beside it, only that the connection did not come about.
+    # Said once; beside it, only how its end looked from inside, where a refused name is one that does not resolve.
     failed = [name for name, status in steps if status == "failed"]
-    assert failed.count(step) == 1 and set(failed) <= {step, "connect"}, steps
+    assert failed.count(step) == 1 and set(failed) <= {step, "connect", "dns"}, steps
     assert stream.all("step")[-1]["message"]
 
 

@@ -59,8 +59,8 @@ impl Worker {
             connector: ConnectorId {
                 name: "shop".into(),
                 version: semver::Version::new(1, 0, 0),
-                digest: None,
                 workspace: "default".into(),
+                origin: Origin::Published("sha256:0".into()),
             },
             config,
             redactor: Arc::new(Redactor::new([])),

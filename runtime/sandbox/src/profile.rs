@@ -24,7 +24,6 @@ pub const PROFILES: &[(&str, &str)] = &[
         "native",
         include_str!("../../../sandbox-profiles/native.json"),
     ),
-    ("exec", include_str!("../../../sandbox-profiles/exec.json")),
 ];
 
 /// A profile with everything that it extends.

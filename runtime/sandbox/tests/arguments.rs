@@ -168,11 +168,3 @@ fn every_argument_rule_of_native_allows_the_one_and_refuses_the_other() {
         "every_argument_rule_of_native_allows_the_one_and_refuses_the_other",
     );
 }
-
-#[test]
-fn every_argument_rule_of_exec_allows_the_one_and_refuses_the_other() {
-    every_rule(
-        "exec",
-        "every_argument_rule_of_exec_allows_the_one_and_refuses_the_other",
-    );
-}

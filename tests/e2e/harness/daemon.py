@@ -17,6 +17,9 @@ from .stage import Stage
 # No account of this machine: an ordinary user owns nothing but its data.
 ORDINARY = 64_321
 
+# A network namespace without any route: nothing that a daemon asks for leaves this machine.
+NOWHERE = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--user", "--map-current-user"]), "--"]
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -56,6 +59,7 @@ class Daemon:
     Attributes:
         folder: Holds data, policies, secrets and the configuration.
         lake: A folder that policies may grant.
+        within: What the daemon is started through, for example `NOWHERE`.
     """
 
     def __init__(self, stage: Stage, identity: Identity, **configuration: Any) -> None:
@@ -65,6 +69,7 @@ class Daemon:
         for name in ("data", "policies", "secrets", "lake"):
             (self.folder / name).mkdir()
         self.lake = self.folder / "lake"
+        self.within: list[str] = []
         self.configuration = {
             "data_dir": "data",
             "policies": "policies",
@@ -96,6 +101,7 @@ class Daemon:
         (self.folder / "caisson.yaml").write_text(json.dumps(self.configuration))
         self.identity.own(self.folder)
         command = [
+            *self.within,
             *self.identity.prefix,
             str(self.stage.caisson),
             "serve",

@@ -94,7 +94,7 @@ UP = "../" * 14
 
 
 def horses(outside: Path, key: Path) -> dict[str, list[tarfile.TarInfo]]:
-    """Bundles by what is wrong with them; `outside` is where their file shall come to lie, `key` a file of the user's."""
+    """Bundles by what is wrong with them: `outside` is where files shall come to lie, `key` is a file of the user's."""
     planted = str(outside / MARK)
     up = UP + planted.lstrip("/")
     link, hard = tarfile.SYMTYPE, tarfile.LNKTYPE
@@ -107,7 +107,7 @@ def horses(outside: Path, key: Path) -> dict[str, list[tarfile.TarInfo]]:
         ],
         "a link to a directory above": [member("src/door", link, linkname=UP), member(f"src/door{planted}")],
         "a hard link to a file of the host": [member("src/key", hard, linkname=str(key))],
-        "a long name with ..": [member(f"src/{'x' * 120}/../../{up}")],
+        "a long name with ..": [member(f"src/{'x' * 120}/a.py"), member(f"src/{'x' * 120}/../../{up}")],
         "a name in an extended header": [member("src/fine.py", pax_headers={"path": up})],
         "a size in an extended header": [member("src/fine.py", pax_headers={"size": "9999999999"}), member("src/two")],
         "a device": [member("src/null", tarfile.CHRTYPE, devmajor=1, devminor=3)],

@@ -151,13 +151,7 @@ pub(super) fn open_to_all_and_sync(root: &Path) -> Result<(), RegistryError> {
             if kind.is_dir() {
                 walk(root, &path)?;
             } else if kind.is_file() {
-                // A program of a wheel stays one.
-                let there = entry
-                    .metadata()
-                    .map_err(io("reading", &path))?
-                    .permissions();
-                let runs = if there.mode() & 0o100 == 0 { 0 } else { 0o111 };
-                fs::set_permissions(&path, Permissions::from_mode(FILE_MODE | runs))
+                fs::set_permissions(&path, Permissions::from_mode(FILE_MODE))
                     .map_err(io("opening", &path))?;
                 File::open(&path)
                     .and_then(|file| file.sync_all())

@@ -1,5 +1,0 @@
-"""Programs of other languages, started from the bundle."""
-
-from .connector import Programs
-
-__all__ = ["Programs"]
