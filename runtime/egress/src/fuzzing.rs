@@ -7,7 +7,7 @@ use crate::gateway::{CallContext, Gateway, GatewayConfig, Policies};
 use crate::guard::Guard;
 use crate::host::Target;
 use crate::name::Name;
-use crate::policy::{ConnectorId, Policy, PolicySet, Protocol};
+use crate::policy::{ConnectorId, Origin, Policy, PolicySet, Protocol};
 use crate::reason::Reason;
 use crate::relay::{Hello, HelloError, judge, still_allowed};
 use crate::session::{Session, WorkerSockets};
