@@ -73,8 +73,8 @@ pub(super) fn launch(
         }
         prepared.secrets.revoke().await;
         let failed = outcome.result.as_ref().err();
-        let step = failed
-            .and_then(|error| failed_step(error.code, &error.message, &outcome.failed_steps));
+        let step =
+            failed.and_then(|error| failed_step(error.code, &error.message, &outcome.failed_steps));
         if let Some(step) = step.filter(|_| tested) {
             last.event = Event::Step(step);
             // As above.

@@ -80,12 +80,10 @@ impl Serving {
                 let last: Vec<_> = way.tally.last_lines.iter().cloned().collect();
                 Err(self.clean(classify::lost(&death, &self.limits, &last)))
             }
-            Verdict::Stopped(stop) => {
-                Err(CallError {
-                    stacks,
-                    ..stop.error()
-                })
-            }
+            Verdict::Stopped(stop) => Err(CallError {
+                stacks,
+                ..stop.error()
+            }),
             Verdict::Ended(error) => Err(CallError {
                 stacks,
                 ..self.clean(error)
