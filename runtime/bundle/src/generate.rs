@@ -31,6 +31,7 @@ pub fn generate_config(title: &str, config: &Value) -> String {
     let mut generator = Generator {
         root: config,
         classes: Vec::new(),
+        open: Vec::new(),
         typing: Vec::new(),
         secret: false,
     };
@@ -62,16 +63,22 @@ pub fn generate_config(title: &str, config: &Value) -> String {
     source
 }
 
+/// Classes of one config. References can make a short schema stand for very many; further objects are plain dicts.
+const MAX_CLASSES: usize = 256;
+
 struct Generator<'a> {
     root: &'a Value,
     /// Inner classes first.
     classes: Vec<String>,
+    /// The objects and lists that are being written: one inside itself has no end, and stands for anything there.
+    open: Vec<&'a Value>,
     typing: Vec<&'static str>,
     secret: bool,
 }
 
-impl Generator<'_> {
-    fn class(&mut self, name: &str, about: &str, schema: &Value) {
+impl<'a> Generator<'a> {
+    fn class(&mut self, name: &str, about: &str, schema: &'a Value) {
+        self.open.push(schema);
         let mut source = format!("class {name}(Settings):\n    {}\n", docstring(about));
         let required: Vec<&str> = schema
             .get("required")
@@ -85,7 +92,7 @@ impl Generator<'_> {
             if !is_attribute(property) {
                 continue;
             }
-            let schema = &self.follow(written).clone();
+            let schema = self.follow(written);
             let hint = self.hint(name, property, schema);
             source.push_str(&format!(
                 "\n    {property}: {}\n",
@@ -99,10 +106,11 @@ impl Generator<'_> {
                 source.push_str(&format!("    {}\n", docstring(&about.join(": "))));
             }
         }
+        self.open.pop();
         self.classes.push(source);
     }
 
-    fn hint(&mut self, owner: &str, property: &str, schema: &Value) -> String {
+    fn hint(&mut self, owner: &str, property: &str, schema: &'a Value) -> String {
         if schema.get("secret") == Some(&Value::Bool(true)) {
             self.secret = true;
             return "Secret".to_owned();
@@ -127,28 +135,30 @@ impl Generator<'_> {
         hints.join(" | ")
     }
 
-    fn typed(&mut self, name: &str, owner: &str, property: &str, schema: &Value) -> String {
+    fn typed(&mut self, name: &str, owner: &str, property: &str, schema: &'a Value) -> String {
         match name {
             "string" => "str".to_owned(),
             "integer" => "int".to_owned(),
             "number" => "float".to_owned(),
             "boolean" => "bool".to_owned(),
             "null" => "None".to_owned(),
-            "array" => match schema.get("items").map(|items| self.follow(items).clone()) {
-                Some(items) => format!(
-                    "list[{}]",
-                    self.hint(owner, &format!("{property}_item"), &items)
-                ),
-                None => self.typing("Any", "list[Any]".to_owned()),
+            "array" => match schema.get("items").map(|items| self.follow(items)) {
+                Some(items) if !self.is_open(schema) => {
+                    self.open.push(schema);
+                    let hint = self.hint(owner, &format!("{property}_item"), items);
+                    self.open.pop();
+                    format!("list[{hint}]")
+                }
+                _ => self.typing("Any", "list[Any]".to_owned()),
             },
-            "object" if schema.get("properties").is_some_and(Value::is_object) => {
+            "object" if self.has_class(schema) => {
                 let prefix = if owner == "Config" { "" } else { owner };
                 let class = format!("{prefix}{}", camel(property));
                 let about = schema
                     .get("title")
                     .and_then(Value::as_str)
                     .unwrap_or(property);
-                self.class(&class, &format!("{about}."), &schema.clone());
+                self.class(&class, &format!("{about}."), schema);
                 class
             }
             _ => self.typing("Any", "dict[str, Any]".to_owned()),
@@ -162,7 +172,18 @@ impl Generator<'_> {
         hint
     }
 
-    fn follow<'b>(&'b self, mut schema: &'b Value) -> &'b Value {
+    fn is_open(&self, schema: &Value) -> bool {
+        self.open.iter().any(|open| std::ptr::eq(*open, schema))
+    }
+
+    fn has_class(&self, schema: &Value) -> bool {
+        let written = self.classes.len() + self.open.len();
+        schema.get("properties").is_some_and(Value::is_object)
+            && !self.is_open(schema)
+            && written < MAX_CLASSES
+    }
+
+    fn follow(&self, mut schema: &'a Value) -> &'a Value {
         for _ in 0..16 {
             let target = schema
                 .get("$ref")

@@ -6,6 +6,7 @@ use caisson_bundle::{
     PinError, ReadMode, Which, WriteMode, generate_config,
 };
 use caisson_document::{Document, Faults};
+use serde_json::json;
 
 const SHOP: &str = include_str!("data/shop.yaml");
 
@@ -335,4 +336,82 @@ fn the_typed_config_is_generated() {
         "$defs": {"port": {"type": "integer", "title": "Port"}}
     });
     insta::assert_snapshot!(generate_config("Everything", &all));
+}
+
+/// A connector.yaml with one object that may hold itself.
+fn recursive(property: &str) -> String {
+    format!(
+        "name: tree\nversion: 1.0.0\ntitle: Tree\nentrypoint: tree:Tree\ncapabilities: [read.full]\n\
+         form: [{{ group: All, fields: [node] }}]\nconfig:\n  type: object\n  properties:\n    \
+         node: {property}\n  $defs:\n    \
+         node: {{ type: object, properties: {{ n: {{ type: integer, default: 1 }}, child: {property}, more: {{ type: array, items: {property} }} }} }}\n"
+    )
+}
+
+#[test]
+fn a_config_that_may_hold_itself_is_filled_checked_and_typed() {
+    let text = recursive("{ $ref: \"#/$defs/node\" }");
+    let manifest = Manifest::parse("connector.yaml", &text).expect("no faults");
+    let source = generate_config(&manifest.title, &manifest.config);
+    assert!(source.contains("class Node(Settings):"), "{source}");
+    assert!(
+        source.contains("child: dict[str, Any] | None = None"),
+        "{source}"
+    );
+    let schema = manifest.config_schema().expect("compiles");
+    let config = Document::from_value(
+        "config",
+        json!({"node": {"child": {"n": 2}, "more": [{"child": {}}]}}),
+    );
+    assert_eq!(
+        schema.check(&config).expect("fits").value,
+        json!({"node": {"child": {"n": 2}, "more": [{"child": {"n": 1}, "n": 1}], "n": 1}})
+    );
+    let wrong = Document::from_value("config", json!({"node": {"child": {"child": {"n": "x"}}}}));
+    assert!(told(schema.check(&wrong)).starts_with("config: node.child.child.n: "));
+}
+
+#[test]
+fn defaults_without_end_are_a_fault_and_not_the_end_of_the_daemon() {
+    let text = recursive("{ $ref: \"#/$defs/node\", default: {} }");
+    assert_eq!(
+        told(Manifest::parse("connector.yaml", &text)),
+        "connector.yaml:7:1: config: the defaults of the config's schema fill in one another without end; leave out the default of an object that holds itself"
+    );
+    // Each level asks for two of the next: few lines, and more defaults than memory.
+    let levels: String = (0..40)
+        .map(|level| {
+            let next = format!("{{ $ref: \"#/$defs/l{}\", default: {{}} }}", level + 1);
+            format!("    l{level}: {{ type: object, properties: {{ a: {next}, b: {next} }} }}\n")
+        })
+        .collect();
+    let text = recursive("{ $ref: \"#/$defs/l0\", default: {} }") + &levels + "    l40: {}\n";
+    assert!(told(Manifest::parse("connector.yaml", &text)).contains("without end"));
+    // Where only a connection can begin it, it is the connection's fault.
+    let schema = ConfigSchema::new(json!({
+        "type": "object",
+        "properties": {"node": {"$ref": "#/$defs/node"}},
+        "$defs": {"node": {"type": "object", "properties": {"child": {"$ref": "#/$defs/node", "default": {}}}}}
+    }))
+    .expect("compiles");
+    let config = Document::from_value("config", json!({"node": {}}));
+    assert!(told(schema.check(&config)).contains("without end"));
+}
+
+#[test]
+fn a_short_schema_makes_no_endless_file() {
+    let levels = (0..40).map(|level| {
+        let next = json!({"$ref": format!("#/$defs/l{}", level + 1)});
+        (
+            format!("l{level}"),
+            json!({"type": "object", "properties": {"a": next, "b": next}}),
+        )
+    });
+    let config = json!({
+        "type": "object",
+        "properties": {"top": {"$ref": "#/$defs/l0"}},
+        "$defs": levels.collect::<serde_json::Map<_, _>>()
+    });
+    let source = generate_config("Wide", &config);
+    assert!(source.len() < 1 << 20, "{} bytes", source.len());
 }

@@ -40,8 +40,8 @@ impl Fault {
             line: mark.map_or(0, |mark| mark.line),
             column: mark.map_or(0, |mark| mark.column),
             path: String::new(),
-            message: message.into(),
-            help: help.into(),
+            message: on_one_line(message.into()),
+            help: on_one_line(help.into()),
         }
     }
 
@@ -53,6 +53,27 @@ impl Fault {
             column: self.column,
         })
     }
+}
+
+/// What a library said may quote the document: nothing of it breaks the line, moves a terminal's cursor or turns the
+/// direction of what follows.
+fn on_one_line(text: String) -> String {
+    let is_plain = |c: char| {
+        !c.is_control()
+            && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.chars().all(is_plain) {
+        return text;
+    }
+    let mut line = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_plain(c) {
+            line.push(c);
+        } else {
+            line.extend(c.escape_default());
+        }
+    }
+    line
 }
 
 impl fmt::Display for Fault {

@@ -25,7 +25,7 @@ pub(crate) fn parse(text: &str) -> (Value, Marks, Vec<RawFault>) {
                     column: error.marker().col() + 1,
                 };
                 let message = format!("not valid YAML: {}", error.info());
-                reader.builder.stop(mark, message);
+                reader.builder.stop(within(text, mark), message);
             }
         }
         if reader.builder.stopped {
@@ -33,6 +33,23 @@ pub(crate) fn parse(text: &str) -> (Value, Marks, Vec<RawFault>) {
         }
     }
     reader.builder.finish()
+}
+
+/// The parser ends every text with a line break, so that its end may be a line that the file does not have: then the end
+/// of the last one.
+fn within(text: &str, mark: Mark) -> Mark {
+    let text = text.replace("\r\n", "\n");
+    let (mut line, mut last) = (0, "");
+    for each in text.split(['\n', '\r']) {
+        (line, last) = (line + 1, each);
+    }
+    if mark.line <= line {
+        return mark;
+    }
+    Mark {
+        line,
+        column: last.chars().count() + 1,
+    }
 }
 
 #[derive(Default)]

@@ -141,3 +141,20 @@ fn a_schema_that_needs_the_network_or_look_around_is_refused() {
         assert!(Schema::parse(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn a_fault_is_one_plain_line_whatever_the_text_holds() {
+    let text = "{\"config\": {\"$ref\": \"\\u001b[2J\\u202e\\n#/x\"}}";
+    let document = Document::parse("connector.json", text).expect("the text parses");
+    let faults = document
+        .schema_at("/config")
+        .expect_err("the reference is none");
+    for fault in faults {
+        let told = fault.to_string();
+        assert!(
+            !told.contains(|c: char| c.is_control() || c == '\u{202e}'),
+            "{told:?}"
+        );
+        assert!(told.contains("\\u{1b}"), "{told}");
+    }
+}

@@ -230,3 +230,12 @@ proptest! {
         let _ = Document::parse("a.json", &text);
     }
 }
+
+#[test]
+fn a_fault_stands_inside_its_text_also_at_the_end_and_behind_letters_of_many_bytes() {
+    let told = |file: &str, text: &str| faults(file, text);
+    assert!(told("a.yaml", "é: [ü").starts_with("a.yaml:1:6: "));
+    assert!(told("a.yaml", "a: 1\nb: {c").starts_with("a.yaml:2:6: "));
+    assert!(told("a.json", "{\n\"é\": \"ü\" x}").starts_with("a.json:2:10: "));
+    assert!(told("a.json", "{\"a\"").starts_with("a.json:1:"));
+}

@@ -11,7 +11,7 @@ use crate::reason::Reason;
 use caisson_without::{Part, without};
 use serde::Serialize;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How the attempt travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -127,7 +127,7 @@ fn judge(policy: Option<&Bound>, guard: &Guard, attempt: &Attempt<'_>) -> Result
             reason: Reason::NoPolicy,
             detail: "no policy file is for this connector version, so it reaches nothing"
                 .to_owned(),
-            rule_to_add: snippet(target, attempt.port, None, None),
+            rule_to_add: offer(guard, attempt),
             nearest: None,
         });
     };
@@ -137,7 +137,7 @@ fn judge(policy: Option<&Bound>, guard: &Guard, attempt: &Attempt<'_>) -> Result
         .filter(|rule| is_for(rule, target))
         .collect();
     let Some(nearest) = for_host.first() else {
-        return Err(no_rule(bound, attempt));
+        return Err(no_rule(bound, guard, attempt));
     };
     let for_port: Vec<&BoundRule> = for_host
         .iter()
@@ -159,7 +159,7 @@ fn judge(policy: Option<&Bound>, guard: &Guard, attempt: &Attempt<'_>) -> Result
                 target,
                 ports.join(", ")
             ),
-            rule_to_add: snippet(target, attempt.port, None, None),
+            rule_to_add: offer(guard, attempt),
             nearest: Some(nearest.at.clone()),
         });
     }
@@ -342,7 +342,7 @@ fn is_for(rule: &BoundRule, target: &Target) -> bool {
     }
 }
 
-fn no_rule(bound: &Bound, attempt: &Attempt<'_>) -> Refusal {
+fn no_rule(bound: &Bound, guard: &Guard, attempt: &Attempt<'_>) -> Refusal {
     let target = attempt.target;
     let outside = bound
         .rules
@@ -359,24 +359,35 @@ fn no_rule(bound: &Bound, attempt: &Attempt<'_>) -> Refusal {
             nearest: Some(rule.at.clone()),
         };
     }
-    let (reason, detail, network) = match target {
-        Target::Name(name) => (
-            Reason::NameNotAllowed,
-            format!("no rule is for {name}"),
-            None,
-        ),
+    let (reason, detail) = match target {
+        Target::Name(name) => (Reason::NameNotAllowed, format!("no rule is for {name}")),
         Target::Address(address) => (
             Reason::AddressNotAllowed,
             format!("{address} was dialled without a name, and no rule's networks hold it"),
-            Some(network_of(*address)),
         ),
     };
     Refusal {
         reason,
         detail,
-        rule_to_add: snippet(target, attempt.port, network, None),
+        rule_to_add: offer(guard, attempt),
         nearest: None,
     }
+}
+
+/// The rule that would allow an attempt for which there is none. Where nothing that the name stands for is an ordinary
+/// address, the rule names a network too; where no policy can allow any of it, there is none to add.
+fn offer(guard: &Guard, attempt: &Attempt<'_>) -> Option<String> {
+    let (Target::Name(_), Some(addresses)) = (attempt.target, attempt.addresses) else {
+        return snippet(attempt.target, attempt.port, None, None);
+    };
+    let mut reachable = addresses
+        .iter()
+        .filter(|&&address| never(guard, attempt.port, address).is_ok())
+        .peekable();
+    let first = *reachable.peek()?;
+    let is_ordinary = |&address: &IpAddr| matches!(classify(address), AddressClass::Global);
+    let network = (!reachable.any(is_ordinary)).then(|| network_of(*first));
+    snippet(attempt.target, attempt.port, network, None)
 }
 
 fn describe(target: &Target, port: Option<u16>) -> String {
@@ -411,15 +422,27 @@ fn snippet(
         (Target::Name(_), None) if begins_with_tls => Protocol::Tls,
         (Target::Name(_), None) => Protocol::Tcp,
     };
-    let network = match (network, target) {
-        (Some(network), _) => Some(network),
-        (None, Target::Address(address)) => Some(network_of(*address)),
-        (None, Target::Name(name)) if name.as_str() == "localhost" => "127.0.0.0/8".parse().ok(),
-        (None, Target::Name(_)) => None,
+    let mut networks: Vec<Network> = network.into_iter().collect();
+    match target {
+        Target::Address(address) if networks.is_empty() => networks.push(network_of(*address)),
+        // Whatever it stands for, the reader wants to see that this is the daemon's own host.
+        Target::Name(name) if name.as_str() == "localhost" => {
+            let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            if !loopback.iter().any(|&address| within(&networks, address)) {
+                networks.insert(0, Network::v4(Ipv4Addr::new(127, 0, 0, 0), 8));
+            }
+        }
+        _ => {}
+    }
+    let networks: Vec<String> = networks
+        .iter()
+        .map(|network| format!("\"{network}\""))
+        .collect();
+    let networks = if networks.is_empty() {
+        String::new()
+    } else {
+        format!("  networks: [{}]\n", networks.join(", "))
     };
-    let networks = network
-        .map(|network| format!("  networks: [\"{network}\"]\n"))
-        .unwrap_or_default();
     Some(format!(
         "- host: {}\n  ports: [{port}]\n{networks}  protocol: {}\n",
         quoted(target),
