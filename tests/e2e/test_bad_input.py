@@ -131,7 +131,7 @@ def write(daemon: Daemon, stage: Stage, *messages: dict[str, Any], encoding: str
 
 
 def test_malformed_records_are_schema_violation_or_config_invalid(daemon: Daemon, stage: Stage) -> None:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     codes = {"SCHEMA_VIOLATION", "CONFIG_INVALID"}
     schema = {"stream": "t", "schema_id": "s", "ipc": pa.schema([("id", pa.int64())]).serialize().to_pybytes()}

@@ -172,7 +172,7 @@ def count(path: Path, form: str) -> int:
     """Records in a file."""
     if form == "jsonl":
         return len(path.read_text().splitlines())
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     return int(pa.ipc.open_stream(path.read_bytes()).read_all().num_rows)
 

@@ -199,7 +199,7 @@ def test_commit_moves_the_stored_checkpoint_by_compare_and_swap(daemon: Daemon, 
 
 
 def test_arrow_batches_are_a_stream_that_pyarrow_reads(daemon: Daemon, rows: Made) -> None:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     stream = daemon.client.stream(
         "Read", connection=rows(count=2500), from_="FROM_BEGINNING", streams=[{"stream": "undeclared"}]

@@ -42,7 +42,7 @@ def fill(daemon: Daemon, first: int, last: int) -> None:
 def test_the_guides_client_lists_reads_to_parquet_and_commits(
     daemon: Daemon, stage: Stage, client: Path, tmp_path: Path
 ) -> None:
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq
 
     done = daemon.cli("publish", stage.connectors / "sqlite")
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ from . import (
     first_code,
     kernel_id,
     neighbours,
+    own_sockets,
     projects,
     published,
     races,
@@ -23,7 +24,7 @@ from . import (
 )
 
 ROOMS = (
-    cut_off, death, deputies, first_code, kernel_id, neighbours, projects, published, races, reload, remains, secrecy,
+    cut_off, death, deputies, first_code, kernel_id, neighbours, own_sockets, projects, published, races, reload, remains, secrecy,
     sight, starving, stdin,
 )  # fmt: skip
 SCENARIOS: tuple[Scenario, ...] = tuple(
