@@ -168,3 +168,13 @@ def ask_for(world: World) -> str:
     """A question to DNS whose labels the scenario names."""
     labels = [label.encode()[:63] for label in world["labels"]]
     return f"code {ask(resolver(world), labels).code}"
+
+
+@TOOLS.theft("speak HTTP/2")
+def speak(world: World) -> str:
+    """What a gRPC server answers to its preface: its settings."""
+    with socket.create_connection((world["host"], world["port"]), 5) as way:
+        way.settimeout(5)
+        way.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        heard = way.recv(64)
+    return f"{len(heard)} bytes of a server" if heard else ""
