@@ -24,8 +24,8 @@ from . import (
 )
 
 ROOMS = (
-    cut_off, death, deputies, first_code, kernel_id, neighbours, own_sockets, projects, published, races, reload, remains, secrecy,
-    sight, starving, stdin,
+    cut_off, death, deputies, first_code, kernel_id, neighbours, own_sockets, projects, published, races, reload,
+    remains, secrecy, sight, starving, stdin,
 )  # fmt: skip
 SCENARIOS: tuple[Scenario, ...] = tuple(
     scenario for room in ROOMS for scenario in vars(room).values() if isinstance(scenario, Scenario)
