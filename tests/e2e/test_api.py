@@ -230,7 +230,7 @@ def test_only_operators_say_what_connectors_may_carry(lone: Callable[..., Daemon
     port = free()
     daemon = lone(listen={"tcp": f"127.0.0.1:{port}", "keys": "keys"})
     digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("tenant", "boss")}
-    (daemon.folder / "keys").write_text(f"tenant {digests['tenant']}\nboss {digests['boss']} operator\n")
+    (daemon.folder / "keys").write_text(f"tenant {digests['tenant']} publish\nboss {digests['boss']} operator\n")
     daemon.start()
     codes = {}
     for who in ("tenant", "boss"):

@@ -20,7 +20,7 @@ from harness.latency import Latency
 from harness.read import read, records
 from harness.stage import ROOT
 
-LIMITS = {"memory": "96MiB", "tmp": "16MiB", "pids": 24, "open_files": 64, "cpu": 0.5, "duration": "2s"}
+LIMITS = {"memory": "96MiB", "tmp": "16MiB", "pids": 24, "open_files": 64, "cpu": 0.5}
 MEDIAN_MS = 50
 LONGEST_MS = 2000
 FIGURES = ROOT / "target/limits.jsonl"
@@ -63,7 +63,9 @@ def beside(daemon: Daemon, stage: Stage) -> Callable[..., Stream]:
     """Drains the call that takes too much of something, and sees that nobody else was hurt."""
 
     def take(what: str, **limits: Any) -> Stream:
-        daemon.policy("glutton", limits={**LIMITS, **limits})
+        # Only time is short where time is taken: elsewhere a loaded machine must not end the call first.
+        duration = "2s" if what.startswith("time") else "1m"
+        daemon.policy("glutton", limits={**LIMITS, "duration": duration, **limits})
         neighbour = Neighbour(daemon, stage)
         with Latency(f"unix:{daemon.socket}", neighbour.stream.call_id) as latency:
             stream = read(daemon, inline(stage.connectors / "glutton", config={"takes": what}), "rows").drain()

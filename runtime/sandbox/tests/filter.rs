@@ -165,7 +165,7 @@ fn a_system_call_of_a_foreign_architecture_ends_the_worker() {
             // mov eax, 20 (getpid of i386); int 0x80; ret
             let source = "
 import mmap
-page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+page = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
 page.write(bytes([0xb8, 20, 0, 0, 0, 0xcd, 0x80, 0xc3]))
 address = ctypes.addressof(ctypes.c_char.from_buffer(page))
 ctypes.CFUNCTYPE(ctypes.c_int)(address)()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use caisson_proto::v1::{self, ErrorCode, Side, sync_event};
-use caisson_state::{Commit, Expected, NewCheckpoint, StateKey};
+use caisson_state::{Commit, Expected, NewCheckpoint, StateKey, WriterGuard};
 use caisson_wire::message;
 use chrono::Utc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -54,6 +54,7 @@ pub(crate) async fn run_sync(
     core: Arc<Core>,
     job: SyncJob,
     ticket: Ticket,
+    writer: WriterGuard,
     control: Control,
     events: mpsc::Sender<v1::SyncEvent>,
 ) {
@@ -125,6 +126,9 @@ pub(crate) async fn run_sync(
         keep.release().await;
     }
     let end = finish(source, destination, pump.failure.take());
+    // Both workers are dead. Who sees the end recorded may begin the next Sync at once, and a listener that does not
+    // listen must not keep the state meanwhile.
+    drop(writer);
     // Recorded first: who is told can ask for it.
     let _ = ticket.end(end.clone()).await;
     pump.tell_end(&end).await;

@@ -132,7 +132,7 @@ async fn carry(
     let Admittance {
         job,
         control,
-        guard: _guard,
+        guard,
     } = admitted;
     let started = v1::Started {
         call_id: job.call_id.clone(),
@@ -148,7 +148,7 @@ async fn carry(
     };
     // Nobody has to listen.
     let _ = sender.send(started).await;
-    run_sync(core, job, ticket, control, sender).await;
+    run_sync(core, job, ticket, guard, control, sender).await;
 }
 
 /// A Sync that may run, and its hold on the state.

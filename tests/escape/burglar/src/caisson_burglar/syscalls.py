@@ -56,7 +56,9 @@ def numbered(number: int, *arguments: Argument) -> int:
 
 def machine_code(code: bytes) -> int:
     """Runs machine code that takes nothing; returns what it leaves in rax."""
-    page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    # Private: shared memory without a file is refused where nothing counts it, and that is another attempt.
+    private, anything = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+    page = mmap.mmap(-1, mmap.PAGESIZE, flags=private, prot=anything)
     page.write(code)
     address = ctypes.addressof(ctypes.c_char.from_buffer(page))
     result: int = ctypes.CFUNCTYPE(ctypes.c_long)(address)()
