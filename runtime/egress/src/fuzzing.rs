@@ -2,6 +2,7 @@
 //!
 //! Not part of the API. Nothing here decides: each door calls what the gateway itself calls.
 
+use crate::Verdict;
 use crate::dns::answer;
 use crate::gateway::{CallContext, Gateway, GatewayConfig, Policies};
 use crate::guard::Guard;
@@ -12,7 +13,6 @@ use crate::reason::Reason;
 use crate::relay::{Hello, HelloError, judge, still_allowed};
 use crate::session::{Session, WorkerSockets};
 use crate::shared::QueryRate;
-use crate::{Allowed, Refusal};
 use caisson_secrets::Redactor;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -84,11 +84,8 @@ impl Worker {
     }
 
     /// The relay's judgement of a connection.
-    pub fn connect(
-        &self,
-        dialled: IpAddr,
-        port: u16,
-    ) -> Result<(Target, Allowed), (Target, Refusal)> {
+    #[must_use]
+    pub fn connect(&self, dialled: IpAddr, port: u16) -> (Target, Verdict) {
         judge(self.session.shared(), dialled, port)
     }
 

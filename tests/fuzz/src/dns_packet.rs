@@ -2,7 +2,7 @@
 //!
 //! Input: the message.
 
-use caisson_egress::{Guard, Name, Policy, Target, fuzzing::Worker};
+use caisson_egress::{Guard, Name, Policy, Target, Verdict, fuzzing::Worker};
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, RData, RecordType};
 use std::cell::LazyCell;
@@ -127,10 +127,11 @@ fn answer(server: &Server, data: &[u8]) {
     assert_eq!(address.is_some(), asked.is_some(), "{request:?}\n{reply:?}");
     if let (Some(address), Some(asked)) = (address, asked) {
         assert!(address.octets()[0] == 198 && address.octets()[1] & 0xfe == 18);
-        let (target, _) = server
-            .worker
-            .connect(IpAddr::V4(address), 443)
-            .expect("what DNS answers, the relay lets pass");
+        let (target, verdict) = server.worker.connect(IpAddr::V4(address), 443);
+        assert!(
+            matches!(verdict, Verdict::Allow(_)),
+            "what DNS answers, the relay lets pass: {verdict:?}"
+        );
         let name = Name::parse(asked).expect("a name");
         assert_eq!(target, Target::Name(name));
     }

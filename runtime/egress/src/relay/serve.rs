@@ -76,23 +76,20 @@ async fn serve(shared: Arc<Shared>, mut worker: TcpStream) {
         let refusal = Refusal::flat(Reason::TooManyConnections, full.as_str());
         return refuse(&shared, &Target::Address(dialled), port, refusal);
     }
-    match judge(&shared, dialled, port) {
-        Err((target, refusal)) => refuse(&shared, &target, port, refusal),
-        Ok((target, allowed)) => {
+    let (target, verdict) = judge(&shared, dialled, port);
+    match verdict {
+        Verdict::Refuse(refusal) => refuse(&shared, &target, port, refusal),
+        Verdict::Allow(allowed) => {
             carry(&shared, &mut worker, policy, &target, port, allowed).await;
         }
     }
 }
 
 /// What comes of a connection to `dialled`, an address of the worker's network: whom it is to, and the decision.
-pub(crate) fn judge(
-    shared: &Shared,
-    dialled: IpAddr,
-    port: u16,
-) -> Result<(Target, Allowed), (Target, Refusal)> {
+pub(crate) fn judge(shared: &Shared, dialled: IpAddr, port: u16) -> (Target, Verdict) {
     let Meant { target, addresses } = shared.meant(dialled);
     if let Some(refusal) = shared.not_started() {
-        return Err((target, refusal));
+        return (target, Verdict::Refuse(refusal));
     }
     let attempt = Attempt {
         target: &target,
@@ -100,10 +97,8 @@ pub(crate) fn judge(
         transport: Transport::Tcp,
         addresses: addresses.as_deref(),
     };
-    match shared.decide(&attempt) {
-        Verdict::Allow(allowed) => Ok((target, allowed)),
-        Verdict::Refuse(refusal) => Err((target, refusal)),
-    }
+    let verdict = shared.decide(&attempt);
+    (target, verdict)
 }
 
 fn refuse(shared: &Shared, target: &Target, port: u16, refusal: Refusal) {

@@ -1,7 +1,7 @@
 //! One question, asked in every way that there is.
 
 use crate::generate::{Rule, policy};
-use caisson_egress::{Allowed, Guard, Name, Policy, Protocol, Target, fuzzing::Worker};
+use caisson_egress::{Allowed, Guard, Name, Policy, Protocol, Target, Verdict, fuzzing::Worker};
 use hickory_proto::op::Message;
 use hickory_proto::rr::RData;
 use serde_json::{Value, json};
@@ -59,7 +59,10 @@ impl Enforcement {
 
     /// The connection that would be relayed.
     pub(crate) fn opens(&self, host: &str, port: u16) -> Option<(Target, Allowed)> {
-        self.worker.connect(self.dials(host)?, port).ok()
+        match self.worker.connect(self.dials(host)?, port) {
+            (target, Verdict::Allow(allowed)) => Some((target, allowed)),
+            (_, Verdict::Refuse(_)) => None,
+        }
     }
 
     pub(crate) fn reload(&self, policy: &Policy) {

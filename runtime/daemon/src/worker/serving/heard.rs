@@ -139,6 +139,16 @@ fn named_secret(message: &Message, body: &[u8], redactor: &Redactor) -> Option<C
     Some(error.with_action("keep credentials out of the names of streams and fields"))
 }
 
+/// Size in bytes of what a message says to people.
+fn told(message: &Message) -> usize {
+    match message {
+        Message::Log(log) => log.logger.len() + log.message.len() + log.fields_json.len(),
+        Message::Progress(progress) => progress.stream.len() + progress.message.len(),
+        Message::StreamStatus(status) => status.stream.len() + status.status.len(),
+        _ => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use caisson_secrets::SecretValue;
@@ -165,15 +175,5 @@ mod tests {
         assert!(found(Message::Object(Object::default()), body).is_some());
         assert!(found(schema("s"), b"id").is_none());
         assert!(found(Message::Batch(Batch::default()), body).is_none());
-    }
-}
-
-/// Size in bytes of what a message says to people.
-fn told(message: &Message) -> usize {
-    match message {
-        Message::Log(log) => log.logger.len() + log.message.len() + log.fields_json.len(),
-        Message::Progress(progress) => progress.stream.len() + progress.message.len(),
-        Message::StreamStatus(status) => status.stream.len() + status.status.len(),
-        _ => 0,
     }
 }
