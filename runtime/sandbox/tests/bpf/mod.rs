@@ -45,7 +45,7 @@ impl Data {
             0 => self.nr,
             4 => self.arch,
             8 | 12 => half(self.ip, offset == 12),
-            16..64 if offset % 4 == 0 => {
+            16..64 if offset.is_multiple_of(4) => {
                 half(self.args[(offset as usize - 16) / 8], offset % 8 == 4)
             }
             _ => panic!("no word at {offset}: the kernel would not have taken this filter"),
