@@ -8,10 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reading::{Condition, Kind, Profile, Rule, Verdict};
 
+/// The arguments of one call, and the workloads that made it with them.
+type Seen = ([u64; 6], Vec<String>);
+
 /// Calls with the arguments that rules look at, and the workloads that made them.
 struct Trace {
     profile: String,
-    calls: BTreeMap<String, Vec<([u64; 6], Vec<String>)>>,
+    calls: BTreeMap<String, Vec<Seen>>,
 }
 
 fn trace(name: &str) -> Trace {
