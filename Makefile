@@ -36,7 +36,7 @@ escape: ## every attempt to get out of a worker, with its control, as root and a
 	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) tests/setup/escape.sh
 
 .PHONY: test-long
-test-long: ## what takes longer than a change may wait: a daemon killed 200 times under load, as each user
+test-long: ## what takes longer than a change may wait: chaos, data stacks, the escape suite
 	@tests/setup/preflight.sh test
 	@$(MAKE) --no-print-directory build
 	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) tests/setup/test-long.sh

@@ -7,3 +7,9 @@ pytest=".venv/bin/python -m pytest -q -p no:cacheprovider"
 
 echo "== chaos"
 CHAOS_ROUNDS=${CHAOS_ROUNDS:-200} $pytest tests/chaos
+
+echo "== data stacks, whose wheels the first run fetches"
+$pytest tests/stacks --timeout 900
+
+echo "== escape"
+tests/setup/escape.sh

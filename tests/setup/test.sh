@@ -22,5 +22,3 @@ for connector in connectors/*/; do
     suite "connector $(basename "$connector")" $pytest "$connector/tests"
 done
 suite "end to end" $pytest tests/e2e
-suite "data stacks" $pytest tests/stacks --timeout 900 # the first fetches their wheels
-suite "chaos" $pytest tests/chaos
