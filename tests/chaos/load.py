@@ -80,6 +80,8 @@ class Reader:
     def resume(self, came: list[int]) -> None:
         """What comes first follows the last commit that was answered, or the one that was on its way."""
         assert came[0] in (self.acknowledged + 1, self.asked + 1), (came[0], self.acknowledged, self.asked)
+        # Now it is known which of the two is stored.
+        self.acknowledged = self.asked = came[0] - 1
 
 
 class Mover:

@@ -6,6 +6,7 @@
 #   KERNEL   a kernel image (default: the newest /boot/vmlinuz-*)
 #   MODULES  its modules (default: /lib/modules/<version of KERNEL>)
 #   BUSYBOX  a static busybox (default: from PATH)
+#   SUITES   test binaries of the sandbox (default: built now)
 #
 # Needs as well: root (the tree is copied with its owners), mke2fs, a build.
 # Without KVM it takes an hour; with it a few minutes.
@@ -14,12 +15,13 @@ cd "$(dirname "$0")/../.."
 : "${QEMU:=qemu-system-x86_64}" "${BUSYBOX:=$(command -v busybox || true)}"
 : "${KERNEL:=$(ls -v /boot/vmlinuz-* 2>/dev/null | tail -1)}"
 version=$(basename "$KERNEL" | sed s/vmlinuz-//)
+BUSYBOX=$(readlink -f "$BUSYBOX" || true)
 : "${MODULES:=/lib/modules/$version}" "${CARGO:=cargo}"
 python=${WORKER_PYTHON:-/usr/bin/python3.11}
 
 missing=
 [ "$(id -u)" = 0 ] || missing="$missing root"
-for program in "$QEMU" "$BUSYBOX" mke2fs cpio; do
+for program in "$QEMU" "$BUSYBOX" mke2fs; do
     command -v "$program" >/dev/null 2>&1 || missing="$missing ${program:-busybox}"
 done
 [ -f "$KERNEL" ] || missing="$missing KERNEL"
@@ -32,9 +34,11 @@ rm -rf "$work"
 mkdir -p "$work/root" "$work/initial"
 
 echo "== what runs there"
-suites=$("$CARGO" test -p caisson-sandbox --no-run --message-format=json 2>/dev/null |
-    sed -n 's/.*"name":"\(lib\|limits\|instances\|death\|caisson_sandbox\)".*"executable":"\([^"]*\)".*/\2/p' | sort -u)
-[ -n "$suites" ] || { echo "no test binaries were built" >&2; exit 1; }
+if [ -z "${SUITES:-}" ]; then
+    SUITES=$("$CARGO" test -p caisson-sandbox --no-run --message-format=json |
+        sed -n 's/.*"name":"\(limits\|instances\|death\|caisson_sandbox\)".*"executable":"\([^"]*\)".*/\2/p' | sort -u)
+fi
+[ -n "$SUITES" ] || { echo "no test binaries were built" >&2; exit 1; }
 here=$(pwd)
 root="$work/root"
 mkdir -p "$root$here/target/debug" "$root/usr/bin" "$root/etc" "$root/usr/share" "$root/usr/lib" \
@@ -52,7 +56,7 @@ cp "$BUSYBOX" "$root/usr/bin/busybox"
 cp -a tests python-shim connectors .venv pytest.ini "$root$here/"
 cp target/debug/caisson target/debug/sandbox-try "$root$here/target/debug/"
 mkdir "$root/suites"
-for suite in $suites; do
+for suite in $SUITES; do
     mkdir -p "$root$(dirname "$suite")"
     cp "$suite" "$root$suite"
     ln -s "$suite" "$root/suites/"
@@ -71,14 +75,15 @@ for module in virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev vir
     [ -z "$file" ] || cp "$file" "$initial/lib/modules/"
 done
 cp tests/vm/init.sh "$initial/init"
-(cd "$initial" && find . | cpio --quiet -o -H newc) > "$work/initrd"
+(cd "$initial" && find . | "$BUSYBOX" cpio -o -H newc) > "$work/initrd"
 
 echo "== the machine"
 accelerate=
-[ -w /dev/kvm ] && accelerate="-enable-kvm -cpu host"
+[ -z "${VM_CPU:-}" ] || accelerate="-cpu $VM_CPU"
+[ -n "$accelerate" ] || [ ! -w /dev/kvm ] || accelerate="-enable-kvm -cpu host"
 # shellcheck disable=SC2086
 timeout "${VM_TIMEOUT:-3600}" "$QEMU" $accelerate -m 3072 -smp 2 -nographic -no-reboot -nodefaults -serial stdio \
-    -kernel "$KERNEL" -initrd "$work/initrd" -append "console=ttyS0 quiet panic=-1 cgroup_no_v1=all" \
+    -kernel "$KERNEL" -initrd "$work/initrd" -append "console=ttyS0 loglevel=4 panic=-1 cgroup_no_v1=all" \
     -drive "file=$work/disk,format=raw,if=virtio,cache=unsafe" | tee "$work/log"
 rm -rf "$root" "$work/disk"
 grep -q "^all suites passed" "$work/log"
