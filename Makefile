@@ -15,7 +15,7 @@ NATIVE  := $(SHIM)/_native.abi3.so
 
 .PHONY: help
 help: ## this text
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: ## a real API moved through two isolated workers, and a thief that gets nothing
@@ -34,6 +34,12 @@ escape: ## every attempt to get out of a worker, with its control, as root and a
 	@tests/setup/preflight.sh escape
 	@$(MAKE) --no-print-directory build
 	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) tests/setup/escape.sh
+
+.PHONY: escape-layers
+escape-layers: ## takes each layer away and writes what escapes to docs/layers.md
+	@tests/setup/preflight.sh escape
+	@$(MAKE) --no-print-directory build
+	@CARGO=$(CARGO) PROFILE=$(PROFILE) WORKER_PYTHON=$(PYTHON) tests/setup/escape-layers.sh --page docs/layers.md
 
 .PHONY: test-long
 test-long: ## what takes longer than a change may wait: chaos, data stacks, the escape suite

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from harness import Identity, Stage
+from suite import table
 from suite.campaign import Campaign
 from suite.namespaces import enter
 from suite.verdict import Line, conclude
@@ -24,7 +25,15 @@ def main() -> None:
     parser.add_argument("--only", default="", help="numbers of attempts, separated by commas")
     parser.add_argument("--identity", default="", help="root or user; both where they are possible")
     parser.add_argument("--results", type=Path, default=ROOT / "target/escape/results.jsonl")
+    parser.add_argument("--write-table", action="store_true", help="write docs/threat-model.md's table and end")
     arguments = parser.parse_args()
+    if arguments.write_table:
+        table.write()
+        return
+    if absent := table.missing():
+        raise SystemExit(f"no attempt has the numbers {', '.join(absent)}")
+    if not table.is_written():
+        raise SystemExit("docs/threat-model.md has another table; tests/setup/escape.sh --write-table writes it")
     enter()
     began = time.monotonic()
     lines: list[Line] = []

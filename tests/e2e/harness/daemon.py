@@ -33,7 +33,9 @@ class Identity:
         """What makes a command run as this one."""
         if self.uid is None:
             return []
-        return ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--"]
+        # By its path: some commands run with no PATH at all.
+        setpriv = shutil.which("setpriv") or "setpriv"
+        return [setpriv, f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--"]
 
     @staticmethod
     def available() -> list[Identity]:

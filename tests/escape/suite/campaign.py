@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 import traceback
 
 from caisson_burglar.attempts import ALL
@@ -12,6 +11,7 @@ from scenarios import SCENARIOS
 
 from .house import House, Named, Result
 from .scenario import Scenario, Step
+from .table import by_number
 from .verdict import Line
 
 # What `needs_root` means for the control of an ordinary user.
@@ -52,7 +52,7 @@ class Campaign:
                 self.harm.append(f"({self.identity.name}) {each}")
         finally:
             house.close()
-        return [self.lines[number] for number in sorted(self.lines, key=_order)]
+        return [self.lines[number] for number in sorted(self.lines, key=by_number)]
 
     def _line(self, one: Attempt | Scenario) -> Line:
         if one.id not in self.lines:
@@ -114,8 +114,3 @@ def _tried(step: Step, house: House) -> Result:
 
 def _broken(text: str) -> Result:
     return {"escaped": False, "returned": "", "broken": text}
-
-
-def _order(number: str) -> tuple[str, int]:
-    digits = number.lstrip(string.ascii_uppercase)
-    return (number[: -len(digits)], int(digits))

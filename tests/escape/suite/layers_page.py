@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from .layers import LAYERS, Layer
+from .table import by_number
 
 HEAD = """# Layers, and what each one stops
 
@@ -43,8 +44,4 @@ def _cell(layer: Layer, identity: str, proof: Proven | None) -> str:
         return "no worker"
     if proof is None:
         return "–"
-    return ", ".join(sorted(proof.escaped, key=_order))
-
-
-def _order(number: str) -> tuple[bool, int]:
-    return number.startswith("A"), int(number.lstrip("A"))
+    return ", ".join(sorted(proof.escaped, key=by_number))

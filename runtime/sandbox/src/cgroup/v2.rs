@@ -70,6 +70,8 @@ fn make(base: &Path, needed: &[&str]) -> io::Result<PathBuf> {
     }
     let parent = base.join(PARENT);
     make_dir(&parent)?;
+    // One that a root daemon made is of no use to anybody else's.
+    nix::unistd::access(&parent, nix::unistd::AccessFlags::W_OK)?;
     match hand_down(base, needed) {
         Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
             // Only this process is ours to move.
@@ -144,7 +146,7 @@ mod tests {
             let top = mount.join("cgroup.subtree_control");
             let there = words(&mount.join("cgroup.controllers"));
             let on = words(&top);
-            let controller = ["pids", "hugetlb"]
+            let controller = ["memory", "hugetlb"]
                 .into_iter()
                 .find(|one| there.iter().any(|word| word == one));
             let controller = controller.expect("a controller in the v2 tree").to_owned();
