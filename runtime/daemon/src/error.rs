@@ -10,10 +10,13 @@ use tonic_types::{BadRequest, ErrorDetails, StatusExt};
 
 /// Status details stay under 4 KiB; more faults than this are only counted.
 const FAULTS_IN_STATUS: usize = 12;
-/// Bytes of one fault in them.
-const FAULT_IN_STATUS: usize = 240;
+/// Bytes of one fault in them, and of the place that it is at.
+const FAULT_IN_STATUS: usize = 200;
+const PLACE_IN_STATUS: usize = 100;
 /// Bytes of a status message, which clients take as a header.
 const STATUS_MESSAGE: usize = 2048;
+/// Bytes of a failure's message: it is stored, and a part of lists.
+const FAILURE_MESSAGE: usize = 8192;
 /// Faults of a failure, and bytes of each of their texts: a failure is an event
 /// and a part of lists.
 const FAULTS: usize = 200;
@@ -106,7 +109,7 @@ impl CallError {
     pub fn to_failure(&self) -> v1::Failure {
         v1::Failure {
             code: self.code.into(),
-            message: self.message.clone(),
+            message: cut(self.message.clone(), FAILURE_MESSAGE),
             action: self.action.clone(),
             retryable: retryable(self.code),
             retry_at: self.retry_at.map(Into::into),
@@ -143,7 +146,7 @@ impl From<CallError> for Status {
         if !error.faults.is_empty() {
             let mut bad = BadRequest::new(Vec::new());
             for fault in error.faults.iter().take(FAULTS_IN_STATUS) {
-                bad.add_violation(place(fault), describe(fault));
+                bad.add_violation(cut(place(fault), PLACE_IN_STATUS), describe(fault));
             }
             details.set_bad_request(bad.field_violations);
         }
@@ -305,7 +308,7 @@ mod tests {
         let mut error = CallError::new(ErrorCode::ConfigInvalid, "config");
         error.faults = (0..1000)
             .map(|i| v1::Fault {
-                path: format!("a.{i}"),
+                path: format!("a.{i}").repeat(50),
                 message: "x".repeat(5000),
                 ..Default::default()
             })
@@ -324,6 +327,7 @@ mod tests {
         error.faults = (0..10_000).map(|_| fault(&"ö".repeat(9_999))).collect();
         let failure = error.to_failure();
         assert_eq!(failure.faults.len(), 200);
+        assert!(failure.message.len() < 8300);
         assert!(failure.faults[0].message.len() < 1100);
         assert!(Status::from(error).message().len() < 2300);
     }

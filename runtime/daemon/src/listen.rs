@@ -93,8 +93,9 @@ pub(crate) async fn serve(
         }
     };
     let mut server = Server::builder()
-        .initial_stream_window_size(4 << 20)
-        .initial_connection_window_size(8 << 20)
+        // Writes that wait for their destinations must not fill the connection, or nothing else gets through it.
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(64 << 20)
         .max_frame_size(Some(1 << 20))
         .http2_keepalive_interval(Some(std::time::Duration::from_secs(30)));
     if let Listen::Tcp { tls: Some(tls), .. } = &core.config.listen {

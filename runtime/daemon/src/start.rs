@@ -283,6 +283,8 @@ fn host_config(config: &Config) -> Result<HostConfig, StartError> {
         config.dependencies.as_ref(),
     ];
     host.forbidden.extend(own.into_iter().flatten().cloned());
+    host.forbidden.extend(config.own_files.iter().cloned());
+    host.forbidden.extend(std::env::current_exe());
     if let crate::Listen::Unix { path, .. } = &config.listen {
         host.forbidden.push(path.clone());
     }

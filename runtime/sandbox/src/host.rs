@@ -136,7 +136,10 @@ impl Launcher {
     ///
     /// # Errors
     /// As [`Launcher::start`].
-    pub async fn start_in(instance: Instance, config: HostConfig) -> Result<Launcher, LaunchError> {
+    pub async fn start_in(
+        instance: Instance,
+        mut config: HostConfig,
+    ) -> Result<Launcher, LaunchError> {
         if let Some(layer) = config
             .allow_missing
             .iter()
@@ -165,6 +168,7 @@ impl Launcher {
             }
         };
         crate::instance::sweep_locks()?;
+        config.forbidden.push(crate::instance::host_dir()?);
         let connection = Connection::start(&config.launcher_exe).await?;
         Ok(Launcher(Arc::new(Host {
             config,
@@ -272,6 +276,7 @@ impl Host {
         let io = |what: &'static str| move |e: nix::Error| LaunchError::io(what, e);
         let (channel, inner_channel) =
             UnixStream::pair().map_err(|e| LaunchError::io("the channel", e))?;
+        crate::sys::refuse_descriptors(channel.as_fd());
         let (stdout, inner_stdout) =
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io("the stdout pipe"))?;
         let (stderr, inner_stderr) =

@@ -12,6 +12,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -91,18 +92,35 @@ fn sum(worker: i32, of: fn(i32) -> u64) -> u64 {
     total
 }
 
+/// A directory of /proc that tells of a process's memory: the process's own, or that of a living thread where the first
+/// one has ended and its entry is empty.
+fn entry(pid: i32) -> Option<PathBuf> {
+    let has_memory = |dir: &PathBuf| status(dir).contains("RssAnon:");
+    let own = PathBuf::from(format!("/proc/{pid}"));
+    if has_memory(&own) {
+        return Some(own);
+    }
+    let tasks = fs::read_dir(own.join("task")).into_iter().flatten();
+    tasks.flatten().map(|task| task.path()).find(has_memory)
+}
+
+fn status(dir: &Path) -> String {
+    fs::read_to_string(dir.join("status")).unwrap_or_default()
+}
+
 /// Own pages and page tables, from proc_pid_status(5).
 fn resident_bytes(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    kilobytes(&status, &["RssAnon", "VmSwap", "VmPTE"])
+    entry(pid).map_or(0, |dir| {
+        kilobytes(&status(&dir), &["RssAnon", "VmSwap", "VmPTE"])
+    })
 }
 
 /// The same with a page that n processes share as an n-th of it, from proc_pid_smaps_rollup(5).
 fn proportional_bytes(pid: i32) -> u64 {
-    match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+    let Some(dir) = entry(pid) else { return 0 };
+    match fs::read_to_string(dir.join("smaps_rollup")) {
         Ok(rollup) if rollup.contains("Pss_Anon:") => {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            kilobytes(&rollup, &["Pss_Anon", "SwapPss"]) + kilobytes(&status, &["VmPTE"])
+            kilobytes(&rollup, &["Pss_Anon", "SwapPss"]) + kilobytes(&status(&dir), &["VmPTE"])
         }
         // It may have ended, or may not be looked into.
         _ => resident_bytes(pid),
@@ -111,9 +129,10 @@ fn proportional_bytes(pid: i32) -> u64 {
 
 /// What lies in the worker's own file systems.
 fn tmpfs_bytes(worker: i32) -> u64 {
-    ["tmp", "dev/shm"]
-        .into_iter()
-        .filter_map(|name| statvfs(format!("/proc/{worker}/root/{name}").as_str()).ok())
+    let root = entry(worker).map(|dir| dir.join("root"));
+    root.iter()
+        .flat_map(|root| ["tmp", "dev/shm"].map(|name| root.join(name)))
+        .filter_map(|dir| statvfs(&dir).ok())
         .map(|found| (found.blocks() - found.blocks_free()) * found.fragment_size())
         .sum()
 }
@@ -133,6 +152,27 @@ fn kilobytes(status: &str, names: &[&str]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_whose_first_thread_ended_still_has_its_memory() {
+        let fork = "import ctypes, threading, time; held = b'x' * (64 << 20); \
+                    threading.Thread(target=time.sleep, args=(60,)).start(); print('there', flush=True); \
+                    ctypes.CDLL(None).syscall(60, 0)";
+        let mut child = std::process::Command::new("/usr/bin/python3")
+            .args(["-I", "-S", "-c", fork])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("python3");
+        let pid = child.id().cast_signed();
+        let zombie = || status(Path::new(&format!("/proc/{pid}"))).contains("Z (zombie)");
+        while !zombie() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let held = [resident_bytes(pid), proportional_bytes(pid)];
+        child.kill().expect("killed");
+        child.wait().expect("an end");
+        assert!(held.iter().all(|&held| held >= 64 << 20), "{held:?}");
+    }
 
     #[test]
     fn anonymous_and_swapped_memory_count_and_mapped_files_do_not() {

@@ -9,7 +9,8 @@ use crate::{LockError, ProfileName};
 /// what the profile names runs: under `strict` no exec and no listening socket. Called by the worker itself before anything of the bundle can be imported.
 ///
 /// The process also becomes undumpable, for a core that goes to a pipe (apport, systemd-coredump) does not heed
-/// RLIMIT_CORE, and other processes of an ordinary user could trace it.
+/// RLIMIT_CORE. Under an ordinary user's daemon this keeps no process of the same user outside from tracing it: that
+/// user owns the worker's user namespace.
 ///
 /// # Errors
 /// When the profile is unknown or the kernel refuses; the process must then end, for it is not locked.

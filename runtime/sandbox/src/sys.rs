@@ -11,7 +11,8 @@ use std::path::Path;
 
 pub(crate) use mount::{attach_tree, clone_tree, clone_tree_at, set_mount_attributes};
 pub(crate) use socket::{
-    MESSAGE_BYTES, attach_filter, bind_packet, packet_socket, readable, receive, send, set_option,
+    MESSAGE_BYTES, attach_filter, bind_packet, packet_socket, readable, receive,
+    refuse_descriptors, send, set_option,
 };
 
 /// Which side of a clone this is.

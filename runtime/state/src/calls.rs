@@ -121,6 +121,8 @@ pub struct Ending {
     pub failure: Option<Value>,
     /// Nothing of it ran: its request id is free for the same request, or another.
     pub released: bool,
+    /// `name@version` of what ran; empty where that was never known.
+    pub connector: String,
 }
 
 /// Which calls to list; nothing means all.
@@ -198,14 +200,30 @@ impl Calls {
         }
     }
 
-    /// Records a call as running, unless its request was made before and something of that call ran.
+    /// Records a call as running, unless its request was made before and something of that call ran. A request id is
+    /// free again where that call ended before `requests_since`.
     ///
     /// # Errors
     /// Only those of the database.
-    pub async fn begin(&self, call: &NewCall) -> Result<Begun, CallError> {
+    pub async fn begin(
+        &self,
+        call: &NewCall,
+        requests_since: DateTime<Utc>,
+    ) -> Result<Begun, CallError> {
         const DOING: &str = "recording a call";
         let mut tx = self.store.change(DOING).await?;
         if let Some(request_id) = &call.request_id {
+            sqlx::query(
+                "UPDATE calls SET released = 1 WHERE tenant = ?1 AND workspace = ?2 AND request_id = ?3 AND released = 0
+                 AND state <> 'running' AND ended_us < ?4",
+            )
+            .bind(&call.tenant)
+            .bind(&call.workspace)
+            .bind(request_id)
+            .bind(to_us(requests_since))
+            .execute(&mut *tx)
+            .await
+            .map_err(StorageError::of(DOING))?;
             let row = sqlx::query(select!(
                 "WHERE tenant = ?1 AND workspace = ?2 AND request_id = ?3 AND released = 0"
             ))
@@ -257,7 +275,7 @@ impl Calls {
         }
         let mut tx = self.store.change(DOING).await?;
         let done = sqlx::query(
-            "UPDATE calls SET state = ?2, ended_us = ?3, summary = ?4, failure = ?5, released = ?6 WHERE call_id = ?1 AND state = 'running'",
+            "UPDATE calls SET state = ?2, ended_us = ?3, summary = ?4, failure = ?5, released = ?6, connector = ?7 WHERE call_id = ?1 AND state = 'running'",
         )
         .bind(call_id)
         .bind(ending.state.as_str())
@@ -265,6 +283,7 @@ impl Calls {
         .bind(ending.summary.as_ref().map(Value::to_string))
         .bind(ending.failure.as_ref().map(Value::to_string))
         .bind(ending.released)
+        .bind(&ending.connector)
         .execute(&mut *tx)
         .await
         .map_err(StorageError::of(DOING))?;
@@ -358,9 +377,9 @@ impl Calls {
         const DOING: &str = "forgetting old calls";
         let mut tx = self.store.change(DOING).await?;
         let done = sqlx::query(
-            "DELETE FROM calls WHERE state <> 'running' AND (ended_us < ?1 OR
-             (call_id IN (SELECT call_id FROM calls ORDER BY started_us DESC, call_id DESC LIMIT -1 OFFSET ?2)
-              AND NOT (request_id IS NOT NULL AND released = 0 AND ended_us >= ?3)))",
+            "DELETE FROM calls WHERE state <> 'running' AND NOT (request_id IS NOT NULL AND released = 0 AND ended_us >= ?3)
+             AND (ended_us < ?1
+              OR call_id IN (SELECT call_id FROM calls ORDER BY started_us DESC, call_id DESC LIMIT -1 OFFSET ?2))",
         )
         .bind(to_us(retention.ended_since))
         .bind(retention.newest)

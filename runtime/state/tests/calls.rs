@@ -42,7 +42,12 @@ fn succeeded() -> Ending {
         summary: Some(json!({ "records": 3 })),
         failure: None,
         released: false,
+        connector: "shop@1.4.2".into(),
     }
+}
+
+fn long_ago() -> DateTime<Utc> {
+    at(0) - TimeDelta::days(1)
 }
 
 fn refused() -> Ending {
@@ -52,6 +57,7 @@ fn refused() -> Ending {
         summary: None,
         failure: Some(json!({ "code": "EGRESS_DENIED" })),
         released: true,
+        connector: String::new(),
     }
 }
 
@@ -59,10 +65,17 @@ fn refused() -> Ending {
 async fn a_repeated_request_finds_its_call_running_and_ended() {
     let (_dir, calls) = calls().await;
     assert_eq!(
-        calls.begin(&call("c1", Some("r1"), 0)).await.unwrap(),
+        calls
+            .begin(&call("c1", Some("r1"), 0), long_ago())
+            .await
+            .unwrap(),
         Begun::New
     );
-    let Begun::Existing(record) = calls.begin(&call("c2", Some("r1"), 1)).await.unwrap() else {
+    let Begun::Existing(record) = calls
+        .begin(&call("c2", Some("r1"), 1), long_ago())
+        .await
+        .unwrap()
+    else {
         panic!("it is running")
     };
     assert_eq!(
@@ -70,7 +83,11 @@ async fn a_repeated_request_finds_its_call_running_and_ended() {
         ("c1", CallState::Running)
     );
     calls.finish("c1", &succeeded()).await.unwrap();
-    let Begun::Existing(record) = calls.begin(&call("c3", Some("r1"), 2)).await.unwrap() else {
+    let Begun::Existing(record) = calls
+        .begin(&call("c3", Some("r1"), 2), long_ago())
+        .await
+        .unwrap()
+    else {
         panic!("it has ended")
     };
     assert_eq!(
@@ -86,7 +103,10 @@ async fn a_repeated_request_finds_its_call_running_and_ended() {
 #[tokio::test]
 async fn a_request_id_belongs_to_a_tenant_a_workspace_and_one_request() {
     let (_dir, calls) = calls().await;
-    calls.begin(&call("c1", Some("r1"), 0)).await.unwrap();
+    calls
+        .begin(&call("c1", Some("r1"), 0), long_ago())
+        .await
+        .unwrap();
     let other_tenant = NewCall {
         tenant: "other".into(),
         ..call("c2", Some("r1"), 0)
@@ -101,7 +121,7 @@ async fn a_request_id_belongs_to_a_tenant_a_workspace_and_one_request() {
         call("c4", None, 0),
         call("c5", None, 0),
     ] {
-        assert_eq!(calls.begin(&call).await.unwrap(), Begun::New);
+        assert_eq!(calls.begin(&call, long_ago()).await.unwrap(), Begun::New);
     }
     let other_request = NewCall {
         fingerprint: "f2".into(),
@@ -113,7 +133,7 @@ async fn a_request_id_belongs_to_a_tenant_a_workspace_and_one_request() {
     };
     for call in [other_request, other_kind] {
         assert!(
-            matches!(calls.begin(&call).await.unwrap(), Begun::Reused(record) if record.call.call_id == "c1")
+            matches!(calls.begin(&call, long_ago()).await.unwrap(), Begun::Reused(record) if record.call.call_id == "c1")
         );
     }
 }
@@ -126,7 +146,7 @@ async fn of_the_same_request_made_at_once_one_is_new() {
         let calls = calls.clone();
         tasks.spawn(async move {
             calls
-                .begin(&call(&format!("c{index}"), Some("r1"), 0))
+                .begin(&call(&format!("c{index}"), Some("r1"), 0), long_ago())
                 .await
                 .unwrap()
                 == Begun::New
@@ -146,28 +166,40 @@ async fn of_the_same_request_made_at_once_one_is_new() {
 #[tokio::test]
 async fn a_call_of_which_nothing_ran_frees_its_request_id_and_still_shows_it() {
     let (_dir, calls) = calls().await;
-    calls.begin(&call("c1", Some("r1"), 0)).await.unwrap();
+    calls
+        .begin(&call("c1", Some("r1"), 0), long_ago())
+        .await
+        .unwrap();
     // Until it has ended, the same request is the same call.
     assert!(matches!(
-        calls.begin(&call("c2", Some("r1"), 1)).await.unwrap(),
+        calls
+            .begin(&call("c2", Some("r1"), 1), long_ago())
+            .await
+            .unwrap(),
         Begun::Existing(_)
     ));
     calls.finish("c1", &refused()).await.unwrap();
     let record = calls.get("c1").await.unwrap();
     assert_eq!(record.call.request_id.as_deref(), Some("r1"));
     assert_eq!(
-        calls.begin(&call("c3", Some("r1"), 2)).await.unwrap(),
+        calls
+            .begin(&call("c3", Some("r1"), 2), long_ago())
+            .await
+            .unwrap(),
         Begun::New
     );
     calls.finish("c3", &refused()).await.unwrap();
     assert_eq!(
-        calls.begin(&call("c4", Some("r1"), 3)).await.unwrap(),
+        calls
+            .begin(&call("c4", Some("r1"), 3), long_ago())
+            .await
+            .unwrap(),
         Begun::New,
         "as often as it is refused"
     );
     calls.finish("c4", &succeeded()).await.unwrap();
     assert!(
-        matches!(calls.begin(&call("c5", Some("r1"), 4)).await.unwrap(), Begun::Existing(record) if record.call.call_id == "c4")
+        matches!(calls.begin(&call("c5", Some("r1"), 4), long_ago()).await.unwrap(), Begun::Existing(record) if record.call.call_id == "c4")
     );
 }
 
@@ -179,7 +211,7 @@ async fn calls_are_listed_by_workspace() {
             workspace: workspace.into(),
             ..call(id, None, 0)
         };
-        calls.begin(&call).await.unwrap();
+        calls.begin(&call, long_ago()).await.unwrap();
     }
     let of = |names: &[&str]| CallFilter {
         workspaces: Some(names.iter().map(|name| (*name).to_owned()).collect()),
@@ -204,7 +236,7 @@ async fn calls_are_listed_by_workspace() {
 #[tokio::test]
 async fn the_first_ending_stands() {
     let (_dir, calls) = calls().await;
-    calls.begin(&call("c1", None, 0)).await.unwrap();
+    calls.begin(&call("c1", None, 0), long_ago()).await.unwrap();
     let running = Ending {
         state: CallState::Running,
         ..succeeded()
@@ -237,15 +269,18 @@ async fn pages_show_every_call_once_the_newest_first() {
     for index in 0..10 {
         // Two of each time, to try the ties.
         calls
-            .begin(&call(&format!("c{index}"), None, index / 2))
+            .begin(&call(&format!("c{index}"), None, index / 2), long_ago())
             .await
             .unwrap();
     }
     calls
-        .begin(&NewCall {
-            tenant: "other".into(),
-            ..call("x", None, 99)
-        })
+        .begin(
+            &NewCall {
+                tenant: "other".into(),
+                ..call("x", None, 99)
+            },
+            long_ago(),
+        )
         .await
         .unwrap();
     let filter = CallFilter {
@@ -297,8 +332,11 @@ async fn calls_of_a_dead_daemon_become_failed_and_others_stay() {
     let path = dir.path().join("state.db");
     let store = Store::open(&path).await.unwrap();
     let calls = Calls::new(&store);
-    calls.begin(&call("c1", Some("r1"), 0)).await.unwrap();
-    calls.begin(&call("c2", None, 0)).await.unwrap();
+    calls
+        .begin(&call("c1", Some("r1"), 0), long_ago())
+        .await
+        .unwrap();
+    calls.begin(&call("c2", None, 0), long_ago()).await.unwrap();
     calls.finish("c2", &succeeded()).await.unwrap();
     store.close().await;
     let calls = Calls::new(&Store::open(&path).await.unwrap());
@@ -324,7 +362,10 @@ async fn old_calls_are_forgotten_and_running_ones_never() {
     let (_dir, calls) = calls().await;
     for index in 0..10 {
         let id = format!("c{index}");
-        calls.begin(&call(&id, None, index)).await.unwrap();
+        calls
+            .begin(&call(&id, None, index), long_ago())
+            .await
+            .unwrap();
         if index != 0 {
             calls
                 .finish(
@@ -372,7 +413,10 @@ async fn a_request_id_is_held_to_however_many_calls_there_are_but_not_one_that_i
     let (_dir, calls) = calls().await;
     for index in 0..10 {
         let id = format!("c{index}");
-        calls.begin(&call(&id, Some(&id), index)).await.unwrap();
+        calls
+            .begin(&call(&id, Some(&id), index), long_ago())
+            .await
+            .unwrap();
         let ending = if index % 2 == 0 {
             succeeded()
         } else {
@@ -403,11 +447,42 @@ async fn a_request_id_is_held_to_however_many_calls_there_are_but_not_one_that_i
 }
 
 #[tokio::test]
+async fn a_request_id_is_held_to_for_its_time_and_no_longer() {
+    let (_dir, calls) = calls().await;
+    let again = call("c2", Some("nightly"), 20);
+    calls
+        .begin(&call("c1", Some("nightly"), 0), long_ago())
+        .await
+        .unwrap();
+    // However long it runs.
+    assert!(matches!(
+        calls.begin(&again, at(50)).await.unwrap(),
+        Begun::Existing(_)
+    ));
+    calls.finish("c1", &succeeded()).await.unwrap();
+    assert!(matches!(
+        calls.begin(&again, at(9)).await.unwrap(),
+        Begun::Existing(_)
+    ));
+    // Calls that are remembered for a shorter time hold to it all the same.
+    let short = Retention {
+        ended_since: at(15),
+        newest: 0,
+        requests_since: at(9),
+    };
+    assert_eq!(calls.prune(&short).await.unwrap(), 0);
+    assert_eq!(calls.begin(&again, at(10)).await.unwrap(), Begun::New);
+}
+
+#[tokio::test]
 async fn a_page_ends_before_it_is_too_large_and_gives_at_least_one() {
     let (_dir, calls) = calls().await;
     for index in 0..6 {
         let id = format!("c{index}");
-        calls.begin(&call(&id, None, index)).await.unwrap();
+        calls
+            .begin(&call(&id, None, index), long_ago())
+            .await
+            .unwrap();
         let failure = Some(json!({ "text": "x".repeat(10_000) }));
         calls
             .finish(

@@ -35,6 +35,14 @@ impl Admission {
         }
     }
 
+    /// Slots for `workers` more, if they are free now.
+    pub(crate) fn try_enter(&self, tenant: &Arc<str>, workers: u32) -> Option<Admitted> {
+        Some(Admitted {
+            _tenant: self.of(tenant).try_acquire_many_owned(workers).ok()?,
+            _total: self.total.clone().try_acquire_many_owned(workers).ok()?,
+        })
+    }
+
     /// Waits until `workers` more may run; what is stopped waits no longer.
     pub(crate) async fn enter(
         &self,
@@ -128,6 +136,15 @@ mod tests {
         let admission = admission(2, 1);
         let _held = enter(&admission, "a", 1).await.unwrap();
         assert!(enter(&admission, "a", 1).await.is_err());
+        assert!(enter(&admission, "b", 1).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_does_not_wait_gets_all_that_it_asks_for_or_nothing() {
+        let admission = admission(2, 2);
+        let held = admission.try_enter(&"a".into(), 1);
+        assert!(held.is_some());
+        assert!(admission.try_enter(&"b".into(), 2).is_none());
         assert!(enter(&admission, "b", 1).await.is_ok());
     }
 

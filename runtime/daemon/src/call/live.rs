@@ -1,7 +1,7 @@
 //! The calls that run, and the record of those that ran.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -109,6 +109,12 @@ impl Ticket {
         self.calls.lock().remove(&self.live.call_id);
     }
 
+    /// Takes slots that are free now; false where there are not enough.
+    pub(crate) fn admit_at_once(&mut self, caller: &Caller, workers: u32) -> bool {
+        self._slots = self.calls.admission.try_enter(&caller.tenant, workers);
+        self._slots.is_some()
+    }
+
     /// Waits for a free slot; a stopped call waits no longer.
     pub(crate) async fn admit(
         &mut self,
@@ -143,6 +149,8 @@ pub(crate) struct Calls {
     store: caisson_state::Calls,
     admission: Admission,
     remembered: Remembered,
+    /// The daemon ends: nothing begins any more.
+    draining: AtomicBool,
     /// Since some were last forgotten.
     ended: AtomicU32,
 }
@@ -154,6 +162,7 @@ impl Calls {
             store,
             admission: Admission::new(config.slots),
             remembered: config.calls,
+            draining: AtomicBool::new(false),
             ended: AtomicU32::new(0),
         })
     }
@@ -187,7 +196,14 @@ impl Calls {
             end: watch::channel(None).0,
         });
         // In the table before in the store: who finds the record finds the call.
-        self.lock().insert(call_id.clone(), live.clone());
+        {
+            let mut running = self.lock();
+            if self.draining.load(Ordering::Relaxed) {
+                let error = CallError::new(ErrorCode::WorkerLost, "the daemon is stopping");
+                return Err(error.with_action("call again when it runs"));
+            }
+            running.insert(call_id.clone(), live.clone());
+        }
         // The ticket before the wait: a caller that leaves meanwhile drops it,
         // and the call ends instead of running for ever.
         let ticket = Ticket {
@@ -196,7 +212,7 @@ impl Calls {
             ended: false,
             _slots: None,
         };
-        match self.store.begin(&new).await {
+        match self.store.begin(&new, Utc::now() - REQUESTS).await {
             Ok(Recorded::New) => Ok(Begun::New(ticket)),
             Ok(Recorded::Existing(record)) => {
                 ticket.discard();
@@ -247,7 +263,11 @@ impl Calls {
 
     /// Cancels everything and waits until all has ended.
     pub(crate) async fn drain(&self) {
-        let live: Vec<_> = self.lock().values().cloned().collect();
+        let live: Vec<_> = {
+            let running = self.lock();
+            self.draining.store(true, Ordering::Relaxed);
+            running.values().cloned().collect()
+        };
         for call in &live {
             call.cancel.cancel();
         }
@@ -300,6 +320,11 @@ impl Calls {
                 failure,
                 // Nothing of it ran: the same request may come again.
                 released: !live.ran(),
+                connector: live
+                    .connector
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone(),
             };
             let stored = self.store.finish(&live.call_id, &ending).await;
             // A caller that left while its call was being recorded leaves no record.

@@ -2,7 +2,9 @@
 
 mod admission;
 mod event;
+mod listening;
 mod live;
+mod names;
 mod prepare;
 mod read;
 mod steps;
@@ -11,12 +13,14 @@ mod write;
 
 pub(crate) use admission::Admitted;
 pub(crate) use event::{Emitted, Event, Sequencer};
+pub(crate) use listening::Listening;
 pub(crate) use live::{Begun, Calls, End, Live, Ticket, What, ended, state_error};
+pub(crate) use names::{check_name, joined};
 pub(crate) use prepare::{Connector, Prepared, Source, check_config, prepare};
 pub(crate) use read::{
     States, Streams, check_opening, encoding, is_unbounded, read_opening, selections, selects,
     states_limit, states_too_large, wire_encoding,
 };
 pub(crate) use steps::{failed_step, step_before_worker};
-pub(crate) use sync::{SyncJob, run_sync};
+pub(crate) use sync::{LAST_WORD, SyncJob, run_sync};
 pub(crate) use write::{Fed, feed_from_caller};

@@ -16,6 +16,7 @@ use caisson_wire::Opening;
 use caisson_wire::message::{self, Operation};
 use serde_json::{Value, json};
 
+use super::names::check_name;
 use crate::core::Core;
 use crate::egress::undecided;
 use crate::error::CallError;
@@ -57,6 +58,7 @@ impl Source {
             )
             .with_action("give connection.name or connection.inline")),
             Some(connection_ref::Source::Name(name)) => {
+                check_name("connection.name", &name)?;
                 let stored = core
                     .connections
                     .get(workspace, &name)
@@ -64,11 +66,16 @@ impl Source {
                     .map_err(connection_error)?;
                 Ok(Self::stored(&name, connection_of(&stored.body)))
             }
-            Some(connection_ref::Source::Inline(inline)) => Ok(Self {
-                connection: inline.connection.unwrap_or_default(),
-                state_key: inline.state_key,
-                folder: caller.folder(&inline.path)?,
-            }),
+            Some(connection_ref::Source::Inline(inline)) => {
+                let connection = inline.connection.unwrap_or_default();
+                check_name("connection.connector", &connection.connector)?;
+                check_name("state_key", &inline.state_key)?;
+                Ok(Self {
+                    connection,
+                    state_key: inline.state_key,
+                    folder: caller.folder(&inline.path)?,
+                })
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
+use caisson_bundle::{Capability, Manifest};
 use caisson_proto::v1::{self, ErrorCode, ReadMode};
 use caisson_wire::message::{self, Operation};
 use caisson_wire::{MAX_STATES, Opening};
@@ -165,10 +166,16 @@ fn one(
     (message, state.cloned().unwrap_or_default())
 }
 
-/// Whether any of the streams never ends by itself.
-pub(crate) fn is_unbounded(opening: &Opening) -> bool {
-    let streaming = |(stream, _): &(message::StreamStart, Bytes)| stream.mode == "streaming";
-    opening.streams.iter().any(streaming)
+/// Whether any of the streams may never end by itself: where nobody said how
+/// to read, the connector chooses among its modes.
+pub(crate) fn is_unbounded(opening: &Opening, manifest: &Manifest) -> bool {
+    let chosen = manifest.capabilities.contains(&Capability::ReadStreaming);
+    let streaming = |(stream, _): &(message::StreamStart, Bytes)| match stream.mode.as_str() {
+        "streaming" => true,
+        "" => chosen,
+        _ => false,
+    };
+    opening.streams.is_empty() && chosen || opening.streams.iter().any(streaming)
 }
 
 /// Bytes of states that a worker of so much memory is opened with: it holds

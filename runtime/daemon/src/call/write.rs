@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use caisson_proto::v1::{self, ErrorCode, WriteMode, write_request::Message};
 use caisson_state::MAX_STATE_BYTES;
-use caisson_wire::{MAX_BODY, message};
+use caisson_wire::{MAX_BODY, MAX_STREAMS, message};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
@@ -63,6 +63,12 @@ pub(crate) async fn feed_from_caller(
         let next = match message {
             Some(Message::Schema(schema)) => {
                 schemas.insert(schema.stream.clone(), schema.schema_id.clone());
+                if schemas.len() > MAX_STREAMS {
+                    let message = format!("a Write has more than {MAX_STREAMS} streams");
+                    let error = CallError::new(ErrorCode::ConfigInvalid, message)
+                        .with_action("write fewer of them in one call");
+                    return Fed::Invalid(error.into());
+                }
                 schema_of(schema, &modes)
             }
             Some(Message::Batch(batch)) => match batch_of(batch, &schemas) {

@@ -74,6 +74,7 @@ pub(super) fn listen(
     wire: WireListen,
     base: &Path,
     data_dir: &Path,
+    own_files: &mut Vec<PathBuf>,
     faults: &mut Vec<Fault>,
 ) -> Listen {
     let named = !wire.users.is_empty();
@@ -116,7 +117,9 @@ pub(super) fn listen(
         SocketAddr::from(([127, 0, 0, 1], 0))
     });
     let mut read = |pointer: &str, path: &String| {
-        std::fs::read_to_string(base.join(path)).unwrap_or_else(|error| {
+        let path = base.join(path);
+        own_files.push(path.clone());
+        std::fs::read_to_string(path).unwrap_or_else(|error| {
             faults.push(document.fault(
                 pointer,
                 format!("cannot be read: {error}"),

@@ -65,6 +65,9 @@ pub struct Config {
     pub audit: Option<PathBuf>,
     /// Names that are resolved here and not by the system.
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// Files that the configuration consists of: itself, keys, certificates.
+    /// No worker is granted them.
+    pub own_files: Vec<PathBuf>,
 }
 
 /// Workers at once.
@@ -119,6 +122,7 @@ impl Config {
             },
             audit: None,
             hosts: BTreeMap::new(),
+            own_files: Vec::new(),
         }
     }
 
@@ -134,11 +138,10 @@ impl Config {
             )
             .into(),
         })?;
-        Self::parse(
-            &document,
-            path.parent().unwrap_or(Path::new(".")),
-            default_data_dir,
-        )
+        let base = path.parent().unwrap_or(Path::new("."));
+        let mut config = Self::parse(&document, base, default_data_dir)?;
+        config.own_files.push(path.to_owned());
+        Ok(config)
     }
 
     fn parse(document: &Document, base: &Path, default_data_dir: PathBuf) -> Result<Self, Faults> {
@@ -153,7 +156,14 @@ impl Config {
         };
         let at = |path: &String| base.join(path);
         let mut config = Self::embedded(wire.data_dir.as_ref().map(at).unwrap_or(default_data_dir));
-        config.listen = listen(document, wire.listen, base, &config.data_dir, &mut faults);
+        config.listen = listen(
+            document,
+            wire.listen,
+            base,
+            &config.data_dir,
+            &mut config.own_files,
+            &mut faults,
+        );
         config.policies = wire.policies.as_ref().map(at);
         config.secret_files = wire.secrets.files.as_ref().map(at);
         config.dependencies = wire.dependencies.as_ref().map(at);

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use caisson_proto::v1::connections_server::Connections;
 use caisson_proto::v1::{self, ErrorCode};
-use caisson_state::{CheckpointError, ConnectionError, Expected, StoredConnection};
+use caisson_state::{CheckpointError, ConnectionError, Expected, Scope, StoredConnection};
 use chrono::Utc;
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 
 use super::pages;
-use crate::call::{Source, state_error};
+use crate::call::{Source, check_name, state_error};
 use crate::core::Core;
 use crate::error::CallError;
 use crate::identity::caller;
@@ -30,7 +30,9 @@ impl Connections for ConnectionService {
                 CallError::new(ErrorCode::ConfigInvalid, "the connection has no name").into(),
             );
         }
+        check_name("name", &request.name)?;
         let connection = request.connection.unwrap_or_default();
+        check_name("connection.connector", &connection.connector)?;
         // A connection that could not be used is not stored.
         self.0
             .check_connection(
@@ -86,23 +88,48 @@ impl Connections for ConnectionService {
     ) -> Result<Response<v1::DeleteConnectionResponse>, Status> {
         let workspace = caller(&request).workspace(&request.get_ref().workspace)?;
         let request = request.into_inner();
-        self.0
+        // First, and also where the connection itself went before: a new one of
+        // this name would go on from what is left.
+        let cleared = if request.checkpoints {
+            self.clear(&workspace, &request.name).await?
+        } else {
+            0
+        };
+        let deleted = self
+            .0
             .connections
             .delete(&workspace, &request.name, Utc::now())
-            .await
-            .map_err(connection_error)?;
-        if request.checkpoints {
-            self.0
-                .checkpoints
-                .clear(&workspace, &request.name)
-                .await
-                .map_err(state_error)?;
+            .await;
+        match deleted {
+            Err(ConnectionError::Unknown { .. }) if cleared > 0 => {}
+            deleted => deleted.map(drop).map_err(connection_error)?,
         }
         Ok(Response::new(v1::DeleteConnectionResponse {}))
     }
 }
 
 impl ConnectionService {
+    /// Deletes a connection's checkpoints, and tells of how many; not under a
+    /// call that would write them again.
+    async fn clear(&self, workspace: &str, name: &str) -> Result<u64, CallError> {
+        let scope = Scope {
+            workspace: workspace.to_owned(),
+            state_key: name.to_owned(),
+            stream: None,
+            partition: None,
+        };
+        let _guard = self
+            .0
+            .writers
+            .acquire(vec![scope], "delete")
+            .map_err(|held| CallError::new(ErrorCode::StateConflict, held.to_string()))?;
+        let checkpoints = &self.0.checkpoints;
+        checkpoints
+            .clear(workspace, name)
+            .await
+            .map_err(state_error)
+    }
+
     /// With a page of its checkpoints.
     async fn whole(
         &self,

@@ -1,19 +1,17 @@
 //! From a call's events to the events of one RPC.
 
 use caisson_proto::v1::{self, list_event, read_event, sync_event, test_event, write_event};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
-use crate::call::{Emitted, Event};
+use crate::call::{Emitted, Event, Listening};
 
 /// The stream of one RPC; events that the RPC has no arm for are left out.
 pub(crate) fn stream<T>(
-    events: mpsc::Receiver<Emitted>,
+    events: Listening,
     shape: fn(Emitted) -> Option<T>,
 ) -> impl Stream<Item = Result<T, Status>> {
-    ReceiverStream::new(events).filter_map(move |emitted| shape(emitted).map(Ok))
+    events.filter_map(move |emitted| shape(emitted).map(Ok))
 }
 
 pub(crate) fn test(emitted: Emitted) -> Option<v1::TestEvent> {

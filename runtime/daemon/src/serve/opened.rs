@@ -11,7 +11,7 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::timeout::grpc_timeout;
-use crate::call::{Emitted, End, Event, Live, Sequencer, Ticket};
+use crate::call::{End, Event, Listening, Live, Sequencer, Ticket, check_name};
 use crate::error::CallError;
 use crate::identity::{Caller, Workspace};
 use crate::usage::unix_ms;
@@ -34,6 +34,7 @@ impl Opened {
         options: Option<v1::CallOptions>,
     ) -> Result<Self, CallError> {
         let options = options.unwrap_or_default();
+        check_name("request_id", &options.request_id)?;
         Ok(Self {
             workspace: caller.workspace(&options.workspace)?,
             caller,
@@ -88,11 +89,7 @@ pub(super) async fn refuse<T>(
 
 /// A Test that ended before there was a worker: recorded, and told as every
 /// other one is, with the step at which it failed.
-pub(super) async fn ended_at(
-    ticket: Ticket,
-    step: v1::TestStep,
-    error: &CallError,
-) -> mpsc::Receiver<Emitted> {
+pub(super) async fn ended_at(ticket: Ticket, step: v1::TestStep, error: &CallError) -> Listening {
     let call_id = ticket.live.call_id.clone();
     let mut sequencer = Sequencer::new(&call_id, unix_ms());
     let started = v1::Started {
@@ -112,15 +109,11 @@ pub(super) async fn ended_at(
         // There is room for all, and the receiver is held here.
         let _ = sender.try_send(sequencer.place("", "", event));
     }
-    receiver
+    receiver.into()
 }
 
 /// Started and the end of a call that was begun before.
-pub(super) fn attach(
-    call_id: String,
-    live: Option<Arc<Live>>,
-    end: Option<End>,
-) -> mpsc::Receiver<Emitted> {
+pub(super) fn attach(call_id: String, live: Option<Arc<Live>>, end: Option<End>) -> Listening {
     let (sender, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
         let mut sequencer = Sequencer::new(&call_id, 0);
@@ -152,5 +145,5 @@ pub(super) fn attach(
         // Who asked may be gone again.
         let _ = sender.send(sequencer.place("", "", event)).await;
     });
-    receiver
+    receiver.into()
 }

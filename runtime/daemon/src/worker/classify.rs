@@ -75,12 +75,14 @@ pub(crate) fn failed(
         Some(Limit::Memory) => out_of_memory(death, limits),
         Some(limit) => limit.error(&failed.message, limits),
         None if is_network(said, &about) => {
-            CallError::new(better_network_code(said, refusals), failed.message)
+            CallError::new(better_network_code(said, &about, refusals), failed.message)
         }
         None => CallError::new(said, failed.message),
     };
     if error.code == ErrorCode::EgressDenied {
-        if let Some(refusal) = refusals.iter().find(|refusal| denied(refusal)) {
+        let denials = || refusals.iter().filter(|refusal| denied(refusal));
+        let meant = denials().find(|refusal| is_named(refusal, &about));
+        if let Some(refusal) = meant.or_else(|| denials().next()) {
             error.message = format!("{}: {}", describe(refusal), error.message);
         }
     } else if !failed.action.is_empty() {
@@ -203,13 +205,25 @@ fn denied(refusal: &EgressRefusal) -> bool {
     refusal.layer != crate::egress::UPSTREAM
 }
 
+/// Is it told of where this refusal happened?
+fn is_named(refusal: &EgressRefusal, about: &str) -> bool {
+    [&refusal.host, &refusal.address]
+        .into_iter()
+        .any(|place| !place.is_empty() && about.contains(place.as_str()))
+}
+
 /// What the gateway saw explains a failed connection better than the
-/// connector can.
-fn better_network_code(code: ErrorCode, refusals: &[EgressRefusal]) -> ErrorCode {
-    if refusals.iter().any(denied) {
+/// connector can: any that it saw where the connector has no word of its own,
+/// else those of the place that it names.
+fn better_network_code(code: ErrorCode, about: &str, refusals: &[EgressRefusal]) -> ErrorCode {
+    let explains =
+        |refusal: &&EgressRefusal| code == ErrorCode::ConnectorFailed || is_named(refusal, about);
+    let mut seen = refusals.iter().filter(explains).peekable();
+    let first = seen.peek().copied();
+    if seen.any(denied) {
         return ErrorCode::EgressDenied;
     }
-    match refusals.first() {
+    match first {
         Some(failed) if failed.reason == "dns_failed" => ErrorCode::DnsFailed,
         Some(_) => ErrorCode::UpstreamUnavailable,
         None => code,
@@ -331,6 +345,23 @@ mod tests {
         );
         assert_eq!(error.code, ErrorCode::EgressDenied);
         assert!(error.message.contains("evil.example:443"));
+    }
+
+    #[test]
+    fn an_old_refusal_elsewhere_does_not_explain_what_the_connector_names_itself() {
+        let end = |message: &str| {
+            let said = said("UPSTREAM_UNAVAILABLE", "Upstream", message);
+            let refusals = [refusal("no_rule")];
+            failed(said, &Death::default(), &Limits::default(), &refusals).code
+        };
+        assert_eq!(
+            end("https://api.example answered 503"),
+            ErrorCode::UpstreamUnavailable
+        );
+        assert_eq!(
+            end("cannot connect to evil.example:443"),
+            ErrorCode::EgressDenied
+        );
     }
 
     #[test]

@@ -61,11 +61,13 @@ impl Given {
         id: &str,
     ) -> Option<Vec<v1::Checkpoint>> {
         let mut ledger = self.ledger();
-        let waiting = ledger
-            .waiting
-            .get_mut(&(stream.to_owned(), partition.to_owned()))?;
+        let key = (stream.to_owned(), partition.to_owned());
+        let waiting = ledger.waiting.get_mut(&key)?;
         let at = waiting.iter().position(|checkpoint| checkpoint.id == id)?;
         let done: Vec<_> = waiting.drain(..=at).collect();
+        if waiting.is_empty() {
+            ledger.waiting.remove(&key);
+        }
         ledger.count -= done.len();
         ledger.bytes -= done
             .iter()

@@ -1,9 +1,12 @@
 //! What a worker was given of the host, after policies were reloaded.
 
-use caisson_egress::{ConnectorId, Gateway, SandboxProfile};
+use caisson_egress::{Bound, ConnectorId, Gateway, SandboxProfile};
 use caisson_proto::v1::ErrorCode;
 use caisson_sandbox::HostDir;
+use std::sync::Arc;
+
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::error::CallError;
 
@@ -18,9 +21,38 @@ pub(super) struct Grants {
     pub(super) profile: SandboxProfile,
 }
 
+/// The grants of a worker, looked at whenever policies are reloaded.
+#[derive(Clone)]
+pub(super) struct Watched {
+    grants: Arc<Grants>,
+    policy: watch::Receiver<Option<Arc<Bound>>>,
+}
+
+impl Watched {
+    pub(super) fn new(grants: Grants, mut policy: watch::Receiver<Option<Arc<Bound>>>) -> Self {
+        // They were decided before the worker was made; much may have changed.
+        policy.mark_changed();
+        Self {
+            grants: Arc::new(grants),
+            policy,
+        }
+    }
+
+    /// Returns the error that ends the call, once something was taken back.
+    pub(super) async fn withdrawn(&mut self) -> CallError {
+        while self.policy.changed().await.is_ok() {
+            if let Some(error) = self.grants.withdrawn() {
+                return error;
+            }
+        }
+        // Nobody reloads any more.
+        std::future::pending().await
+    }
+}
+
 impl Grants {
     /// The error that ends the call, if something was taken back.
-    pub(super) fn withdrawn(&self) -> Option<CallError> {
+    fn withdrawn(&self) -> Option<CallError> {
         if self.files.is_empty() && self.profile == SandboxProfile::Strict {
             return None;
         }

@@ -12,9 +12,14 @@ use std::collections::{HashMap, HashSet};
 use caisson_wire::message::{Operation, from_worker::Message};
 use caisson_wire::{MAX_STATE, MAX_STATES, MAX_STREAMS};
 use caisson_without::{Part, without};
+use prost::Message as _;
 
 /// Names and identifiers longer than this are refused, in bytes.
-const NAME: usize = 1024;
+pub(super) const NAME: usize = 1024;
+/// One schema, in bytes.
+const SCHEMA: usize = 1 << 20;
+/// The schemas and objects of one call together, in bytes: every one is searched for secrets.
+const SCHEMAS: usize = 64 << 20;
 /// Steps of a Test.
 const STEPS: usize = 1000;
 
@@ -32,6 +37,8 @@ pub(crate) struct Order {
     phase: Phase,
     schemas: HashMap<String, HashSet<String>>,
     schemas_seen: usize,
+    /// What schemas and objects came to, in bytes.
+    described: usize,
     /// The last checkpoint of each stream and partition: its id and size.
     partitions: HashMap<(String, String), (String, usize)>,
     states: usize,
@@ -67,6 +74,7 @@ impl Order {
             phase: Phase::Silent,
             schemas: HashMap::new(),
             schemas_seen: 0,
+            described: 0,
             partitions: HashMap::new(),
             states: 0,
             objects: 0,
@@ -146,6 +154,7 @@ impl Order {
                 let ids = self.schemas.entry(schema.stream.clone()).or_default();
                 self.schemas_seen += usize::from(ids.insert(schema.schema_id.clone()));
                 few(self.schemas_seen, MAX_STREAMS, "schemas")?;
+                self.describes(schema.encoded_len(), body)?;
             }
             Message::Batch(batch) => {
                 let ids = self.schemas.get(&batch.stream);
@@ -172,9 +181,10 @@ impl Order {
                 *last = (checkpoint.id.clone(), size);
                 short("the states of all checkpoints", self.states, MAX_STATES)?;
             }
-            Message::Object(_) => {
+            Message::Object(object) => {
                 self.objects += 1;
                 few(self.objects, MAX_STREAMS, "objects")?;
+                self.describes(object.encoded_len(), body)?;
             }
             Message::Step(_) => {
                 self.steps += 1;
@@ -183,6 +193,12 @@ impl Order {
             _ => {}
         }
         Ok(())
+    }
+
+    fn describes(&mut self, message: usize, body: usize) -> Result<(), Violation> {
+        short("a schema", body, SCHEMA)?;
+        self.described += message + body;
+        short("all schemas", self.described, SCHEMAS)
     }
 }
 
@@ -370,6 +386,15 @@ mod tests {
             order.accept(&Message::Schema(schema), 1).err()
         });
         assert_eq!(refused, Some(Violation::TooMany(MAX_STREAMS, "schemas")));
+
+        // The same schema again and again is as much to search through.
+        let mut order = reading();
+        let refused = (0..100).find_map(|_| order.accept(&schema("s"), SCHEMA).err());
+        assert!(matches!(
+            refused,
+            Some(Violation::TooLong("all schemas", ..))
+        ));
+        assert!(order.accept(&schema("s"), SCHEMA + 1).is_err());
     }
 
     #[test]

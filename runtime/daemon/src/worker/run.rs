@@ -26,9 +26,10 @@ pub(crate) async fn run(
         outlet,
         control,
         tally,
+        grants: None,
         stopping: None,
     };
-    let result = match Serving::launch(host, job, input, control, on_pid).await {
+    let result = match Serving::launch(host, job, input, &way, on_pid).await {
         Err(error) => Err(error),
         Ok(mut serving) => {
             let verdict = serving.serve(&mut way).await;

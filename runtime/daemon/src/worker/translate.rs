@@ -135,15 +135,16 @@ pub(crate) fn checkpoint_of(checkpoint: message::Checkpoint) -> v1::Checkpoint {
 
 /// A text of the worker, cut and without secrets.
 pub(crate) fn clean(text: &str, redactor: &Redactor) -> String {
-    let text = redactor.redact(text);
     if text.len() <= TEXT {
-        return text.into_owned();
+        return redactor.redact(text).into_owned();
     }
-    let end = (0..=TEXT)
-        .rev()
-        .find(|&i| text.is_char_boundary(i))
-        .unwrap_or(0);
-    format!("{}… ({} bytes more)", &text[..end], text.len() - end)
+    // Not all of it is searched, however long it is; a stream gives no half of a secret.
+    let searched = redactor
+        .stream()
+        .push(&text.as_bytes()[..text.len().min(2 * TEXT)]);
+    let kept = String::from_utf8_lossy(&searched);
+    let end = kept.floor_char_boundary(TEXT);
+    format!("{}… (of {} bytes)", &kept[..end], text.len())
 }
 
 /// A worker's clock in Unix milliseconds, held within a year of now.

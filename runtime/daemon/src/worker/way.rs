@@ -3,6 +3,7 @@
 use caisson_wire::message;
 use tokio::time::Instant;
 
+use super::grants::Watched;
 use super::outlet::{Control, Outlet, Stop};
 use super::tally::Tally;
 use crate::call::Event;
@@ -27,6 +28,9 @@ pub(super) struct Way<'a> {
     pub(super) outlet: Outlet,
     pub(super) control: &'a Control,
     pub(super) tally: Tally,
+    /// What the worker was given, once it was: a caller that does not read
+    /// must not keep it there after it was taken back.
+    pub(super) grants: Option<Watched>,
     /// Why it is being stopped, and when patience ends.
     pub(super) stopping: Option<(Stop, Instant)>,
 }
@@ -46,7 +50,14 @@ impl Way<'_> {
     /// Hands one event on; counts it if it was taken.
     pub(super) async fn emit(&mut self, stream: &str, partition: &str, event: Event) {
         let (grace, control) = (self.grace(), self.control);
-        let until = async {
+        let mut grants = self.grants.clone();
+        let withdrawn = async {
+            match &mut grants {
+                Some(grants) => drop(grants.withdrawn().await),
+                None => std::future::pending().await,
+            }
+        };
+        let stopped = async {
             match grace {
                 Some(at) => tokio::time::sleep_until(at).await,
                 None => {
@@ -55,6 +66,12 @@ impl Way<'_> {
                     // gets the grace too.
                     tokio::time::sleep(stop.grace()).await;
                 }
+            }
+        };
+        let until = async {
+            tokio::select! {
+                () = withdrawn => {}
+                () = stopped => {}
             }
         };
         let counted = event.clone();

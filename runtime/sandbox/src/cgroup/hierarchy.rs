@@ -127,6 +127,13 @@ impl Hierarchy {
                     false,
                 ),
                 ("memory", "memory.swappiness", "0".into(), false),
+                // v2 counts socket buffers by itself, v1 only where they have a limit.
+                (
+                    "memory",
+                    "memory.kmem.tcp.limit_in_bytes",
+                    limits.memory_bytes.to_string(),
+                    false,
+                ),
                 (
                     "cpu",
                     "cpu.cfs_period_us",

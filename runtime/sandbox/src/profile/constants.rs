@@ -47,7 +47,6 @@ pub(super) fn constant(name: &str) -> Option<u64> {
         "SO_RCVBUF" => libc::SO_RCVBUF.into(),
         "SO_KEEPALIVE" => libc::SO_KEEPALIVE.into(),
         "SO_OOBINLINE" => libc::SO_OOBINLINE.into(),
-        "SO_LINGER" => libc::SO_LINGER.into(),
         "SO_RCVTIMEO" => libc::SO_RCVTIMEO.into(),
         "SO_SNDTIMEO" => libc::SO_SNDTIMEO.into(),
         "TCP_NODELAY" => libc::TCP_NODELAY.into(),

@@ -116,6 +116,15 @@ pub(crate) fn attach_filter(
 }
 
 /// Sets a socket option from a plain value.
+/// Has the kernel refuse descriptors that are sent over this socket, where it can (Linux 6.16). Otherwise it closes
+/// those that come: in the thread that reads, and at the pleasure of what they are.
+pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) {
+    /// unix(7); not in libc yet.
+    const SO_PASSRIGHTS: c_int = 83;
+    // An older kernel does not know it.
+    let _ = set_option(socket, libc::SOL_SOCKET, SO_PASSRIGHTS, &0_i32);
+}
+
 pub(crate) fn set_option<T>(
     socket: BorrowedFd<'_>,
     level: c_int,

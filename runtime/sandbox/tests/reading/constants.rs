@@ -44,7 +44,6 @@ pub const VALUES: &[(&str, u64)] = &[
     ("SO_RCVBUF", 0x8),
     ("SO_KEEPALIVE", 0x9),
     ("SO_OOBINLINE", 0xa),
-    ("SO_LINGER", 0xd),
     ("SO_RCVTIMEO", 0x14),
     ("SO_SNDTIMEO", 0x15),
     ("TCP_NODELAY", 0x1),

@@ -23,13 +23,16 @@ use zeroize::Zeroizing;
 
 use crate::value::SecretValue;
 pub use stream::StreamRedactor;
-use views::View;
+use views::{View, Wanted};
 
 /// What stands in the place of a secret.
 pub const MARKER: &str = "[redacted]";
 
 /// Values shorter than this, in bytes, are not looked for: `root` or `5432` would blank out half of every log.
 pub const MIN_BYTES: usize = 6;
+
+/// A line of base64 in mail and in `base64.encodebytes`.
+const LINE: usize = 76;
 
 /// Values longer than this, in bytes, are looked for in pieces and only as they are, not in base64 or hex.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -46,8 +49,7 @@ struct Inner {
     /// The same patterns without regard to case, built when a name is first looked through.
     folded: OnceLock<AhoCorasick>,
     longest: usize,
-    /// A pattern contains a space, so `+` may stand for one.
-    spaces: bool,
+    wanted: Wanted,
     gaps: Vec<Gap>,
 }
 
@@ -113,13 +115,16 @@ impl Redactor {
             .map(|pattern| pattern.len())
             .max()
             .unwrap_or(0);
-        let spaces = patterns.iter().any(|pattern| pattern.contains(&b' '));
+        let wanted = Wanted {
+            spaces: patterns.iter().any(|pattern| pattern.contains(&b' ')),
+            lines: longest > LINE,
+        };
         Redactor(Arc::new(Inner {
             patterns,
             automaton,
             folded: OnceLock::new(),
             longest,
-            spaces,
+            wanted,
             gaps,
         }))
     }
@@ -131,12 +136,12 @@ impl Redactor {
 
     /// The text without secrets; borrowed where there was none.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        replaced(text, self.0.ranges(&self.0.views(text.as_bytes(), true)))
+        replaced(text, self.0.found(text.as_bytes()))
     }
 
     /// Whether a secret stands in bytes that are no text, such as an Arrow schema.
     pub fn finds(&self, bytes: &[u8]) -> bool {
-        !self.0.ranges(&self.0.views(bytes, true)).is_empty()
+        !self.0.found(bytes).is_empty()
     }
 
     /// As [`Redactor::redact`], for text that holds names of hosts. DNS names have no case and are cut into labels, so
@@ -149,9 +154,14 @@ impl Redactor {
             .0
             .folded
             .get_or_init(|| automaton(&self.0.patterns, true));
-        let mut views = self.0.views(text.as_bytes(), true);
-        views.extend(views::of_name(text.as_bytes()));
-        replaced(text, ranges(folded, &views))
+        let mut ranges = Ranges::default();
+        views::visit(text.as_bytes(), self.0.wanted, true, &mut |view| {
+            ranges.add(folded, view);
+        });
+        for view in views::of_name(text.as_bytes()) {
+            ranges.add(folded, &view);
+        }
+        replaced(text, ranges.merged())
     }
 
     /// Redacts every string of a JSON value, names of fields too.
@@ -198,15 +208,28 @@ impl Inner {
         if self.automaton.is_none() {
             Vec::new()
         } else {
-            views::all(source, self.spaces, last)
+            views::all(source, self.wanted, last)
         }
     }
 
+    /// Where secrets stand in a whole source.
+    fn found(&self, source: &[u8]) -> Vec<Range<usize>> {
+        let mut ranges = Ranges::default();
+        if let Some(automaton) = &self.automaton {
+            views::visit(source, self.wanted, true, &mut |view| {
+                ranges.add(automaton, view);
+            });
+        }
+        ranges.merged()
+    }
+
+    /// Where secrets stand in the source of these views.
     fn ranges(&self, views: &[View]) -> Vec<Range<usize>> {
-        self.automaton
-            .as_ref()
-            .map(|automaton| ranges(automaton, views))
-            .unwrap_or_default()
+        let mut ranges = Ranges::default();
+        if let Some(automaton) = &self.automaton {
+            views.iter().for_each(|view| ranges.add(automaton, view));
+        }
+        ranges.merged()
     }
 
     /// The first place of a view from which on a secret may have begun that the next chunk completes.
@@ -237,22 +260,28 @@ fn automaton(patterns: &[Zeroizing<Vec<u8>>], without_case: bool) -> AhoCorasick
         .expect("some megabytes of patterns fit the automaton's 31-bit states")
 }
 
-/// Where secrets stand in the source: disjoint and in order. Overlapping finds are one range; neighbours stay two.
-fn ranges(automaton: &AhoCorasick, views: &[View]) -> Vec<Range<usize>> {
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    for view in views {
-        // Every find, not the leftmost: of two secrets that overlap, no half may stay.
+/// Where secrets stand in a source.
+#[derive(Default)]
+struct Ranges(Vec<Range<usize>>);
+
+impl Ranges {
+    /// Adds every find of a view, not the leftmost: of two secrets that overlap, no half may stay.
+    fn add(&mut self, automaton: &AhoCorasick, view: &View) {
         for found in automaton.find_overlapping_iter(&view.bytes[..]) {
             let range = view.source(found.start()).start..view.source(found.end() - 1).end;
-            push_merging(&mut ranges, range);
+            push_merging(&mut self.0, range);
         }
     }
-    ranges.sort_by_key(|range| range.start);
-    let mut merged = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        push_merging(&mut merged, range);
+
+    /// Disjoint and in order. Overlapping finds are one range; neighbours stay two.
+    fn merged(mut self) -> Vec<Range<usize>> {
+        self.0.sort_by_key(|range| range.start);
+        let mut merged = Vec::with_capacity(self.0.len());
+        for range in self.0 {
+            push_merging(&mut merged, range);
+        }
+        merged
     }
-    merged
 }
 
 /// The text with [`MARKER`] in place of each range.
@@ -307,6 +336,23 @@ mod tests {
         assert!(r.finds(&around("x-aHVudGVyMi1odW50ZXIy")));
         assert!(!r.finds(&around("hunter2-hunter3")));
         assert!(!redactor(&[]).finds(&around("hunter2-hunter2")));
+    }
+
+    #[test]
+    fn base64_is_found_across_the_ends_of_its_lines() {
+        use base64::Engine as _;
+        let secret: String = (0..120u8).map(|n| char::from(b'!' + n % 90)).collect();
+        let encoded = base64::engine::general_purpose::STANDARD.encode(&secret);
+        for end in ["\n", "\r\n"] {
+            let lines: Vec<&str> = encoded
+                .as_bytes()
+                .chunks(76)
+                .map(|line| std::str::from_utf8(line).unwrap())
+                .collect();
+            let said = format!("key:{end}{}{end}end", lines.join(end));
+            let shown = redactor(&[&secret]).redact(&said).into_owned();
+            assert!(shown.len() < 40 && shown.contains(MARKER), "{shown}");
+        }
     }
 
     #[test]

@@ -7,7 +7,11 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
+/// Escapes inside escapes twice: JSON in JSON, a URL in JSON, JSON in a URL, a URL in a URL.
+const DEPTH: usize = 2;
+
 /// One reading of a source.
+#[derive(Clone)]
 pub(super) struct View {
     /// The text as this view reads it.
     pub(super) bytes: Zeroizing<Vec<u8>>,
@@ -84,35 +88,56 @@ pub(super) fn of_name(source: &[u8]) -> [View; 2] {
     [whole, joined]
 }
 
-/// Every view that differs from another. `last`: nothing follows the source, so nothing is incomplete.
-pub(super) fn all(source: &[u8], spaces: bool, last: bool) -> Vec<View> {
-    let mut views = vec![View::of(source)];
-    // Escapes inside escapes twice: JSON in JSON, a URL in JSON, JSON in a URL, a URL in a URL.
-    let mut from = 0;
-    for _ in 0..2 {
-        let until = views.len();
-        for index in from..until {
-            for (mark, token) in [(b'%', percent as fn(&[u8]) -> Token), (b'\\', backslash)] {
-                if views[index].bytes.contains(&mark) {
-                    views.push(views[index].decode(last, token));
-                }
-            }
-            // `\xe9` is a byte in `repr` of bytes and a character in `ascii` of a text: both readings are tried.
-            if views[index].bytes.windows(2).any(|pair| pair == b"\\x") {
-                views.push(views[index].decode(last, characters));
-            }
-        }
-        from = until;
+/// What patterns make worth a view of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted {
+    /// One contains a space, so `+` may stand for one.
+    pub(super) spaces: bool,
+    /// One is longer than a line of base64 (RFC 2045, section 6.8), so a line's end may stand inside.
+    pub(super) lines: bool,
+}
+
+/// Shows every view that differs from another, and holds no more than lead to it: each takes many times its source.
+/// `last`: nothing follows the source, so nothing is incomplete.
+pub(super) fn visit(source: &[u8], wanted: Wanted, last: bool, see: &mut impl FnMut(&View)) {
+    let whole = View::of(source);
+    see(&whole);
+    deeper(&whole, DEPTH, last, see);
+    if wanted.lines && source.contains(&b'\n') {
+        see(&whole.decode(last, |text| match text[0] {
+            b'\r' | b'\n' => Token::Escape(Decoded([0; 4], 0), 1),
+            _ => Token::Plain,
+        }));
     }
     // In a form, + is a space, and a + is %2B: the plus goes first.
-    if spaces && source.contains(&b'+') {
-        let plus = views[0].decode(last, |text| match text[0] {
+    if wanted.spaces && source.contains(&b'+') {
+        let plus = whole.decode(last, |text| match text[0] {
             b'+' => Token::Escape(Decoded::byte(b' '), 1),
             _ => Token::Plain,
         });
-        let form = plus.decode(last, percent);
-        views.push(form);
+        see(&plus.decode(last, percent));
     }
+}
+
+fn deeper(view: &View, depth: usize, last: bool, see: &mut impl FnMut(&View)) {
+    let Some(depth) = depth.checked_sub(1) else {
+        return;
+    };
+    let has = |mark: &[u8]| view.bytes.windows(mark.len()).any(|text| text == mark);
+    // `\xe9` is a byte in `repr` of bytes and a character in `ascii` of a text: both readings are tried.
+    let readings: [(&[u8], fn(&[u8]) -> Token); 3] =
+        [(b"%", percent), (b"\\", backslash), (b"\\x", characters)];
+    for (_, token) in readings.into_iter().filter(|(mark, _)| has(mark)) {
+        let decoded = view.decode(last, token);
+        see(&decoded);
+        deeper(&decoded, depth, last, see);
+    }
+}
+
+/// Every view at once, of a source that is small.
+pub(super) fn all(source: &[u8], wanted: Wanted, last: bool) -> Vec<View> {
+    let mut views = Vec::new();
+    visit(source, wanted, last, &mut |view| views.push(view.clone()));
     views
 }
 
@@ -254,7 +279,11 @@ mod tests {
     use super::*;
 
     fn readings(source: &str, last: bool) -> Vec<String> {
-        all(source.as_bytes(), true, last)
+        let wanted = Wanted {
+            spaces: true,
+            lines: true,
+        };
+        all(source.as_bytes(), wanted, last)
             .iter()
             .map(|view| String::from_utf8_lossy(&view.bytes).into_owned())
             .collect()
@@ -268,6 +297,7 @@ mod tests {
             "\n\"\\/ä\u{1f600}A\u{1f600}\\q\\ud83d"
         );
         assert_eq!(readings("a+b%2B", true).last().unwrap(), "a b+");
+        assert_eq!(readings("a\r\nb\n", true), ["a\r\nb\n", "ab"]);
         assert_eq!(readings("plain", true), ["plain"]);
     }
 
@@ -283,12 +313,12 @@ mod tests {
             ("\\x4", 0),
         ] {
             assert_eq!(
-                all(source.as_bytes(), false, false)[1].open,
+                all(source.as_bytes(), Wanted::default(), false)[1].open,
                 Some(at),
                 "{source}"
             );
             assert_eq!(
-                all(source.as_bytes(), false, true)[1].open,
+                all(source.as_bytes(), Wanted::default(), true)[1].open,
                 None,
                 "{source}"
             );
@@ -297,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_cut_is_moved_to_the_beginning_of_an_escape() {
-        let view = &all(b"a%41b", false, true)[1];
+        let view = &all(b"a%41b", Wanted::default(), true)[1];
         assert_eq!(
             [0, 1, 2, 3, 4, 5].map(|at| view.boundary(at)),
             [0, 1, 1, 1, 4, 5]

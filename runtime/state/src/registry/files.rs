@@ -151,7 +151,13 @@ pub(super) fn open_to_all_and_sync(root: &Path) -> Result<(), RegistryError> {
             if kind.is_dir() {
                 walk(root, &path)?;
             } else if kind.is_file() {
-                fs::set_permissions(&path, Permissions::from_mode(FILE_MODE))
+                // A program of a wheel stays one.
+                let there = entry
+                    .metadata()
+                    .map_err(io("reading", &path))?
+                    .permissions();
+                let runs = if there.mode() & 0o100 == 0 { 0 } else { 0o111 };
+                fs::set_permissions(&path, Permissions::from_mode(FILE_MODE | runs))
                     .map_err(io("opening", &path))?;
                 File::open(&path)
                     .and_then(|file| file.sync_all())

@@ -1,10 +1,9 @@
 //! How a call begins: its record, what it runs, its slot.
 
 use caisson_proto::v1::ErrorCode;
-use tokio::sync::mpsc;
 use tonic::Status;
 
-use crate::call::{Begun, Emitted, Prepared, Source, Ticket, What, prepare};
+use crate::call::{Begun, Listening, Prepared, Source, Ticket, What, prepare};
 use crate::core::Core;
 use crate::error::CallError;
 use crate::serve::opened::{Opened, attach};
@@ -16,7 +15,7 @@ pub(super) async fn begin(
     opened: &Opened,
     connection: String,
     request: Vec<u8>,
-) -> Result<Result<Ticket, mpsc::Receiver<Emitted>>, Status> {
+) -> Result<Result<Ticket, Listening>, Status> {
     let what = What {
         kind,
         workspace: &opened.workspace,
@@ -31,7 +30,9 @@ pub(super) async fn begin(
     })
 }
 
-/// Everything that is decided before a worker exists, and a slot for it.
+/// A slot for a call's workers, then everything that is decided before they
+/// exist: by the policies of that moment, and with secrets that nobody waits
+/// with.
 pub(super) async fn prepared(
     core: &Core,
     ticket: &mut Ticket,
@@ -39,12 +40,29 @@ pub(super) async fn prepared(
     source: Source,
     workers: u32,
 ) -> Result<Prepared, CallError> {
+    admit(core, ticket, opened, &[&source], workers).await?;
     let prepared = prepare(core, &opened.workspace, &ticket.live.call_id, source).await?;
     core.calls.named(&ticket.live.call_id, &prepared.pin());
+    Ok(prepared)
+}
+
+/// Slots for a call. What could never run is refused before it waits for them.
+pub(super) async fn admit(
+    core: &Core,
+    ticket: &mut Ticket,
+    opened: &Opened,
+    sources: &[&Source],
+    workers: u32,
+) -> Result<(), CallError> {
+    if ticket.admit_at_once(&opened.caller, workers) {
+        return Ok(());
+    }
+    for source in sources {
+        core.check_connection(&opened.workspace, source).await?;
+    }
     ticket
         .admit(&opened.caller, workers, opened.deadline())
-        .await?;
-    Ok(prepared)
+        .await
 }
 
 /// Another call holds the state.

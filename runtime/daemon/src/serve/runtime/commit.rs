@@ -6,6 +6,7 @@ use chrono::Utc;
 use tonic::{Request, Status};
 
 use super::begin::held;
+use crate::call::check_name;
 use crate::core::Core;
 use crate::error::CallError;
 use crate::identity::caller;
@@ -24,6 +25,14 @@ pub(super) async fn commit(
             "state_key and checkpoint.stream say whose state it is",
         )
         .into());
+    }
+    for (what, name) in [
+        ("state_key", &request.state_key),
+        ("checkpoint.stream", &checkpoint.stream),
+        ("checkpoint.partition", &checkpoint.partition),
+        ("checkpoint.id", &checkpoint.id),
+    ] {
+        check_name(what, name)?;
     }
     let scope = Scope {
         workspace: workspace.to_string(),

@@ -6,12 +6,11 @@ use caisson_proto::v1;
 use caisson_wire::Opening;
 use caisson_wire::message::Operation;
 use prost::Message;
-use tokio::sync::mpsc;
 use tonic::{Request, Status};
 
 use super::begin::{begin, prepared};
 use super::launch::launch;
-use crate::call::{Emitted, Source, step_before_worker};
+use crate::call::{Listening, Source, step_before_worker};
 use crate::core::Core;
 use crate::identity::caller;
 use crate::serve::opened::{Opened, ended_at, refuse};
@@ -41,7 +40,7 @@ pub(super) async fn inquire(
     operation: Operation,
     asked: Asked,
     connection: Option<v1::ConnectionRef>,
-) -> Result<mpsc::Receiver<Emitted>, Status> {
+) -> Result<Listening, Status> {
     let Asked { opened, request } = asked;
     let source = Source::of(core, &opened.caller, &opened.workspace, connection).await?;
     let mut ticket = match begin(core, kind, &opened, source.label(), request).await? {

@@ -6,9 +6,13 @@ use caisson_proto::v1;
 use caisson_wire::Opening;
 use caisson_wire::message::Operation;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::QUEUE;
-use crate::call::{Emitted, End, Event, Prepared, Sequencer, Ticket, failed_step, is_unbounded};
+use crate::call::{
+    Emitted, End, Event, LAST_WORD, Listening, Prepared, Sequencer, Ticket, failed_step,
+    is_unbounded,
+};
 use crate::core::Core;
 use crate::error::CallError;
 use crate::serve::opened::Opened;
@@ -30,14 +34,17 @@ pub(super) fn launch(
     opening: Opening,
     input: Option<CallInput>,
     encoding: v1::Encoding,
-) -> mpsc::Receiver<Emitted> {
+) -> Listening {
     let (sender, receiver) = mpsc::channel(QUEUE);
+    let listening = Listening::from(receiver);
+    let caller = listening.clone();
     let core = core.clone();
     let control = opened.control(&ticket, prepared.duration);
     tokio::spawn(async move {
         let call_id = ticket.live.call_id.clone();
         let operation = opening.start.operation();
-        let unbounded = is_unbounded(&opening);
+        let unbounded =
+            operation == Operation::Read && is_unbounded(&opening, &prepared.connector.manifest);
         let job = prepared.job(&core, &call_id, opening, unbounded);
         let mut sequencer = Sequencer::new(&call_id, unix_ms());
         let started = v1::Started {
@@ -75,10 +82,10 @@ pub(super) fn launch(
         let failed = outcome.result.as_ref().err();
         let step =
             failed.and_then(|error| failed_step(error.code, &error.message, &outcome.failed_steps));
+        let mut heard = true;
         if let Some(step) = step.filter(|_| tested) {
             last.event = Event::Step(step);
-            // As above.
-            let _ = sender.send(last.clone()).await;
+            heard = is_heard(&sender, last.clone()).await;
         }
         let (end, event) = match outcome.end() {
             Ok(summary) => (End::Summary(summary.clone()), Event::Summary(summary)),
@@ -88,8 +95,14 @@ pub(super) fn launch(
         last.header.time = Some(std::time::SystemTime::now().into());
         // Recorded first: who is told can ask for it, or call again.
         let _ = ticket.end(end).await;
-        // As above: who is gone is not told.
-        let _ = sender.send(last).await;
+        if !heard || !is_heard(&sender, last).await {
+            caller.hang_up();
+        }
     });
-    receiver
+    listening
+}
+
+/// Whether the caller took this one of a call's last words, or left.
+async fn is_heard(sender: &mpsc::Sender<Emitted>, event: Emitted) -> bool {
+    timeout(LAST_WORD, sender.send(event)).await.is_ok()
 }

@@ -16,12 +16,11 @@ use std::sync::Arc;
 use caisson_proto::v1;
 use caisson_proto::v1::runtime_server::Runtime;
 use caisson_wire::message::Operation;
-use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::events;
-use crate::call::Emitted;
+use crate::call::{Emitted, Listening};
 use crate::core::Core;
 
 pub(crate) struct RuntimeService(pub(crate) Arc<Core>);
@@ -99,7 +98,7 @@ impl Runtime for RuntimeService {
 
 /// A call's events in the shape of one RPC.
 fn answer<T: Send + 'static>(
-    events: mpsc::Receiver<Emitted>,
+    events: Listening,
     shape: fn(Emitted) -> Option<T>,
 ) -> Response<Events<T>> {
     Response::new(Box::pin(events::stream(events, shape)))

@@ -8,13 +8,12 @@ use caisson_state::MAX_STATE_BYTES;
 use caisson_wire::Opening;
 use caisson_wire::message::{self, Operation};
 use prost::Message;
-use tokio::sync::mpsc;
 use tonic::{Request, Status};
 
 use super::begin::{begin, prepared};
 use super::launch::launch;
 use crate::call::{
-    Emitted, Prepared, Source, States, check_opening, encoding, read_opening, selections,
+    Listening, Prepared, Source, States, check_opening, encoding, read_opening, selections,
 };
 use crate::core::Core;
 use crate::error::CallError;
@@ -25,7 +24,7 @@ use crate::serve::opened::{Opened, refuse};
 pub(super) async fn read(
     core: &Arc<Core>,
     request: Request<v1::ReadRequest>,
-) -> Result<mpsc::Receiver<Emitted>, Status> {
+) -> Result<Listening, Status> {
     let bytes = request.get_ref().encode_to_vec();
     let options = request.get_ref().options.clone();
     let opened = Opened::of(caller(&request), request.metadata(), options)?;

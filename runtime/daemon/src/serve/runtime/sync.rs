@@ -13,10 +13,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
 use super::Events;
-use super::begin::{begin, held};
+use super::begin::{admit, begin, held};
 use crate::call::{
-    Event, Sequencer, Source, States, Streams, SyncJob, Ticket, check_opening, is_unbounded,
-    prepare, read_opening, run_sync, selections, wire_encoding,
+    Event, Sequencer, Source, States, Streams, SyncJob, Ticket, check_name, check_opening,
+    is_unbounded, joined, prepare, read_opening, run_sync, selections, wire_encoding,
 };
 use crate::core::Core;
 use crate::error::CallError;
@@ -58,18 +58,11 @@ pub(super) async fn sync(
         .into());
     }
     let state_key = match request.state_key.as_str() {
-        // Two connections without names would share one state, and one of
-        // them would skip what only the other had read.
-        "" if source.state_key.is_empty() || destination.state_key.is_empty() => {
-            return Err(CallError::new(
-                ErrorCode::ConfigInvalid,
-                "nothing names the state of this sync",
-            )
-            .with_action("give state_key, or use stored connections")
-            .into());
+        "" => joined(&source.state_key, &destination.state_key)?,
+        key => {
+            check_name("state_key", key)?;
+            key.to_owned()
         }
-        "" => format!("{}->{}", source.state_key, destination.state_key),
-        key => key.to_owned(),
     };
     // From here on nobody has to wait: the call goes on whoever leaves.
     let (accepted, answer) = oneshot::channel();
@@ -170,6 +163,7 @@ async fn admitted(core: &Core, ticket: &mut Ticket, asked: Asked) -> Result<Admi
     } = asked;
     let workspace = &opened.workspace;
     let call_id = ticket.live.call_id.clone();
+    admit(core, ticket, &opened, &[&source, &destination], 2).await?;
     let source = prepare(core, workspace, &call_id, source)
         .await
         .map_err(|error| error.of_side("source"))?;
@@ -185,7 +179,6 @@ async fn admitted(core: &Core, ticket: &mut Ticket, asked: Asked) -> Result<Admi
     let guard = core.writers.acquire(vec![scope], &call_id).map_err(held)?;
     let pins = format!("{} -> {}", source.pin(), destination.pin());
     core.calls.named(&call_id, &pins);
-    ticket.admit(&opened.caller, 2, opened.deadline()).await?;
     let streams = &source.connection.streams;
     let selections = selections(&request.streams, streams);
     let memory = source.limits.memory_bytes;
@@ -200,7 +193,7 @@ async fn admitted(core: &Core, ticket: &mut Ticket, asked: Asked) -> Result<Admi
     let start = source.start(&call_id, Operation::Read);
     let opening = read_opening(start, &selections, streams, &states, encoding, 0);
     check_opening(&opening, memory)?;
-    let unbounded = is_unbounded(&opening);
+    let unbounded = is_unbounded(&opening, &source.connector.manifest);
     let mut write = destination.start(&call_id, Operation::Write);
     write.encoding = wire_encoding(encoding).into();
     let duration = source.duration.min(destination.duration);

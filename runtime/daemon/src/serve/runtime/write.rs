@@ -12,7 +12,7 @@ use tonic::{Request, Status, Streaming};
 use super::QUEUE;
 use super::begin::{begin, prepared};
 use super::launch::{CallInput, launch};
-use crate::call::{Emitted, Fed, Source, encoding, feed_from_caller, wire_encoding};
+use crate::call::{Fed, Listening, Source, encoding, feed_from_caller, wire_encoding};
 use crate::core::Core;
 use crate::error::CallError;
 use crate::identity::caller;
@@ -22,7 +22,7 @@ use crate::serve::opened::{Opened, refuse};
 pub(super) async fn write(
     core: &Arc<Core>,
     request: Request<Streaming<v1::WriteRequest>>,
-) -> Result<mpsc::Receiver<Emitted>, Status> {
+) -> Result<Listening, Status> {
     let (caller, metadata) = (caller(&request), request.metadata().clone());
     let mut requests = request.into_inner();
     let first = requests.message().await?.and_then(|first| first.message);

@@ -18,13 +18,14 @@ use crate::worker::classify;
 use crate::worker::feed::{Input, feed};
 use crate::worker::frames::{FrameError, split};
 use crate::worker::given::Given;
-use crate::worker::grants::Grants;
+use crate::worker::grants::{Grants, Watched};
 use crate::worker::job::{Host, Job};
 use crate::worker::order::Order;
-use crate::worker::outlet::Control;
+use crate::worker::outlet::Stop;
 use crate::worker::output::{LogQuota, collect};
 use crate::worker::pulse::{HEARTBEAT, Pulse};
 use crate::worker::stacks::Stacks;
+use crate::worker::way::Way;
 
 /// From exec to Hello; a bare interpreter needs about 15 ms.
 const HELLO: Duration = Duration::from_secs(30);
@@ -37,7 +38,7 @@ impl Serving {
         host: &Host,
         job: Job,
         input: Option<mpsc::Receiver<Input>>,
-        control: &Control,
+        way: &Way<'_>,
         on_pid: impl FnOnce(i32),
     ) -> Result<Self, CallError> {
         let limits = job.spec.limits.clone();
@@ -49,9 +50,11 @@ impl Serving {
             files: job.spec.files.clone(),
             profile: job.profile,
         };
+        let (control, outlet) = (way.control, &way.outlet);
         let worker = tokio::select! {
             biased;
             stop = control.stopped() => return Err(stop.error()),
+            () = outlet.abandoned() => return Err(Stop::Cancelled.error()),
             worker = host.launcher.launch(job.spec) => worker.map_err(launch_error)?,
         };
         let (process, io) = worker.split();
@@ -85,6 +88,7 @@ impl Serving {
         let hello = tokio::select! {
             biased;
             stop = control.stopped() => return Err(stop.error()),
+            () = outlet.abandoned() => return Err(Stop::Cancelled.error()),
             hello = timeout(HELLO, reader.next()) => hello,
         };
         let mut process = process;
@@ -111,12 +115,15 @@ impl Serving {
                 ));
             }
         }
+        let mut grants = Watched::new(grants, session.policy());
         session.open();
         let mut opening = job.opening;
         opening.start.deadline_unix_ms = control.deadline_unix_ms();
         let opened = tokio::select! {
             biased;
             stop = control.stopped() => return Err(stop.error()),
+            () = outlet.abandoned() => return Err(Stop::Cancelled.error()),
+            error = grants.withdrawn() => return Err(error),
             opened = timeout(OPENING, writer.open(opening)) => opened,
         };
         match opened {
@@ -142,7 +149,6 @@ impl Serving {
             launcher: host.launcher.clone(),
             worker: worker_id,
             missing_ports: session.missing_ports(),
-            policy: session.policy(),
             grants,
             process,
             reader,

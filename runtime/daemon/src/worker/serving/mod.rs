@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use caisson_egress::{Bound, EgressEvent, Session};
+use caisson_egress::{EgressEvent, Session};
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_sandbox::{Launcher, Limits, Process};
 use caisson_secrets::Redactor;
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::frames::{FrameError, FrameReader};
 use super::given::Given;
-use super::grants::Grants;
+use super::grants::Watched;
 use super::order::Order;
 use super::outlet::Stop;
 use super::output::LogQuota;
@@ -44,7 +44,7 @@ enum Next {
     Stop(Stop),
     GraceOver,
     Ports,
-    Policy,
+    Withdrawn(CallError),
     Tick,
 }
 
@@ -54,9 +54,7 @@ pub(super) struct Serving {
     worker: u64,
     /// Ports that a reloaded policy allows and that do not listen yet.
     missing_ports: watch::Receiver<BTreeSet<u16>>,
-    /// Changes when policies are reloaded.
-    policy: watch::Receiver<Option<Arc<Bound>>>,
-    grants: Grants,
+    grants: Watched,
     process: Process,
     reader: FrameReader,
     /// Taken when the call is over.
@@ -81,6 +79,7 @@ pub(super) struct Serving {
 impl Serving {
     /// Passes on what the worker says until it ends or is stopped.
     pub(super) async fn serve(&mut self, way: &mut Way<'_>) -> Verdict {
+        way.grants = Some(self.grants.clone());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -93,7 +92,7 @@ impl Serving {
                 Some(line) = self.lines.recv() => Next::Line(line),
                 Some(event) = self.egress.recv() => Next::Egress(event),
                 Ok(()) = self.missing_ports.changed() => Next::Ports,
-                Ok(()) = self.policy.changed() => Next::Policy,
+                error = self.grants.withdrawn() => Next::Withdrawn(error),
                 frame = self.reader.next() => Next::Frame(frame),
                 _ = tick.tick() => Next::Tick,
             };
@@ -112,11 +111,7 @@ impl Serving {
                 Next::Line(log) => self.log(log, way).await,
                 Next::Egress(event) => self.egress(event, way).await,
                 Next::Ports => self.open_ports().await,
-                Next::Policy => {
-                    if let Some(error) = self.grants.withdrawn() {
-                        return Verdict::Ended(error);
-                    }
-                }
+                Next::Withdrawn(error) => return Verdict::Ended(error),
                 Next::Frame(Ok(None)) => return way.stopped_or(Verdict::Closed),
                 Next::Frame(Err(error)) => return Verdict::Ended(broken(&error)),
                 Next::Frame(Ok(Some((message, body)))) => {

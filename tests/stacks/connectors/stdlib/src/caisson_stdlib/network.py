@@ -17,7 +17,6 @@ OPTIONS = {
     "keepalive": (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     "send buffer": (socket.SOL_SOCKET, socket.SO_SNDBUF, 65536),
     "receive buffer": (socket.SOL_SOCKET, socket.SO_RCVBUF, 65536),
-    "linger": (socket.SOL_SOCKET, socket.SO_LINGER, b"\0" * 8),
     "nodelay": (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     "keepalive idle": (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
     "keepalive interval": (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
