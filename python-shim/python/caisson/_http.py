@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_REDIRECTS = 10
 
+CREDENTIAL_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+
 
 class Http:
     """Made by `Connector.client`; see there for the arguments."""
@@ -105,7 +107,8 @@ class Http:
             params: Query parameters; None values are left out, lists repeat.
             json: A body of JSON values.
             body: A body of bytes.
-            headers: Over those of the client.
+            headers: Over those of the client, which go to its own origin only. A redirect to another
+                origin takes neither those nor Authorization, Cookie and Proxy-Authorization with it.
             timeout: Seconds for each attempt.
             idempotent: Whether it may be sent again; the default follows the method.
             ok: Statuses that do not raise besides 2xx.
@@ -121,17 +124,17 @@ class Http:
         url = join(self.base_url, path)
         if params:
             url = encode_query(url, params)
-        sent = dict(self._headers)
-        sent.update(headers or {})
+        given = dict(headers or {})
         content = body.encode() if isinstance(body, str) else body
         if json is not None:
             content = _json.dumps(json, separators=(",", ":")).encode()
-            sent.setdefault("Content-Type", "application/json")
-        sent.setdefault("Accept", "application/json")
+            given = {"Content-Type": self._headers.get("Content-Type", "application/json"), **given}
         method = method.upper()
         again = method in IDEMPOTENT if idempotent is None else idempotent
+        asked = origin(url)
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._persist(method, url, list(sent.items()), content, timeout, again, ok)
+            sent = self._sent(url, given, asked)
+            response = self._persist(method, url, sent, content, timeout, again, ok)
             location = response.headers.get("location")
             if response.status not in (301, 302, 303, 307, 308) or not location or response.status in ok:
                 break
@@ -202,7 +205,7 @@ class Http:
             **options: As in `request`.
 
         Raises:
-            Upstream: Where records should be there is no list, or a page token repeats.
+            Upstream: Where records should be there is no list, or a page token repeats or is missing.
         """
         walk = Walk(self, path, params, at, page, method, options)
         try:
@@ -238,6 +241,15 @@ class Http:
             walk.close()
 
     # -- within ------------------------------------------------------------
+
+    def _sent(self, url: str, given: dict[str, str], asked: str) -> list[tuple[str, str]]:
+        # The client's headers are for its own origin; those of one request for the origin that it asks,
+        # and what a redirect leads to elsewhere gets none that may hold a credential.
+        here = origin(url)
+        if here != asked:
+            given = {name: value for name, value in given.items() if name.lower() not in CREDENTIAL_HEADERS}
+        own = self._headers if here == (self._origin or asked) else {}
+        return list({"Accept": "application/json", **own, **given}.items())
 
     def _persist(
         self,

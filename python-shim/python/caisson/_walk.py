@@ -48,6 +48,7 @@ class Walk:
         self._seen = {repr(self._token)}
         self._empty = 0
         self._before: bytes | None = None
+        self._next: Any = None
         self.more = True
         if self._run is not None:
             self._track = self._run.track(_request_name(method, path, self._params, options.get("json")))
@@ -68,7 +69,16 @@ class Walk:
         return self._path, {**self._params, **self._page.parameters(self._token)}
 
     def take(self, response: Response) -> list[Any]:
-        """The records of an answer."""
+        """The records of an answer. What names the next page is read here too: the author may change records.
+
+        Raises:
+            Upstream: Where records should be there is no list, or what names the next page is missing.
+        """
+        records = self._found(response)
+        self._next = self._page.next(self._token, response, records) if self._page is not None else None
+        return records
+
+    def _found(self, response: Response) -> list[Any]:
         body = response.json()
         at = self._at
         found = at(body) if callable(at) else response.find(at) if at else body
@@ -101,7 +111,7 @@ class Walk:
         Raises:
             Upstream: The token repeats, the same page came again, or pages stay empty.
         """
-        token = self._page.next(self._token, response, records) if self._page is not None else None
+        token = self._next
         if isinstance(token, str) and self._page is not None and self._page.url(token) is not None:
             token = self._link(response, token)
         if token is None:

@@ -12,6 +12,8 @@ error and never an endless loop; the client looks after that.
 
 from __future__ import annotations
 
+from .errors import Upstream
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
             """The whole address of the page with this token, where the token is one."""
 
         def next(self, token: Any, response: Response, records: Sequence[Any]) -> Any:
-            """The token of the page after this answer; None if it was the last one."""
+            """The token of the page after this answer; None if it was the last one.
+
+            It is asked before the records are handed out, so that they are as the API gave them.
+            """
 
 
 __all__ = ["cursor", "last_id", "link_header", "next_link", "offset", "page_number"]
@@ -93,6 +98,9 @@ class cursor(_Page):
         param: The query parameter.
         at: Where in the body the token is, dotted.
         more: Where in the body a flag says whether there is more, if one does.
+
+    Raises:
+        Upstream: The flag says that there is more, and there is no token.
     """
 
     def __init__(self, param: str = "cursor", at: str = "next_cursor", more: str | None = None) -> None:
@@ -107,7 +115,13 @@ class cursor(_Page):
         if self.more is not None and not response.find(self.more):
             return None
         found = response.find(self.at)
-        return None if found in ("", False) else found
+        if found is not None and found not in ("", False):
+            return found
+        if self.more is not None:
+            raise _without_token(
+                response, f"{self.more!r} says that there is more, and there is nothing at {self.at!r}"
+            )
+        return None
 
 
 class _Counted(_Page):
@@ -190,9 +204,12 @@ class last_id(_Counted):
     Args:
         param: The query parameter that takes the last record's field.
         field: That field, dotted.
-        more: Where in the body a flag says whether there is more, if one does.
+        more: Where in the body a flag says whether there is more, if one does; it alone decides then.
         size: Records asked for at a time; None leaves it to the API.
         size_param: The query parameter of the size.
+
+    Raises:
+        Upstream: There is more, and the last record lacks the field.
     """
 
     def __init__(
@@ -216,9 +233,22 @@ class last_id(_Counted):
         return asked
 
     def next(self, token: Any, response: Response, records: Sequence[Any]) -> Any:
-        if self._over(records) or (self.more is not None and not response.find(self.more)):
+        over = self._over(records) if self.more is None else not response.find(self.more)
+        if over:
             return None
-        return find(records[-1], self.field)
+        found = find(records[-1], self.field) if records else None
+        if found is None:
+            last = f"the last record has no {self.field!r}" if records else f"{self.more!r} says so, without a record"
+            raise _without_token(response, f"there is more, and {last}")
+        return found
+
+
+def _without_token(response: Response, why: str) -> Upstream:
+    return Upstream(
+        f"{response.url}: the next page cannot be asked for: {why}",
+        status=response.status,
+        action="Correct the paginator of this stream, or report it to the API's makers.",
+    )
 
 
 def find(body: Any, at: str) -> Any:

@@ -375,6 +375,61 @@ def test_page_numbers_and_last_ids() -> None:
     assert [each.params.get("after") for each in api.requests] == [None, "3", "6"]
 
 
+class Reshaping(Walker):
+    """Changes the records that it was handed, as authors do."""
+
+    @stream(primary_key="key")
+    def items(self) -> Iterator[Record]:
+        http = self.client("https://api.example.com/v1")
+        for record in http.records("/items", page=self.page(), map=self.map()):
+            if "id" in record:
+                record["key"] = record.pop("id")
+            yield record
+
+    def map(self) -> Callable[[Record], Record] | None:
+        return (lambda record: {"key": record.pop("id")}) if self.config.map else None
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_what_the_author_does_to_records_does_not_end_the_pages(mapped: bool) -> None:
+    def after(request: Any) -> Any:
+        last = int(request.params.get("after", 0))
+        return {"data": [{"id": n} for n in range(last + 1, min(last + 4, 9))]}
+
+    harness = Harness(Reshaping, {"at": "data", "page": ["last_id", {}], "map": mapped}, api=Api(after))
+    assert [each["key"] for each in harness.read("items").check().records] == list(range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "body", "told"),
+    [
+        ("last_id", {"field": "ID"}, {"data": [{"id": 1}]}, "the last record has no 'ID'"),
+        ("last_id", {"field": "ID", "more": "more"}, {"data": [{"id": 1}], "more": True}, "has no 'ID'"),
+        ("last_id", {"more": "more"}, {"data": [], "more": True}, "'more' says so, without a record"),
+        ("cursor", {"more": "more"}, {"data": [{"id": 1}], "more": True}, "nothing at 'next_cursor'"),
+        ("cursor", {"more": "more"}, {"data": [{"id": 1}], "more": True, "next_cursor": ""}, "nothing at"),
+    ],
+)
+def test_more_that_cannot_be_asked_for_is_an_error_and_no_end(
+    name: str, options: Record, body: Record, told: str
+) -> None:
+    run, api = walk(lambda _: body, name, **options)
+    assert run.error is not None
+    assert run.error.code == "UPSTREAM_UNAVAILABLE"
+    assert told in run.error.message
+    assert len(api.requests) == 1
+
+
+def test_a_flag_that_says_more_outweighs_a_short_page() -> None:
+    def after(request: Any) -> Any:
+        last = int(request.params.get("after", 0))
+        count = 1 if last == 3 else 3
+        return {"data": [{"id": n} for n in range(last + 1, last + 1 + count)], "more": last < 4}
+
+    run, _ = walk(after, "last_id", more="more", size=3)
+    assert [each["id"] for each in run.check().records] == list(range(1, 8))
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
@@ -441,6 +496,39 @@ def test_a_redirect_is_followed_and_takes_no_credentials_elsewhere() -> None:
     })  # fmt: skip
     run.check()
     assert ["authorization" in each.headers for each in api.requests] == [True, True, False]
+
+
+class Keyed(Connector[Any]):
+    """Authenticates by hand, as where no declared kind fits."""
+
+    def test(self) -> None:
+        http = self.client("https://api.example.com", headers={"X-Api-Key": "k-7", "User-Agent": "shop"})
+        http.get(self.config.path, headers={"Authorization": "Token t", "Cookie": "c=1", "Range": "bytes=0-"})
+
+
+@pytest.mark.parametrize(
+    "target", ["https://files.example.net/c", "https://api.example.com:8443/c", "http://api.example.com/c"]
+)
+def test_a_redirect_takes_no_headers_elsewhere_that_may_hold_credentials(target: str) -> None:
+    targets = {
+        "https://api.example.com/a": "/b",
+        "https://api.example.com/b": target,
+        target: "https://api.example.com/d",
+    }
+    api = Api(lambda request: (302, {}, {"Location": targets[request.url]}) if request.url in targets else {})
+    Harness(Keyed, {"path": "/a"}, api=api).test().check()
+    assert len(api.requests) == 4
+    for number, request in enumerate(api.requests):
+        held = {"x-api-key", "user-agent", "authorization", "cookie"} & set(request.headers)
+        assert len(held) == (0 if number == 2 else 4), request.url
+        assert request.headers["range"] == "bytes=0-"
+
+
+def test_the_clients_headers_do_not_go_to_another_origin_that_a_whole_address_names() -> None:
+    api = Api(lambda _: {})
+    Harness(Keyed, {"path": "https://files.example.net/c"}, api=api).test().check()
+    assert "x-api-key" not in api.requests[0].headers
+    assert api.requests[0].headers["authorization"] == "Token t", "what this request was given goes where it was sent"
 
 
 def test_a_circle_of_redirects_ends() -> None:
