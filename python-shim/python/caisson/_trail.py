@@ -25,23 +25,32 @@ MAX_PAGES = 2_000
 """Requests that one state remembers; further ones are read again after a fault."""
 
 MAX_HELD = 1_000
-"""Records of whole pages that an author may hold back before the track is given up."""
+"""Records that an author may hold back, once `MAX_OPEN` pages are, before the track is given up."""
+
+MAX_OPEN = 3
+"""Pages that an author may collect, however long they are."""
+
+MAX_LINGERING = 32
+"""Tracks that have ended while the author still has records of them; each is looked at for each record."""
 
 
 class Track:
     """One sequence of pages on its way."""
 
-    __slots__ = ("_given", "_last", "_lost", "_marks", "_reached", "_settled", "_trail", "_unmoved", "name")
+    __slots__ = (
+        "_given", "_last", "_lost", "_marks", "_oldest", "_out", "_reached", "_settled", "_trail", "name",
+    )  # fmt: skip
 
     def __init__(self, trail: Trail, name: str) -> None:
         self._trail = trail
         self.name = name
         self._given: dict[int, tuple[int, Any]] = {}
+        self._out: set[int] = set()  # the numbers of what the author has
+        self._oldest = 1  # the lowest of them, or what comes next
         self._marks: list[tuple[int, Any]] = []
         self._last = 0  # the number of the last record handed in
         self._reached = 0  # the highest number that came out
         self._settled = 0  # the last number of the last page that is done
-        self._unmoved = 0  # pages in a row of which nothing came out
         self._lost = False
 
     @property
@@ -59,16 +68,18 @@ class Track:
         self._last += 1
         if not self._lost:
             self._given[id(record)] = (self._last, record)
+            self._out.add(self._last)
 
     def take(self, record: Any) -> int:
         """`record` is about to come out; returns its number on this track, 0 if it is of another."""
         found = self._given.pop(id(record), None)
         if found is None:
             return 0
-        self._unmoved = 0
+        self._out.discard(found[0])
         if self._marks:
-            oldest = min((number for number, _ in self._given.values()), default=self._last + 1)
-            self._settle(min(found[0], oldest) - 1)
+            while self._oldest <= self._last and self._oldest not in self._out:
+                self._oldest += 1
+            self._settle(min(found[0], self._oldest) - 1)
         return found[0]
 
     def passed(self, number: int) -> None:
@@ -80,20 +91,21 @@ class Track:
         if self._lost:
             return
         self._marks.append((self._last, token))
-        if not self._given:
+        if not self._out:
             self._settle(self._last)
             return
-        self._unmoved += 1
-        if self._unmoved >= 2 and len(self._given) >= MAX_HELD:
+        if len(self._marks) >= MAX_OPEN and len(self._out) >= MAX_HELD:
             self._lost = True
             self._given.clear()
+            self._out.clear()
             self._marks.clear()
 
     def end(self) -> None:
         """The client hands out nothing more on this track."""
-        if self._given and self._marks:
-            return  # the author still has records of it
-        self._trail.close(self)
+        if self._out and self._marks:
+            self._trail.linger(self)  # the author still has records of it
+        else:
+            self._trail.close(self)
 
     def _settle(self, through: int) -> None:
         while self._marks and self._marks[0][0] <= through:
@@ -115,6 +127,7 @@ class Trail:
         self.pages = dict(pages)
         self.moves = 0
         self._tracks: list[Track] = []
+        self._lingering: list[Track] = []
         self._names: dict[str, int] = {}
         self._foreign = False
         self._arrived: tuple[Track, int] | None = None
@@ -136,6 +149,12 @@ class Trail:
         if track in self._tracks:
             self._tracks.remove(track)
             self._foreign = self._foreign or not track.clean
+
+    def linger(self, track: Track) -> None:
+        """Nothing more comes of `track`, but what was given of it may still come out."""
+        self._lingering.append(track)
+        if len(self._lingering) > MAX_LINGERING:
+            self.close(self._lingering.pop(0))
 
     def arrive(self, record: Any) -> None:
         """`record` is about to come out of the author's stream."""
@@ -166,5 +185,6 @@ class Trail:
         """A slice ended: its pages mean nothing to the next one."""
         self.pages.clear()
         self._tracks.clear()
+        self._lingering.clear()
         self._names.clear()
         self._foreign = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from caisson._trail import MAX_HELD, MAX_PAGES, Track, Trail
+from caisson._trail import MAX_HELD, MAX_LINGERING, MAX_OPEN, MAX_PAGES, Track, Trail
 
 Record = dict[str, Any]
 
@@ -99,6 +99,46 @@ def test_an_author_who_builds_new_records_has_no_pages() -> None:
         track.page(str(number))
     assert trail.pages == {}
     assert not track._given, "a track that was given up holds nothing"
+
+
+def test_an_author_who_drops_records_is_given_up_and_costs_no_memory() -> None:
+    trail = Trail({})
+    track = trail.open("r")
+    for number in range(100):
+        for record in page(track, 100):
+            if record["n"] % 4:
+                receive(trail, record)
+        track.page(str(number))
+        assert len(track._given) < MAX_HELD + 100
+    assert trail.pages == {}
+    assert not track._given
+
+
+def test_two_long_pages_may_be_collected() -> None:
+    trail = Trail({})
+    track = trail.open("r")
+    held: list[Record] = []
+    for number in range(MAX_OPEN - 1):
+        held += page(track, MAX_HELD)
+        track.page(str(number))
+    for record in held:
+        receive(trail, record)
+    later = page(track, 1)
+    receive(trail, later[0])
+    assert trail.pages == {"r": str(MAX_OPEN - 2)}
+
+
+def test_requests_of_which_records_were_dropped_are_not_looked_at_for_ever() -> None:
+    trail = Trail({})
+    for number in range(MAX_LINGERING * 3):
+        track = trail.open(str(number))
+        records = page(track, 3)
+        receive(trail, records[0])
+        track.page(True)
+        track.end()
+    assert len(trail._tracks) == MAX_LINGERING
+    assert trail.pages == {}
+    assert not trail.exact
 
 
 def test_parents_that_only_drive_other_requests_are_never_done() -> None:
