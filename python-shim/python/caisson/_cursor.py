@@ -16,6 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+EPOCH_SPAN = 10 * 365 * 86_400
+"""Seconds around now in which a number may be a point in time."""
+
 _KNOWN: dict[str, datetime | None] = {}
 _KNOWN_LIMIT = 4096
 
@@ -62,13 +65,23 @@ def moment(value: Any) -> datetime | None:
     return None
 
 
-def has_zone(value: Any) -> bool:
-    """True for a point in time that says its own offset from UTC."""
-    if isinstance(value, datetime):
-        return value.tzinfo is not None
-    if isinstance(value, str) and moment(value) is not None:
-        return len(value) > 10 and (value[-1] in "Zz" or value[-6:-5] in ("+", "-"))
-    return False
+def unix_time(value: Any, now: float) -> float | None:
+    """The Unix time, in seconds, that a value names or may well name; None if it names none.
+
+    A number, or a number written as text, is taken for seconds or milliseconds where that is within
+    `EPOCH_SPAN` of `now`.
+    """
+    found = moment(value)
+    if found is not None:
+        return found.timestamp()
+    kind = type(value)
+    if not (kind in (int, float) or kind.__name__ == "Decimal" or (kind is str and value.isdecimal())):
+        return None
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):
+        return None
+    return next((number / unit for unit in (1, 1000) if abs(number / unit - now) <= EPOCH_SPAN), None)
 
 
 def _aware(value: datetime) -> datetime:

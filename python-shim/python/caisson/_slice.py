@@ -11,7 +11,7 @@ will move to. What shares the boundary value is told apart by content.
 
 from __future__ import annotations
 
-from ._cursor import Cursor, has_zone, moment, precedes
+from ._cursor import Cursor, precedes, unix_time
 from ._state import digest, digests
 from ._trail import Trail
 from .errors import SchemaViolation
@@ -134,7 +134,7 @@ class Slice:
         elif self._order == "desc":
             if upper is not None and value != upper:
                 return
-        elif has_zone(value) and self._in_future(value):
+        elif self._in_future(value):
             return
         if upper is None or (value != upper and precedes(upper, value)):
             self._upper = value
@@ -208,8 +208,8 @@ class Slice:
     def _in_future(self, value: Any) -> bool:
         # A source without order may change a page that was read already while
         # later ones are read: nothing newer than the slice's begin is certain.
-        found = moment(value)
-        return found is not None and found.timestamp() > self._began
+        found = unix_time(value, self._began)
+        return found is not None and found > self._began
 
     def _ties(self) -> dict[str, int]:
         if len(self._upper_records) > MAX_TIES:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caisson import errors
-from caisson._cursor import has_zone, precedes
+from caisson._cursor import precedes, unix_time
 from caisson._state import decode, digests, encode
 
 
@@ -51,12 +51,37 @@ def test_offsets_and_fractions_do_not_disturb_the_order(a: datetime, b: datetime
     assert precedes(one.isoformat(), other.isoformat()) == (one < other)
 
 
-def test_a_zone_is_seen() -> None:
-    assert has_zone("2024-01-01T00:00:00Z")
-    assert has_zone("2024-01-01T00:00:00-03:00")
-    assert not has_zone("2024-01-01T00:00:00")
-    assert not has_zone("2024-01-01")
-    assert not has_zone(17)
+NOW = datetime(2024, 5, 1, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("2024-05-01T01:00:00Z", 3600),
+        ("2024-05-01T00:00:00-03:00", 3 * 3600),
+        ("2024-05-01T01:00:00", 3600),
+        ("2024-05-02", 86_400),
+        (date(2024, 5, 2), 86_400),
+        (datetime(2024, 5, 1, 1), 3600),
+        (int(NOW) + 60, 60),
+        (NOW + 0.5, 0.5),
+        (int(NOW + 60) * 1000, 60),
+        (str(int(NOW) + 60), 60),
+        (Decimal(int(NOW) + 60), 60),
+        (17, None),
+        (10**18, None),
+        (10**400, None),
+        ("17", None),
+        ("text", None),
+        (Decimal("NaN"), None),
+        (float("nan"), None),
+        (True, None),
+        (None, None),
+    ],
+)
+def test_a_value_that_may_be_a_time_is_one(value: Any, seconds: float | None) -> None:
+    found = unix_time(value, NOW)
+    assert found == (None if seconds is None else pytest.approx(NOW + seconds))
 
 
 @pytest.mark.parametrize(

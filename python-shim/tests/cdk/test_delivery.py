@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from caisson import Connector, Cursor, Stream, pages, stream
-from caisson.testing import Api, Harness, Request, kill_after_each_checkpoint
+from caisson.testing import Api, FakeClock, Harness, Request, kill_after_each_checkpoint
 
 Record = dict[str, Any]
 
@@ -215,12 +215,30 @@ def test_newest_first_stops_asking_where_it_was_before() -> None:
     assert len(api.requests) - asked == 1
 
 
-def test_without_order_the_cursor_does_not_pass_the_moment_the_slice_began() -> None:
-    shop = Harness(Shop, api=Api(lambda request: {"data": rows if request.params["page"] == "1" else []}))
-    rows = [{"id": 1, "updated_at": "2024-01-01T00:00:00Z"}, {"id": 2, "updated_at": "2999-01-01T00:00:00Z"}]
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("2024-01-01T00:00:00Z", "2999-01-01T00:00:00Z"),
+        ("2024-01-01T00:00:00", "2999-01-01T00:00:00"),
+        ("2024-01-01", "2999-01-01"),
+        (1_700_000_000, 1_714_521_660),
+        (1_700_000_000_000, 1_714_521_660_000),
+        ("1700000000", "1714521660"),
+    ],
+)
+def test_without_order_the_cursor_does_not_pass_the_moment_the_slice_began(before: Any, after: Any) -> None:
+    rows = [{"id": 1, "updated_at": before}, {"id": 2, "updated_at": after}]
+    clock = FakeClock(1_714_521_600.0)
+    shop = Harness(Shop, api=Api(lambda request: {"data": rows if request.params["page"] == "1" else []}), clock=clock)
     read = shop.read("mixed").check()
     assert len(read.records) == 2
-    assert json.loads(read.state or b"")["cursor"] == "2024-01-01T00:00:00Z"
+    assert json.loads(read.state or b"")["cursor"] == before
+
+
+def test_without_order_numbers_that_are_no_times_move_the_cursor() -> None:
+    rows = [{"id": n, "updated_at": n} for n in range(1, 4)]
+    shop = Harness(Shop, api=Api(lambda request: {"data": rows if request.params["page"] == "1" else []}))
+    assert json.loads(shop.read("mixed").check().state or b"")["cursor"] == 3
 
 
 class Projects(Connector[Any]):
