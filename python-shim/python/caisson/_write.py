@@ -19,7 +19,7 @@ from ._batch import cut
 from ._flight import Part
 from ._records import Checkpoint, Reject
 from ._streams import Stream, parameters
-from .errors import Cancelled, ConnectorFailed, SchemaViolation
+from .errors import Cancelled, ConfigInvalid, ConnectorFailed, SchemaViolation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ class Writer:
         self._max_records = start.get("write_max_records") or int(limits.get("max_records") or 0)
         self._max_bytes = start.get("write_max_bytes") or byte_count(limits.get("max_bytes"))
         self._modes = {each["name"]: each.get("mode") or "" for each in start.get("streams") or []}
-        self._upserts = "write.upsert" in (call.manifest.get("capabilities") or [])
+        capabilities = call.manifest.get("capabilities")
+        self._upserts = "write.upsert" in (capabilities or [])
+        self._only_appends = capabilities is not None and not self._upserts  # a class under test may declare none
         self._schemas: dict[tuple[str, str], ArrowSchema | None] = {}  # by stream and schema_id
         self._headers: dict[str, dict[str, Any]] = {}
         self._targets: dict[tuple[str, str], _Target] = {}
@@ -121,6 +123,8 @@ class Writer:
         if schema_id and named not in self._schemas:
             raise SchemaViolation(f"stream {fields['stream']}: a batch came before its schema")
         target = self._target(fields["stream"], fields.get("partition") or "")
+        if fields["stream"] not in self._headers:
+            self._check_mode(target.stream)
         declared = self._schemas.get(named)
         try:
             data = RecordBatch.decode(declared, self._encoding, body)
@@ -188,7 +192,20 @@ class Writer:
         stream.cursor = header.get("cursor") or ""
         default = "upsert" if stream.primary_key and self._upserts else "append"
         stream.mode = header.get("mode") or self._modes.get(stream.name) or default
+        self._check_mode(stream)
         self._tell_schema(target)
+
+    def _check_mode(self, stream: Stream) -> None:
+        if stream.mode == "upsert" and self._only_appends:
+            raise ConfigInvalid(
+                f"stream {stream.name}: this destination cannot upsert; connector.yaml has no write.upsert",
+                action="Write `write: append` for the stream in the connection, or take a destination that upserts.",
+            )
+        if stream.mode == "upsert" and not stream.primary_key:
+            raise ConfigInvalid(
+                f"stream {stream.name} has no primary key, so it cannot be upserted",
+                action="Write `write: append` for the stream in the connection, or declare the key at its source.",
+            )
 
     def _tell_schema(self, target: _Target) -> None:
         if self._schema_hook is not None and target.stream.schema is not None:

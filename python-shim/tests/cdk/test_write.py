@@ -153,6 +153,32 @@ def test_without_a_mode_records_with_a_primary_key_are_upserted_where_the_connec
     assert [each[1] for each in Plain.got] == [mode]
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "primary_key", "told"),
+    [
+        (["write.append", "write.upsert"], [], "stream t has no primary key, so it cannot be upserted"),
+        (None, [], "stream t has no primary key, so it cannot be upserted"),
+        (["write.append"], ["id"], "this destination cannot upsert; connector.yaml has no write.upsert"),
+    ],
+)
+@pytest.mark.parametrize("header", [True, False])
+def test_an_upsert_that_would_append_is_refused_and_says_what_to_write(
+    capabilities: list[str] | None, primary_key: list[str], told: str, header: bool
+) -> None:
+    Plain.got = []
+    manifest: Record = {} if capabilities is None else {"capabilities": capabilities}
+    call: Any = SimpleNamespace(manifest=manifest, check=lambda: None, iterate=lambda _: (), send=lambda *_: None)
+    writer = Writer(call, Plain(None, call), {"streams": [{"name": "t", "mode": "upsert"}], "encoding": "json_lines"})
+    with pytest.raises(errors.ConfigInvalid, match=told) as refused:
+        if header:
+            writer.schema({"stream": "t", "schema_id": "s", "primary_key": primary_key, "mode": "upsert"}, b"")
+            writer.batch({"stream": "t", "schema_id": "s"}, b'{"id": 1}')
+        else:
+            writer.batch({"stream": "t"}, b'{"id": 1}')
+    assert "`write: append`" in (refused.value.action or "")
+    assert Plain.got == []
+
+
 def test_two_streams_may_use_one_schema_id() -> None:
     other = [{"name": "price", "type": "float64", "nullable": True}]
     inputs = [
