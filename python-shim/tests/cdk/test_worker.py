@@ -61,7 +61,8 @@ CONNECTOR = """
 
             def listening():
                 there.set()
-                socket.socketpair()[0].recv(1)
+                mine, _theirs = socket.socketpair()  # both stay open, so that the thread stays where it is
+                mine.recv(1)
 
             threading.Thread(target=listening, daemon=True).start()
             there.wait()
