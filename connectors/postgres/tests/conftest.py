@@ -13,6 +13,7 @@ from caisson.testing import Harness
 
 PROJECT = Path(__file__).parents[1]
 sys.path.insert(0, str(PROJECT.parents[1] / "tests/e2e"))
+sys.path.insert(0, str(PROJECT / "src"))
 
 from servers.postgres import Postgres  # noqa: E402
 

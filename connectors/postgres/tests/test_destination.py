@@ -6,7 +6,13 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
+from caisson import Checkpoint, Stream
+from caisson._native import ArrowSchema
 from caisson.testing import Harness
+from caisson_postgres.database import Database
+from caisson_postgres.loading import Load
 from servers.postgres import Postgres
 
 Record = dict[str, Any]
@@ -39,6 +45,41 @@ def test_batches_and_their_checkpoint_are_committed_together(
     assert run.ok, run.error
     assert len(run.committed) == 2
     assert server.sql("SELECT stream, final FROM _caisson_checkpoints", database).split() == ["t|t"]
+
+
+def test_a_checkpoints_state_is_any_bytes(server: Postgres, database: str, postgres: Harness) -> None:
+    state = b"\x00\xff\\'"
+    load = Load(connection(server, database), "public")
+    stream = Stream("t", primary_key="id")
+    stream.schema = ArrowSchema.from_fields([{"name": "id", "type": "int64", "nullable": False}])
+    load.prepare(stream)
+    load.commit(stream, Checkpoint(state))
+    load.close()
+    assert server.sql("SELECT encode(state, 'hex') FROM _caisson_checkpoints", database).strip() == state.hex()
+
+
+def test_a_lock_that_never_comes_ends_the_call(
+    server: Postgres, database: str, postgres: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.sql("CREATE TABLE t (id bigint PRIMARY KEY)", database)
+    monkeypatch.setattr("caisson_postgres.database.LOCK_TIMEOUT", "200ms")
+    holder = connection(server, database)
+    holder.begin()
+    holder.run("ALTER TABLE t ADD COLUMN a text")
+    error = postgres.write("t", [{"id": 1}], primary_key="id", mode="upsert").error
+    holder.close()
+    assert error is not None and error.code == "UPSTREAM_UNAVAILABLE" and "lock timeout" in error.message
+
+
+def connection(server: Postgres, database: str) -> Database:
+    return Database(
+        host="127.0.0.1",
+        port=str(server.port),
+        dbname=database,
+        user="postgres",
+        password=server.password,
+        sslmode="disable",
+    )
 
 
 def test_every_type_arrives(server: Postgres, database: str, postgres: Harness) -> None:

@@ -86,6 +86,28 @@ def test_rows_that_join_the_boundary_value_later_still_come(server: Postgres, da
     assert third.ok and third.records == []
 
 
+def test_a_table_without_the_cursor_column_is_read_in_full_each_time(
+    server: Postgres, database: str, postgres: Harness
+) -> None:
+    server.sql("CREATE TABLE t (id bigint PRIMARY KEY, v int); INSERT INTO t VALUES (2, 0), (5, 0)", database)
+    (found,) = postgres.list().objects
+    assert found["modes"] == ["full"]
+    first = postgres.read("t").check()
+    server.sql("INSERT INTO t VALUES (1, 0); UPDATE t SET v = 1 WHERE id = 2", database)
+    second = postgres.read("t", state=first.state).check()
+    assert [(record["id"], record["v"]) for record in second.records] == [(1, 0), (2, 1), (5, 0)]
+    refused = postgres.read("t", mode="incremental")
+    assert refused.code == "CONFIG_INVALID"
+
+
+def test_an_incremental_read_goes_on_from_no_full_one(server: Postgres, database: str, postgres: Harness) -> None:
+    server.sql(ORDERS, database)
+    full = postgres.read("orders", mode="full").check()
+    for checkpoint in (full.checkpoints[0], full.checkpoints[-1]):
+        run = postgres.read("orders", mode="incremental", state=checkpoint.state).check()
+        assert [record["id"] for record in run.records] == list(range(1, 20001))
+
+
 def test_a_view_without_a_key_is_read_in_full(server: Postgres, database: str, postgres: Harness) -> None:
     server.sql(ORDERS + "CREATE VIEW few AS SELECT id FROM orders WHERE id < 5", database)
     run = postgres.read("few")

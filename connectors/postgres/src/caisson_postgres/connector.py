@@ -43,6 +43,8 @@ class Postgres(Connector[Config]):
                     primary_key=table.key,
                     cursor=self.config.cursor if moves else "",
                     order="asc" if moves else None,
+                    # `read` takes a state, which alone would be taken for incremental.
+                    modes=["full", "incremental"] if moves else ["full"],
                     extra=table,
                 )
 

@@ -13,6 +13,8 @@ from .failures import translated
 # Arrow chunks of about a megabyte: one checkpoint each.
 CHUNK_BYTES = "1000000"
 TRUSTED = "system"
+LOCK_TIMEOUT = "60s"
+"""How long a statement waits for a lock: partitions of one call could wait for each other for ever."""
 
 
 class Database:
@@ -36,6 +38,8 @@ class Database:
             self._connection = adbc.AdbcConnection(self._database)
         except adbc.Error as cause:
             raise translated(cause) from None  # the cause holds the password's place
+        # Not in the conninfo: poolers refuse `options`.
+        self.run(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
 
     def __enter__(self) -> Self:
         return self

@@ -52,7 +52,7 @@ class Load:
         self.base.begin()
         self.base.run(
             f"CREATE TABLE IF NOT EXISTS {self.checkpoints} (stream text, partition text,"
-            " checkpoint text NOT NULL, state text NOT NULL, final boolean NOT NULL,"
+            " checkpoint text NOT NULL, state bytea NOT NULL, final boolean NOT NULL,"
             " committed_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (stream, partition))"
         )
         table.make(self.base, self.fields)
@@ -79,12 +79,10 @@ class Load:
         """Makes all so far durable, with the checkpoint."""
         self.base.begin()
         if checkpoint is not None:
-            values = ", ".join(
-                literal(text, "text")
-                for text in (stream.name, stream.partition, checkpoint.id, checkpoint.state.decode())
-            )
+            names = ", ".join(literal(text, "text") for text in (stream.name, stream.partition, checkpoint.id))
+            state = literal("\\x" + checkpoint.state.hex(), "bytea")
             self.base.run(
-                f"INSERT INTO {self.checkpoints} VALUES ({values}, {bool(checkpoint.final)})"
+                f"INSERT INTO {self.checkpoints} VALUES ({names}, {state}, {bool(checkpoint.final)})"
                 " ON CONFLICT (stream, partition) DO UPDATE SET checkpoint = excluded.checkpoint,"
                 " state = excluded.state, final = excluded.final, committed_at = now()"
             )

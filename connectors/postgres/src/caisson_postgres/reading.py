@@ -34,7 +34,13 @@ class Scan:
         self.order = [cursor, *table.key] if cursor else table.key
 
     def read(self, state: State | None) -> Iterator[Any]:
-        """Arrow arrays and checkpoints; one snapshot holds all of them."""
+        """Arrow arrays and checkpoints; one snapshot holds all of them.
+
+        Args:
+            state: A place, or a boundary's keys; what a full read left is none for an incremental one.
+        """
+        if self.cursor and state is not None and "cursor" not in state:
+            state = None
         self.base.begin("ISOLATION LEVEL REPEATABLE READ READ ONLY")
         last = state
         for chunk in self.base.chunks(self.sql(state)):
