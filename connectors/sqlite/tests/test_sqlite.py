@@ -188,6 +188,45 @@ def test_a_record_that_a_constraint_refuses_is_rejected_and_the_others_stay(tmp_
     assert query(tmp_path, "SELECT count(*) FROM t") == [(3,)]
 
 
+def test_what_sqlite_would_change_is_rejected_and_the_others_stay(tmp_path: Path) -> None:
+    schema = [
+        {"name": "id", "type": "int64", "nullable": True},
+        {"name": "n", "type": "float64", "nullable": True},
+        {"name": "list", "type": {"list": "float64"}, "nullable": True},
+        {"name": "s", "type": "string", "nullable": True},
+    ]
+    rows: list[Record] = [
+        {"id": 1, "n": 1.5, "list": [1.0], "s": "first"},
+        {"id": None, "n": 2.5, "list": None, "s": "no key"},
+        {"id": 3, "n": float("nan"), "list": None, "s": "no number"},
+        {"id": 4, "n": None, "list": [float("nan")], "s": "no number inside"},
+        {"id": 5, "n": float("inf"), "list": None, "s": "infinite"},
+        {"id": 6, "n": None, "list": None, "s": "last"},
+    ]
+    run = harness(tmp_path).write("t", rows, schema=schema, primary_key="id", mode="upsert")
+    assert run.ok, run.error
+    reasons = {reject["record"]: reject["reason"] for reject in run.rejects}
+    assert set(reasons) == {1, 2, 3}
+    assert reasons[1] == "id is null, and it is a primary key"
+    assert reasons[2] == "n is NaN, which SQLite cannot hold"
+    assert "nested" in reasons[3]
+    assert query(tmp_path, "SELECT id, n, s FROM t ORDER BY id") == [
+        (1, 1.5, "first"), (5, float("inf"), "infinite"), (6, None, "last"),
+    ]  # fmt: skip
+
+
+def test_rejects_of_both_kinds_name_their_places_in_the_batch(tmp_path: Path) -> None:
+    base = sqlite3.connect(tmp_path / "a.sqlite")
+    base.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, n REAL CHECK (n < 3))")
+    base.close()
+    schema = [{"name": "id", "type": "int64", "nullable": True}, {"name": "n", "type": "float64", "nullable": True}]
+    rows: list[Record] = [{"id": None, "n": 0.0}, {"id": 1, "n": 9.0}, {"id": 2, "n": 1.0}]
+    run = harness(tmp_path).write("t", rows, schema=schema, primary_key="id", mode="upsert")
+    assert run.ok, run.error
+    assert [reject["record"] for reject in run.rejects] == [0, 1]
+    assert query(tmp_path, "SELECT id FROM t") == [(2,)]
+
+
 def test_a_table_with_a_reserved_name_is_refused(tmp_path: Path) -> None:
     error = harness(tmp_path).write("_caisson_checkpoints", [{"id": 1}], primary_key="id").error
     assert error is not None and error.code == "SCHEMA_VIOLATION"

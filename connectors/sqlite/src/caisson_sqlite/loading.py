@@ -16,7 +16,9 @@ from caisson import Batch, Checkpoint, Reject, Stream
 
 from .names import CHECKPOINTS
 from .table import Table
-from .types import converted, stored
+from .types import converted, floating, stored
+
+Row = tuple[Any, ...]
 
 MADE = f"""CREATE TABLE IF NOT EXISTS {CHECKPOINTS} (
     stream TEXT NOT NULL,
@@ -34,10 +36,16 @@ RECORD = f"""INSERT OR REPLACE INTO {CHECKPOINTS} (stream, partition, checkpoint
 
 @dataclass(frozen=True)
 class Target:
-    """Where one stream's batches go, and the columns that need `stored`."""
+    """Where one stream's batches go, and the places of columns that are looked at before.
+
+    `convert` need `stored`. `key` and `floats` may hold what SQLite changes without a word: a null
+    in an integer key of one column gets a number, and NaN becomes null.
+    """
 
     insert: str
     convert: list[int]
+    key: list[int]
+    floats: list[int]
 
 
 class Load:
@@ -62,21 +70,35 @@ class Load:
         self._begin()
         table = Table(stream.name, key)
         table.make(self.base, fields)
-        self.targets[stream.name] = Target(table.insert([field["name"] for field in fields]), converted(fields))
+        names = [field["name"] for field in fields]
+        lower = [name.lower() for name in names]
+        self.targets[stream.name] = Target(
+            table.insert(names), converted(fields), [lower.index(name.lower()) for name in key], floating(fields)
+        )
 
     def add(self, stream: Stream, batch: Batch) -> list[Reject]:
-        """Adds a batch; returns the records that the table's constraints refuse."""
+        """Adds a batch; returns the records that SQLite cannot hold, or the table's constraints refuse."""
         target = self.targets[stream.name]
-        rows: list[tuple[Any, ...]] = batch.rows()
-        if target.convert:
-            rows = [_storable(row, target.convert) for row in rows]
+        rows: list[Row] = batch.rows()
+        refused = _refused(target, batch.columns, rows)
+        for place, row in enumerate(rows if target.convert else ()):
+            try:
+                rows[place] = _storable(row, target.convert)
+            except ValueError:
+                refused[place] = "a number inside a nested value is NaN or infinite, which JSON has no form for"
+        places = [place for place in range(len(rows)) if place not in refused]
+        if refused:
+            rows = [rows[place] for place in places]
+        return [*(Reject(place, why) for place, why in refused.items()), *self._insert(target, rows, places)]
+
+    def _insert(self, target: Target, rows: list[Row], places: list[int]) -> list[Reject]:
         self._begin()
         self.base.execute("SAVEPOINT batch")
         try:
             self.base.executemany(target.insert, rows)
         except sqlite3.IntegrityError:
             self.base.execute("ROLLBACK TO batch")
-            return self._one_by_one(target.insert, rows)
+            return self._one_by_one(target.insert, rows, places)
         finally:
             if self.base.in_transaction:
                 self.base.execute("RELEASE batch")
@@ -96,10 +118,10 @@ class Load:
         if not self.base.in_transaction:
             self.base.execute("BEGIN IMMEDIATE")
 
-    def _one_by_one(self, insert: str, rows: list[tuple[Any, ...]]) -> list[Reject]:
+    def _one_by_one(self, insert: str, rows: list[Row], places: list[int]) -> list[Reject]:
         """The batch again, to find the records that its table refuses."""
         rejects = []
-        for place, row in enumerate(rows):
+        for place, row in zip(places, rows, strict=True):
             try:
                 self.base.execute(insert, row)
             except sqlite3.IntegrityError as refused:
@@ -107,7 +129,19 @@ class Load:
         return rejects
 
 
-def _storable(row: tuple[Any, ...], convert: list[int]) -> tuple[Any, ...]:
+def _refused(target: Target, names: list[str], rows: list[Row]) -> dict[int, str]:
+    """Why SQLite would change a record, by its place."""
+    refused: dict[int, str] = {}
+    for column in target.floats:
+        for place in [place for place, row in enumerate(rows) if row[column] != row[column]]:
+            refused[place] = f"{names[column]} is NaN, which SQLite cannot hold"
+    for column in target.key:
+        for place in [place for place, row in enumerate(rows) if row[column] is None]:
+            refused[place] = f"{names[column]} is null, and it is a primary key"
+    return refused
+
+
+def _storable(row: Row, convert: list[int]) -> Row:
     changed = list(row)
     for place in convert:
         changed[place] = stored(changed[place])

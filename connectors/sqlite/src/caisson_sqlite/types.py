@@ -53,7 +53,11 @@ def field_type(declared: str) -> str:
 
 
 def stored(value: Any) -> Any:
-    """A value as SQLite holds it."""
+    """A value as SQLite holds it.
+
+    Raises:
+        ValueError: NaN or an infinite number inside a nested value, which JSON has no form for.
+    """
     if value is None or isinstance(value, (str, bytes, float)):
         return value
     if isinstance(value, bool):
@@ -71,7 +75,7 @@ def stored(value: Any) -> Any:
         return value.total_seconds()
     if isinstance(value, Decimal):
         return str(value)
-    return json.dumps(value, default=stored_in_json, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, default=stored_in_json, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def stored_in_json(value: Any) -> Any:
@@ -91,3 +95,8 @@ def converted(fields: list[Field]) -> list[int]:
     return [
         place for place, field in enumerate(fields) if not (isinstance(field["type"], str) and field["type"] in PLAIN)
     ]
+
+
+def floating(fields: list[Field]) -> list[int]:
+    """Places of the columns that may hold NaN."""
+    return [place for place, field in enumerate(fields) if field["type"] in ("float32", "float64")]
