@@ -43,7 +43,7 @@ escape-layers: ## takes each layer away and writes what escapes to docs/layers.m
 
 .PHONY: test-long
 test-long: ## what takes longer than a change may wait: chaos, data stacks, the escape suite
-	@tests/setup/preflight.sh test
+	@tests/setup/preflight.sh test-long
 	@$(MAKE) --no-print-directory build
 	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) tests/setup/test-long.sh
 
