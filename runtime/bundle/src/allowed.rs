@@ -9,7 +9,7 @@ use caisson_document::{Fault, Faults, Mark};
 use pep440_rs::{Version, VersionSpecifiers};
 use toml::Spanned;
 
-use crate::lock::normalise;
+use crate::lock::{LOCK_FILE, Lock, Locked, normalise};
 
 /// The file's name.
 pub const ALLOWED_FILE: &str = "dependencies.toml";
@@ -29,6 +29,26 @@ pub enum Allowance {
     NotListed,
     /// It is outside this range.
     OutOfRange(String),
+}
+
+impl Allowance {
+    /// What is told of a dependency that is not allowed, and what to do.
+    pub(crate) fn refusal(&self, entry: &Locked) -> Option<(String, String)> {
+        let Locked { name, version, .. } = entry;
+        match self {
+            Allowance::Allowed => None,
+            Allowance::NotListed => Some((
+                format!("{name} is not in the operator's {ALLOWED_FILE}"),
+                format!(
+                    "have the operator add {name} = \"=={version}\" (or a range), or do without it"
+                ),
+            )),
+            Allowance::OutOfRange(range) => Some((
+                format!("{name} {version} is outside the operator's range {range}"),
+                "lock a version inside it".to_owned(),
+            )),
+        }
+    }
 }
 
 impl AllowedDependencies {
@@ -107,6 +127,22 @@ impl AllowedDependencies {
             Some(range) if range.contains(version) => Allowance::Allowed,
             Some(range) => Allowance::OutOfRange(range.to_string()),
         }
+    }
+
+    /// Whether all of a lock is allowed.
+    ///
+    /// # Errors
+    /// Every dependency that is not listed, or outside of its range, at its line.
+    pub fn check(&self, lock: &Lock) -> Result<(), Faults> {
+        let fault = |entry: &Locked| {
+            let (message, help) = self.allows(&entry.name, &entry.version).refusal(entry)?;
+            let mark = Mark {
+                line: entry.line,
+                column: 1,
+            };
+            Some(Fault::of_file(LOCK_FILE, Some(mark), message, help))
+        };
+        Faults::or(lock.entries.iter().filter_map(fault).collect(), ())
     }
 
     /// True if nothing is allowed.

@@ -1,6 +1,11 @@
 //! Fetching the locked wheels, once, when a connector is published. This is
 //! the only place where a connector's dependencies meet a network, and it is
 //! the author's or the publisher's machine, not a worker.
+//!
+//! The project may be somebody else's, so pip meets nothing of it: it runs in
+//! an empty directory, which it does not import from, and reads a file that is
+//! written here from the parsed lock. Wheels are unpacked by nobody here, and
+//! what is no wheel is not built.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -51,9 +56,9 @@ pub struct Target {
     pub python_version: Option<String>,
 }
 
-/// Fetches the wheels of `lock`, which `lock_file` is the text of, into `dir`, and holds each
-/// against its hashes. `python` is an interpreter that has pip. Wheels that are there already are
-/// not fetched again. With an empty lock nothing is run.
+/// Fetches the wheels of `lock` into `dir`, and holds each against its hashes. `python` is an
+/// interpreter that has pip. Wheels that are there already are not fetched again. With an empty
+/// lock nothing is run. `dir` should not be the project's, where a link may lead elsewhere.
 ///
 /// # Errors
 /// If there is no pip, it fails, or the wheels are not those of the lock.
@@ -61,16 +66,12 @@ pub fn fetch_wheels(
     python: &Path,
     target: &Target,
     lock: &Lock,
-    lock_file: &Path,
     dir: &Path,
 ) -> Result<Vec<Wheel>, FetchError> {
     if lock.entries.is_empty() {
         return Ok(Vec::new());
     }
-    std::fs::create_dir_all(dir).map_err(|source| FetchError::Io {
-        path: dir.to_owned(),
-        source,
-    })?;
+    std::fs::create_dir_all(dir).map_err(written(dir))?;
     let locked = |wheels: Vec<Wheel>| -> Vec<Wheel> {
         let named = |wheel: &Wheel| {
             lock.matching(&wheel.name, &wheel.version)
@@ -87,9 +88,28 @@ pub fn fetch_wheels(
         python: python.to_owned(),
         source,
     };
-    let has_pip = Command::new(python)
-        .args(["-m", "pip", "--version"])
-        .stdin(Stdio::null())
+    let scratch = tempfile::tempdir().map_err(written(&std::env::temp_dir()))?;
+    let lock_file = scratch.path().join("requirements.txt");
+    std::fs::write(&lock_file, lock.for_pip()).map_err(written(&lock_file))?;
+    let empty = scratch.path().join("empty");
+    std::fs::create_dir(&empty).map_err(written(&empty))?;
+    // A path with a slash would be looked for in the empty directory.
+    let program = match python.components().count() {
+        1 => python.to_owned(),
+        _ => std::path::absolute(python).map_err(io)?,
+    };
+    let dir = std::path::absolute(dir).map_err(written(dir))?;
+    let pip = || {
+        let mut command = Command::new(&program);
+        command
+            .args(["-m", "pip"])
+            .current_dir(&empty)
+            .env("PYTHONSAFEPATH", "1")
+            .stdin(Stdio::null());
+        command
+    };
+    let has_pip = pip()
+        .arg("--version")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
@@ -99,11 +119,9 @@ pub fn fetch_wheels(
             python: python.to_owned(),
         });
     }
-    let mut command = Command::new(python);
+    let mut command = pip();
     command
         .args([
-            "-m",
-            "pip",
             "download",
             "--no-deps",
             "--only-binary",
@@ -122,10 +140,9 @@ pub fn fetch_wheels(
     }
     command
         .arg("--dest")
-        .arg(dir)
+        .arg(&dir)
         .arg("--requirement")
-        .arg(lock_file)
-        .stdin(Stdio::null());
+        .arg(&lock_file);
     let output = command.output().map_err(io)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -133,7 +150,12 @@ pub fn fetch_wheels(
         let end = lines[lines.len().saturating_sub(12)..].join("\n");
         return Err(FetchError::Pip { output: end });
     }
-    let wheels = locked(wheels_in(dir)?);
+    let wheels = locked(wheels_in(&dir)?);
     match_lock(lock, &wheels)?;
     Ok(wheels)
+}
+
+fn written(path: &Path) -> impl FnOnce(std::io::Error) -> FetchError {
+    let path = path.to_owned();
+    move |source| FetchError::Io { path, source }
 }

@@ -59,7 +59,7 @@ impl Lock {
     /// Every line that is not one exact, hashed requirement.
     pub fn parse(file: &str, text: &str) -> Result<Lock, Faults> {
         let mut entries: Vec<Locked> = Vec::new();
-        let mut faults = Vec::new();
+        let mut faults = foreign_line_ends(file, text);
         for (line, text) in logical_lines(text) {
             let mark = Some(Mark { line, column: 1 });
             match requirement(line, &text) {
@@ -84,6 +84,17 @@ impl Lock {
         Faults::or(faults, Lock { entries })
     }
 
+    /// The lock as pip reads it: one entry a line, without comments, extras and whatever else the file holds.
+    pub(crate) fn for_pip(&self) -> String {
+        let line = |entry: &Locked| {
+            let marker = entry.marker.iter().map(|marker| format!(" ; {marker}"));
+            let hashes = entry.hashes.iter().map(|hash| format!(" --hash={hash}"));
+            let rest: String = marker.chain(hashes).collect();
+            format!("{}=={}{rest}\n", entry.name, entry.version)
+        };
+        self.entries.iter().map(line).collect()
+    }
+
     /// The entries that a wheel of this name and version can belong to.
     pub fn matching<'a>(
         &'a self,
@@ -94,6 +105,36 @@ impl Lock {
             .iter()
             .filter(move |entry| entry.name == name && entry.version == *version)
     }
+}
+
+/// Characters at which other readers end a line (pip, by Python's `str.splitlines`) and this one does not, and every
+/// other control character: what is a comment here must be one to whoever reads the file.
+fn foreign_line_ends(file: &str, text: &str) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (index, line) in text.split('\n').enumerate() {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let foreign = |c: char| c.is_control() && c != '\t' || matches!(c, '\u{2028}' | '\u{2029}');
+        if let Some((column, character)) = line.chars().enumerate().find(|(_, c)| foreign(*c)) {
+            let mark = Mark {
+                line: index + 1,
+                column: column + 1,
+            };
+            let message = format!(
+                "the character U+{:04X} has no place in a lock",
+                character as u32
+            );
+            let help = "end lines with a line feed, and write nothing else that is invisible";
+            faults.push(Fault::of_file(file, Some(mark), message, help));
+        }
+    }
+    faults
+}
+
+/// Whether a marker is made of what PEP 508 makes markers of, and of nothing that pip takes for an option, a comment
+/// or a variable: it is written into the file that pip is given.
+fn is_marker(text: &str) -> bool {
+    let known = |c: char| c.is_ascii_alphanumeric() || " _.'\"=<>!~(),*+-".contains(c);
+    !text.is_empty() && text.chars().all(known) && !text.contains(" -") && !text.starts_with('-')
 }
 
 /// Lines with continuations joined and comments gone, each with the number of its first line.
@@ -141,6 +182,12 @@ fn requirement(line: usize, text: &str) -> Result<Locked, (String, String)> {
         Some((requirement, marker)) => (requirement.trim(), Some(marker.trim().to_owned())),
         None => (spec.trim(), None),
     };
+    if marker.as_deref().is_some_and(|marker| !is_marker(marker)) {
+        return fault(
+            "what follows the semicolon is no marker",
+            "write it as PEP 508 does, such as sys_platform == \"linux\"",
+        );
+    }
     if requirement.contains('@') || requirement.contains("://") || requirement.contains('/') {
         return fault(
             "a dependency by URL or path",

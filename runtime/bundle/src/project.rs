@@ -16,6 +16,7 @@ use caisson_document::{Document, Faults};
 use crate::Manifest;
 use crate::lock::{LOCK_FILE, Lock};
 use crate::tree::{Kind, Tree, not_a_file};
+use crate::wheel::{Wheel, wheel_name};
 
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "connector.yaml";
@@ -240,6 +241,44 @@ impl ProjectDir {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// Copies the cached wheels that a lock names into a directory outside of the project.
+    ///
+    /// # Errors
+    /// If one is no file, or cannot be copied.
+    pub fn copy_cached_wheels(&self, lock: &Lock, into: &Path) -> Result<(), ProjectError> {
+        for name in self.cached_wheels()? {
+            let named = wheel_name(&name)
+                .is_some_and(|(name, version)| lock.matching(&name, &version).next().is_some());
+            if !named {
+                continue;
+            }
+            let to = into.join(&name);
+            let mut wheel = self.tree.file(&format!("{WHEEL_CACHE}/{name}"))?;
+            let mut copy = File::create(&to).map_err(ProjectError::io(&to))?;
+            std::io::copy(&mut wheel, &mut copy).map_err(ProjectError::io(&to))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps wheels in [`ProjectDir::wheel_cache`].
+    ///
+    /// # Errors
+    /// If the cache is reached through a link, or cannot be written.
+    pub fn cache_wheels(&self, wheels: &[Wheel]) -> Result<(), ProjectError> {
+        self.tree.make_dirs(WHEEL_CACHE)?;
+        for wheel in wheels {
+            let mut from = File::open(&wheel.path).map_err(ProjectError::io(&wheel.path))?;
+            let path = format!("{WHEEL_CACHE}/{}", wheel.file_name);
+            self.tree.write(&path, &mut from)?;
+        }
+        Ok(())
+    }
+
+    /// Writes one of its files anew; its directory must be there. A link is replaced and not followed.
+    pub(crate) fn write(&self, path: &str, content: &str) -> Result<(), ProjectError> {
+        self.tree.write(path, &mut content.as_bytes())
     }
 
     /// Where wheels of the locked dependencies are kept for development.

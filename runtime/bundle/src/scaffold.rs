@@ -166,15 +166,16 @@ pub fn scaffold(name: &str, kind: Kind, dir: &Path) -> Result<Vec<String>, Scaff
 /// whether it has changed.
 ///
 /// # Errors
-/// If connector.yaml has faults or the file cannot be written.
+/// If connector.yaml has faults or the file cannot be written. A link in its place is replaced and not followed: the
+/// project may be somebody else's.
 pub fn write_config(project: &crate::ProjectDir) -> Result<(String, bool), crate::ProjectError> {
     let manifest = project.manifest()?;
     let path = crate::ProjectDir::config_module(&manifest);
-    let target = project.root().join(&path);
     let text = generate_config(&manifest.title, &manifest.config);
-    let changed = fs::read_to_string(&target).ok().as_ref() != Some(&text);
+    let there = project.read(&path, text.len() as u64).ok();
+    let changed = there.as_deref() != Some(text.as_bytes());
     if changed {
-        fs::write(&target, text).map_err(crate::ProjectError::io(&target))?;
+        project.write(&path, &text)?;
     }
     Ok((path, changed))
 }

@@ -3,7 +3,8 @@
 //! The kernel resolves every path beneath the descriptor and through no link
 //! (openat2(2): RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_MAGICLINKS),
 //! and what is judged is the descriptor that is then read. So nothing that is
-//! swapped meanwhile leads elsewhere.
+//! swapped meanwhile leads elsewhere. What is written replaces a link and
+//! never follows one.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,8 +16,9 @@ use std::sync::Arc;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::project::ProjectError;
 
@@ -117,6 +119,43 @@ impl Tree {
             }
         }
         Ok(names)
+    }
+
+    /// Writes a file anew. Its directory must be there; what stood under its name, a link as well, is replaced.
+    pub(crate) fn write(&self, path: &str, from: &mut impl Read) -> Result<(), ProjectError> {
+        let (dir, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let dir = self.beneath(dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        let new = format!(".{name}.{}", std::process::id());
+        let io = |error: Errno| self.io(path)(error.into());
+        match unlinkat(&dir, new.as_str(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(error) => return Err(io(error)),
+        }
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o644);
+        let mut file = File::from(openat(&dir, new.as_str(), flags, mode).map_err(io)?);
+        let written = io::copy(from, &mut file)
+            .map_err(self.io(path))
+            .and_then(|_| renameat(&dir, new.as_str(), &dir, name).map_err(io));
+        if written.is_err() {
+            let _ = unlinkat(&dir, new.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+        written
+    }
+
+    /// Makes a directory, unless it is there; so are those above it.
+    pub(crate) fn make_dirs(&self, path: &str) -> Result<(), ProjectError> {
+        let mut above = String::from(".");
+        for name in path.split('/') {
+            let dir = self.beneath(&above, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+            match mkdirat(&dir, name, Mode::from_bits_truncate(0o755)) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(error) => return Err(self.io(path)(error.into())),
+            }
+            above = format!("{above}/{name}");
+        }
+        self.beneath(&above, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
+            .map(|_| ())
     }
 
     fn beneath(&self, path: &str, flags: OFlag) -> Result<OwnedFd, ProjectError> {
@@ -266,6 +305,26 @@ mod tests {
         nix::unistd::mkfifo(&dir.path().join("pipe"), Mode::S_IRUSR).unwrap();
         let refused = read(&tree, "pipe").unwrap_err();
         assert!(refused.contains("neither a file"), "{refused}");
+    }
+
+    #[test]
+    fn what_is_written_replaces_a_link_and_never_goes_through_one() {
+        let (dir, secret, tree) = tree();
+        let (file, theirs) = (dir.path().join("src/a.py"), secret.path().join("a.py"));
+        fs::remove_file(&file).unwrap();
+        symlink(&theirs, &file).unwrap();
+        tree.write("src/a.py", &mut "new".as_bytes()).unwrap();
+        assert_eq!(read(&tree, "src/a.py").unwrap(), "new");
+        assert_eq!(fs::read_to_string(&theirs).unwrap(), "secret");
+        assert_eq!(fs::read_dir(dir.path().join("src")).unwrap().count(), 1);
+        symlink(secret.path(), dir.path().join("linked")).unwrap();
+        assert!(tree.write("linked/b.py", &mut "new".as_bytes()).is_err());
+        assert!(tree.make_dirs("linked/c").is_err());
+        assert_eq!(fs::read_dir(secret.path()).unwrap().count(), 1);
+        tree.make_dirs("x/y").unwrap();
+        tree.make_dirs("x/y").unwrap();
+        tree.write("x/y/z", &mut "new".as_bytes()).unwrap();
+        assert_eq!(read(&tree, "x/y/z").unwrap(), "new");
     }
 
     #[test]

@@ -416,7 +416,6 @@ fn a_wheel_that_unpacks_to_more_than_the_cap_is_refused() {
 fn fetching_says_when_there_is_no_pip_and_needs_none_for_wheels_that_are_there() {
     let (dir, project) = project();
     let lock = project.lock().expect("a lock");
-    let lock_file = dir.path().join("requirements.lock");
     let no_pip = dir.path().join("python-without-pip");
     fs::write(&no_pip, "#!/bin/sh\nexit 1\n").expect("written");
     fs::set_permissions(&no_pip, fs::Permissions::from_mode(0o755)).expect("changed");
@@ -424,7 +423,6 @@ fn fetching_says_when_there_is_no_pip_and_needs_none_for_wheels_that_are_there()
         &no_pip,
         &Target::default(),
         &lock,
-        &lock_file,
         &project.wheel_cache(),
     )
     .expect("there already");
@@ -433,7 +431,6 @@ fn fetching_says_when_there_is_no_pip_and_needs_none_for_wheels_that_are_there()
         &no_pip,
         &Target::default(),
         &lock,
-        &lock_file,
         &dir.path().join("empty"),
     )
     .expect_err("no pip");

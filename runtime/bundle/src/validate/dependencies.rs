@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use caisson_document::Faults;
 
 use super::{Context, Findings};
-use crate::{ALLOWED_FILE, Allowance, AllowedDependencies, LOCK_FILE, Lock, ProjectError};
+use crate::{Allowance, AllowedDependencies, LOCK_FILE, Lock, ProjectError};
 
 /// The CDK's own name.
 const CDK: &str = "caisson";
@@ -44,34 +44,13 @@ pub(super) fn check(
             );
             continue;
         }
-        match allowed.allows(&entry.name, &entry.version) {
-            Allowance::Allowed => {}
-            Allowance::NotListed => {
-                let help = format!(
-                    "have the operator add {} = \"=={}\" (or a range), or do without it",
-                    entry.name, entry.version
-                );
-                findings.add(
-                    "C402",
-                    LOCK_FILE,
-                    entry.line,
-                    format!("{} is not in the operator's {ALLOWED_FILE}", entry.name),
-                    help,
-                );
-            }
-            Allowance::OutOfRange(range) => {
-                let found = format!(
-                    "{} {} is outside the operator's range {range}",
-                    entry.name, entry.version
-                );
-                findings.add(
-                    "C403",
-                    LOCK_FILE,
-                    entry.line,
-                    found,
-                    "lock a version inside it",
-                );
-            }
+        let allowance = allowed.allows(&entry.name, &entry.version);
+        if let Some((found, help)) = allowance.refusal(entry) {
+            let code = match allowance {
+                Allowance::OutOfRange(_) => "C403",
+                _ => "C402",
+            };
+            findings.add(code, LOCK_FILE, entry.line, found, help);
         }
     }
     own_packages(context, findings);

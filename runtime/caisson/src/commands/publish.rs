@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use caisson_bundle::{
-    Bundle, BundleError, FetchError, ProjectDir, ProjectError, Target, Wheel, fetch_wheels, pack,
-    wheels_in,
+    AllowedDependencies, Bundle, BundleError, FetchError, ProjectDir, ProjectError, Target, Wheel,
+    fetch_wheels, pack, wheels_in,
 };
 use caisson_proto::v1;
 use tokio_stream::wrappers::ReceiverStream;
@@ -30,6 +30,7 @@ struct Publish {
     python: Option<PathBuf>,
     workspace: String,
     dependencies_toml: String,
+    allowed: Option<AllowedDependencies>,
 }
 
 enum Source {
@@ -50,6 +51,8 @@ pub(crate) fn build(args: PublishArgs) -> Result<Job> {
         Some(path) => std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}", path.display()))?,
     };
+    let allowed = args.server.embedded.dependencies.as_deref();
+    let allowed = allowed.map(AllowedDependencies::read).transpose()?;
     let publish = Publish {
         source,
         wheels: args.wheels,
@@ -57,6 +60,7 @@ pub(crate) fn build(args: PublishArgs) -> Result<Job> {
         python: args.server.embedded.or_environment().python,
         workspace: args.server.workspace.clone(),
         dependencies_toml,
+        allowed,
     };
     Job::ask(&args.server, |session, voice| {
         Box::pin(run(session, voice, publish))
@@ -83,7 +87,7 @@ async fn attempt(session: &Session, voice: &mut Voice, publish: Publish) -> Resu
     let (archive, bundle) = match &publish.source {
         Source::Bundle(path) => (path.clone(), caisson_bundle::read(path).map_err(refused)?),
         Source::Folder(project) => {
-            let wheels = wheels(project, &publish, voice)?;
+            let wheels = wheels(project, &publish, &scratch.path().join("wheels"), voice)?;
             let archive = publish
                 .output
                 .clone()
@@ -110,18 +114,28 @@ async fn attempt(session: &Session, voice: &mut Voice, publish: Publish) -> Resu
     Ok(Exit::Done)
 }
 
-/// The wheels of the lock: from the named folder and the project's own cache
-/// first, the rest from the package index.
-fn wheels(project: &ProjectDir, publish: &Publish, voice: &mut Voice) -> Result<Vec<Wheel>> {
+/// The wheels of the lock, in `dir`: from the named folder and the project's own cache first, the
+/// rest from the package index. What the operator's list refuses is not fetched.
+fn wheels(
+    project: &ProjectDir,
+    publish: &Publish,
+    dir: &Path,
+    voice: &mut Voice,
+) -> Result<Vec<Wheel>> {
     let lock = project.lock().map_err(self::project)?;
     if lock.entries.is_empty() {
         return Ok(Vec::new());
     }
-    let cache = project.wheel_cache();
-    std::fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    if let Some(allowed) = &publish.allowed {
+        allowed.check(&lock)?;
+    }
+    std::fs::create_dir(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    project
+        .copy_cached_wheels(&lock, dir)
+        .map_err(self::project)?;
     if let Some(given) = &publish.wheels {
         for wheel in wheels_in(given).map_err(anyhow::Error::from)? {
-            let to = cache.join(&wheel.file_name);
+            let to = dir.join(&wheel.file_name);
             std::fs::copy(&wheel.path, &to)
                 .with_context(|| format!("cannot write {}", to.display()))?;
         }
@@ -131,8 +145,9 @@ fn wheels(project: &ProjectDir, publish: &Publish, voice: &mut Voice) -> Result<
         anyhow::anyhow!("no Python 3.11 with pip was found: name one with --python")
     })?;
     voice.line(&format!("{} locked dependencies", lock.entries.len()));
-    let lock_file = project.root().join(caisson_bundle::LOCK_FILE);
-    fetch_wheels(&python, &Target::default(), &lock, &lock_file, &cache).map_err(fetched)
+    let wheels = fetch_wheels(&python, &Target::default(), &lock, dir).map_err(fetched)?;
+    project.cache_wheels(&wheels).map_err(self::project)?;
+    Ok(wheels)
 }
 
 async fn send(
