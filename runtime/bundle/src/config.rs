@@ -212,6 +212,9 @@ fn for_connections(schema: &Value, closed: bool) -> Value {
 }
 
 /// Filling in `default`s of properties that are missing.
+///
+/// The schema of a manifest has an end, which `extent` sees to: only one that reached [`ConfigSchema::new`] past it can
+/// go deeper than `MAX_DEPTH`. `room` holds back many items with a default each.
 struct Defaults<'a> {
     root: &'a Value,
     /// Bytes that may still be added.

@@ -22,15 +22,16 @@ const NAMED: [&str; 4] = [
 ];
 /// Keywords that hold data and no schema.
 const DATA: [&str; 4] = ["default", "const", "enum", "examples"];
+/// The one dialect that config schemas are written in, which they may name.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// Keywords that change what a reference leads to, or lead somewhere else than `$ref` does.
-const ELSEWHERE: [&str; 7] = [
+const ELSEWHERE: [&str; 6] = [
     "$id",
     "$anchor",
     "$dynamicAnchor",
     "$dynamicRef",
     "$recursiveAnchor",
     "$recursiveRef",
-    "$schema",
 ];
 
 /// The fault of the schema at `place`, if it has no end or comes to too much.
@@ -52,6 +53,10 @@ pub(crate) fn fault(document: &Document, place: &str) -> Option<Fault> {
         Err(fault) => fault,
     };
     Some(document.fault(&format!("{place}{at}"), message, help))
+}
+
+fn is_dialect(uri: &str) -> bool {
+    uri.strip_suffix('#').unwrap_or(uri) == DIALECT
 }
 
 type Found = Result<usize, (String, &'static str, &'static str)>;
@@ -80,6 +85,13 @@ impl<'a> Extent<'a> {
                             sum
                         }
                         ("$ref", Value::String(to)) => self.referred(to, &place)?,
+                        ("$schema", Value::String(dialect)) if !is_dialect(dialect) => {
+                            return Err((
+                                place,
+                                "not the dialect of config schemas",
+                                "leave it out, or write https://json-schema.org/draft/2020-12/schema",
+                            ));
+                        }
                         (key, Value::String(_)) if ELSEWHERE.contains(&key) => {
                             return Err((
                                 place,
@@ -118,8 +130,8 @@ impl<'a> Extent<'a> {
         };
         if self.chain.contains(&to) || to == "#" {
             return fault(
-                "the schema refers to itself",
-                "write the levels out that a config may have",
+                "the schema refers to itself, and config schemas cannot",
+                "write out as many levels as a config may have, or declare the inner part `type: object` without properties",
             );
         }
         if let Some(count) = self.known.get(to) {

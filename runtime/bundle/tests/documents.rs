@@ -353,7 +353,7 @@ fn defaults_without_end_are_a_fault_and_not_the_end_of_the_daemon() {
     let text = recursive("{ $ref: \"#/$defs/node\", default: {} }");
     assert_eq!(
         told(Manifest::parse("connector.yaml", &text)),
-        "connector.yaml:12:90: config.$defs.node.properties.child.$ref: the schema refers to itself; write the levels out that a config may have"
+        "connector.yaml:12:90: config.$defs.node.properties.child.$ref: the schema refers to itself, and config schemas cannot; write out as many levels as a config may have, or declare the inner part `type: object` without properties"
     );
     // Each level asks for two of the next: few lines, and more defaults than memory.
     let levels: String = (0..40)
@@ -363,8 +363,11 @@ fn defaults_without_end_are_a_fault_and_not_the_end_of_the_daemon() {
         })
         .collect();
     let text = recursive("{ $ref: \"#/$defs/l0\", default: {} }") + &levels + "    l40: {}\n";
-    assert_eq!(told(Manifest::parse("connector.yaml", &text)), "");
-    // Where only a connection can begin it, it is the connection's fault.
+    assert_eq!(
+        told(Manifest::parse("connector.yaml", &text)),
+        "connector.yaml:44:51: config.$defs.l31.properties.a.$ref: too many definitions that lead to one another; refer to the last one directly"
+    );
+    // A schema that is no manifest's was not measured: then it is the connection's fault.
     let schema = ConfigSchema::new(json!({
         "type": "object",
         "properties": {"node": {"$ref": "#/$defs/node"}},
@@ -373,6 +376,24 @@ fn defaults_without_end_are_a_fault_and_not_the_end_of_the_daemon() {
     .expect("compiles");
     let config = Document::from_value("config", json!({"node": {}}));
     assert!(told(schema.check(&config)).contains("have no end"));
+}
+
+#[test]
+fn a_config_schema_may_name_its_dialect_and_no_other() {
+    let of =
+        |dialect: &str| SHOP.replace("config:\n", &format!("config:\n  $schema: \"{dialect}\"\n"));
+    let ours = "https://json-schema.org/draft/2020-12/schema";
+    for dialect in [ours, "https://json-schema.org/draft/2020-12/schema#"] {
+        Manifest::parse("connector.yaml", &of(dialect)).expect(dialect);
+    }
+    let told = told(Manifest::parse(
+        "connector.yaml",
+        &of("http://json-schema.org/draft-07/schema#"),
+    ));
+    assert!(
+        told.contains("config.$schema: not the dialect of config schemas; leave it out, or write https://json-schema.org/draft/2020-12/schema"),
+        "{told}"
+    );
 }
 
 #[test]
