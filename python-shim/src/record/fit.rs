@@ -48,11 +48,13 @@ pub(crate) fn fit<'a>(
             .filter(|number| int.holds(*number))
             .map(Scalar::Int),
         (Kind::Float32 | Kind::Float64, Value::Float(number)) => Some(Scalar::Float(*number)),
-        (Kind::Float32 | Kind::Float64, Value::Int(number)) => Some(Scalar::Float(*number as f64)),
+        (Kind::Float32 | Kind::Float64, Value::Int(number)) => Some(*number as f64)
+            .filter(|float| *float as i128 == i128::from(*number) && keeps(kind, *float))
+            .map(Scalar::Float),
         (Kind::Float32 | Kind::Float64, Value::Big(digits)) => digits
             .parse()
             .ok()
-            .filter(|number: &f64| number.is_finite())
+            .filter(|float: &f64| format!("{float:.0}") == **digits && keeps(kind, *float))
             .map(Scalar::Float),
         (Kind::Decimal { precision, scale }, value) => decimal_of(value)
             .and_then(|text| decimal::parse(&text, *precision, *scale))
@@ -107,6 +109,9 @@ pub(crate) fn misfit(kind: &Kind, value: &Value) -> Box<Misfit> {
     let found = match (kind, value) {
         (Kind::Int(_), Value::Int(_)) => "int out of range".to_owned(),
         (Kind::Int(_), Value::Float(_)) => "float with a fraction or out of range".to_owned(),
+        (Kind::Float32 | Kind::Float64, Value::Int(_) | Value::Big(_)) => {
+            "int that would be rounded".to_owned()
+        }
         (
             Kind::Decimal { .. },
             Value::Decimal(_) | Value::Int(_) | Value::Big(_) | Value::Float(_),
@@ -144,6 +149,11 @@ fn whole(number: f64) -> Option<i64> {
     // 2^63 is exact as a float; above it the cast would saturate.
     let inside = number.fract() == 0.0 && (-(2f64.powi(63))..2f64.powi(63)).contains(&number);
     inside.then_some(number as i64)
+}
+
+/// Whether a column of a float kind keeps this number as it is.
+fn keeps(kind: &Kind, number: f64) -> bool {
+    !matches!(kind, Kind::Float32) || f64::from(number as f32) == number
 }
 
 fn decimal_of(value: &Value) -> Option<Cow<'_, str>> {
@@ -229,6 +239,18 @@ mod tests {
             &Kind::Int(Int::I64),
             Value::Big(u64::MAX.to_string())
         ));
+        for (kind, bits) in [(Kind::Float64, 53), (Kind::Float32, 24)] {
+            for sign in [1, -1] {
+                assert!(fits(&kind, Value::Int(sign * (1 << bits))));
+                assert!(!fits(&kind, Value::Int(sign * ((1 << bits) + 1))));
+                assert!(fits(&kind, Value::Int(sign << 62)));
+            }
+            assert!(fits(&kind, Value::Int(i64::MIN)));
+            assert!(!fits(&kind, Value::Int(i64::MAX)));
+            assert!(fits(&kind, Value::Big("-18446744073709551616".into())));
+            assert!(!fits(&kind, Value::Big(u64::MAX.to_string())));
+            assert!(!fits(&kind, Value::Big("9".repeat(400))));
+        }
         assert!(!fits(&Kind::Text, Value::Int(1)));
         assert!(!fits(&Kind::Binary, Value::Text("YQ==".into())));
         assert!(!fits(
