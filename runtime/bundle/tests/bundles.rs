@@ -419,13 +419,8 @@ fn fetching_says_when_there_is_no_pip_and_needs_none_for_wheels_that_are_there()
     let no_pip = dir.path().join("python-without-pip");
     fs::write(&no_pip, "#!/bin/sh\nexit 1\n").expect("written");
     fs::set_permissions(&no_pip, fs::Permissions::from_mode(0o755)).expect("changed");
-    let fetched = fetch_wheels(
-        &no_pip,
-        &Target::default(),
-        &lock,
-        &project.wheel_cache(),
-    )
-    .expect("there already");
+    let fetched = fetch_wheels(&no_pip, &Target::default(), &lock, &project.wheel_cache())
+        .expect("there already");
     assert_eq!(fetched.len(), 1);
     let error = fetch_wheels(
         &no_pip,
