@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 
 use caisson_document::{Document, Faults};
 
-use crate::Manifest;
+use crate::digest::Hashing;
 use crate::lock::{LOCK_FILE, Lock};
 use crate::tree::{Kind, Tree, not_a_file};
 use crate::wheel::{Wheel, wheel_name};
+use crate::{Digest, Manifest};
 
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "connector.yaml";
@@ -262,18 +263,37 @@ impl ProjectDir {
         Ok(())
     }
 
-    /// Keeps wheels in [`ProjectDir::wheel_cache`].
+    /// Keeps wheels in [`ProjectDir::wheel_cache`]; nothing is written where they are there already.
     ///
     /// # Errors
     /// If the cache is reached through a link, or cannot be written.
     pub fn cache_wheels(&self, wheels: &[Wheel]) -> Result<(), ProjectError> {
-        self.tree.make_dirs(WHEEL_CACHE)?;
+        let mut missing = Vec::new();
         for wheel in wheels {
-            let mut from = File::open(&wheel.path).map_err(ProjectError::io(&wheel.path))?;
             let path = format!("{WHEEL_CACHE}/{}", wheel.file_name);
+            if self.digest(&path)?.as_ref() != Some(&wheel.digest) {
+                missing.push((path, wheel));
+            }
+        }
+        if !missing.is_empty() {
+            self.tree.make_dirs(WHEEL_CACHE)?;
+        }
+        for (path, wheel) in missing {
+            let mut from = File::open(&wheel.path).map_err(ProjectError::io(&wheel.path))?;
             self.tree.write(&path, &mut from)?;
         }
         Ok(())
+    }
+
+    /// The digest of a file; none where there is no file.
+    fn digest(&self, path: &str) -> Result<Option<Digest>, ProjectError> {
+        if !matches!(self.tree.kind(path)?, Some(Kind::File { .. })) {
+            return Ok(None);
+        }
+        let mut hashing = Hashing::new(std::io::sink());
+        std::io::copy(&mut self.tree.file(path)?, &mut hashing)
+            .map_err(ProjectError::io(&self.root.join(path)))?;
+        Ok(Some(hashing.finish()))
     }
 
     /// Writes one of its files anew; its directory must be there. A link is replaced and not followed.

@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use caisson_bundle::{
@@ -198,4 +198,11 @@ fn a_link_in_a_project_leads_no_writing_out_of_it() {
         .cache_wheels(&wheels_in(wheels.path()).expect("wheels"))
         .expect("cached");
     assert_eq!(wheels_in(&project.wheel_cache()).expect("wheels").len(), 1);
+    let kept = project.wheel_cache().join("foo-1.0-py3-none-any.whl");
+    let written = || fs::metadata(&kept).expect("there").ino();
+    let first = written();
+    project
+        .cache_wheels(&wheels_in(wheels.path()).expect("wheels"))
+        .expect("there already");
+    assert_eq!(written(), first, "it is not written again");
 }

@@ -146,7 +146,10 @@ fn wheels(
     })?;
     voice.line(&format!("{} locked dependencies", lock.entries.len()));
     let wheels = fetch_wheels(&python, &Target::default(), &lock, dir).map_err(fetched)?;
-    project.cache_wheels(&wheels).map_err(self::project)?;
+    // For development; what cannot be kept is fetched again.
+    if let Err(error) = project.cache_wheels(&wheels) {
+        voice.line(&format!("the wheels are not kept in the folder: {error}"));
+    }
     Ok(wheels)
 }
 
