@@ -48,13 +48,11 @@ pub(crate) fn fit<'a>(
             .filter(|number| int.holds(*number))
             .map(Scalar::Int),
         (Kind::Float32 | Kind::Float64, Value::Float(number)) => Some(Scalar::Float(*number)),
-        (Kind::Float32 | Kind::Float64, Value::Int(number)) => Some(*number as f64)
-            .filter(|float| *float as i128 == i128::from(*number) && keeps(kind, *float))
-            .map(Scalar::Float),
-        (Kind::Float32 | Kind::Float64, Value::Big(digits)) => digits
-            .parse()
-            .ok()
-            .filter(|float: &f64| format!("{float:.0}") == **digits && keeps(kind, *float))
+        (Kind::Float64, value @ (Value::Int(_) | Value::Big(_))) => {
+            exact_float(value).map(Scalar::Float)
+        }
+        (Kind::Float32, value @ (Value::Int(_) | Value::Big(_))) => exact_float(value)
+            .filter(|number| f64::from(*number as f32) == *number)
             .map(Scalar::Float),
         (Kind::Decimal { precision, scale }, value) => decimal_of(value)
             .and_then(|text| decimal::parse(&text, *precision, *scale))
@@ -151,9 +149,18 @@ fn whole(number: f64) -> Option<i64> {
     inside.then_some(number as i64)
 }
 
-/// Whether a column of a float kind keeps this number as it is.
-fn keeps(kind: &Kind, number: f64) -> bool {
-    !matches!(kind, Kind::Float32) || f64::from(number as f32) == number
+/// The float64 that is this integer to the last digit, if there is one.
+pub(crate) fn exact_float(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(number) => {
+            Some(*number as f64).filter(|float| *float as i128 == i128::from(*number))
+        }
+        Value::Big(digits) => digits
+            .parse()
+            .ok()
+            .filter(|float: &f64| format!("{float:.0}") == **digits),
+        _ => None,
+    }
 }
 
 fn decimal_of(value: &Value) -> Option<Cow<'_, str>> {

@@ -1,7 +1,7 @@
 //! A schema from records that were seen.
 //!
 //! Every field is nullable: a sample cannot promise that nothing is missing.
-//! Integers widen to floats; integers and decimals to a decimal with at least
+//! Integers widen to floats that hold all of them exactly; integers and decimals to a decimal with at least
 //! nine digits after the point; a field that was only ever null is a string;
 //! what cannot agree, and objects without a stable set of keys, is JSON.
 
@@ -9,9 +9,9 @@ use std::collections::HashMap;
 
 use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
 
-use super::decimal;
 use super::kind::{json_field, timestamp};
 use super::value::Value;
+use super::{decimal, fit};
 
 /// Beyond this many keys an object is taken for a map of its own making.
 const MOST_KEYS: usize = 256;
@@ -43,6 +43,8 @@ struct Seen {
     int: bool,
     /// An integer outside of 64 bits.
     big: bool,
+    /// An integer that a float64 would round.
+    long: bool,
     float: bool,
     decimal: bool,
     /// The most digits before and after the point.
@@ -90,6 +92,9 @@ impl Object {
 
 impl Seen {
     fn see(&mut self, value: &Value) {
+        if matches!(value, Value::Int(_) | Value::Big(_)) && fit::exact_float(value).is_none() {
+            self.long = true;
+        }
         let of = match value {
             Value::Null => return,
             Value::Bool(_) => Type::Bool,
@@ -171,7 +176,7 @@ impl Seen {
 
     fn number(&self) -> Option<DataType> {
         if self.float {
-            return (!self.decimal).then_some(DataType::Float64);
+            return (!self.decimal && !self.long).then_some(DataType::Float64);
         }
         if !self.decimal && !self.big {
             return Some(DataType::Int64);
@@ -228,6 +233,9 @@ mod tests {
         assert_eq!(kind(&[Null]), "string");
         assert_eq!(kind(&[Int(1), Null]), "int64");
         assert_eq!(kind(&[Int(1), Float(0.5)]), "float64");
+        assert_eq!(kind(&[Int(1 << 53), Float(0.5)]), "float64");
+        assert_eq!(kind(&[Int((1 << 53) + 1), Float(0.5)]), "json");
+        assert_eq!(kind(&[Float(0.5), Big(u64::MAX.to_string())]), "json");
         assert_eq!(kind(&[Int(1), Bool(true)]), "json");
         assert_eq!(kind(&[Int(1), text()]), "json");
         assert_eq!(kind(&[Int(1), decimal("0.25")]), "decimal(38,9)");
