@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stackservers.mariadb import Mariadb
+from stackservers.rpc import Rpc
+from stackservers.s3 import S3
+from stackservers.ssh import Ssh
 from stackservers.web import Web
 from tracing import Traces
+from wheels import fetched, site
 from works import Work, work
 
 from harness import Daemon, Identity, Stage
 from harness.daemon import inline
+from servers.postgres import Postgres
 
 HERE = Path(__file__).parent
 
@@ -25,6 +31,11 @@ HERE = Path(__file__).parent
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Where traces go."""
     parser.addoption("--strace", type=Path, default=None, help="trace every worker; write profiles' traces here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Marks of this suite."""
+    config.addinivalue_line("markers", "once: what does not depend on who runs the daemon")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -35,6 +46,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             available = [identity for identity in available if not identity.ordinary]
             if not available:
                 raise pytest.UsageError("--strace needs root")
+        if metafunc.definition.get_closest_marker("once"):
+            available = available[:1]
         metafunc.parametrize("identity", available, ids=lambda identity: identity.name, scope="session")
 
 
@@ -76,7 +89,7 @@ def daemon(running: Daemon, traces: Traces | None, request: pytest.FixtureReques
     if traces is None:
         yield running
         return
-    workload = request.node.name.removeprefix("test_").split("[")[0].replace("_", " ")
+    workload = request.node.name.removeprefix("test_").replace("_", " ").replace("[root]", "").replace("[root-", " [")
     assert running.process is not None
     with traces.of(running.process.pid, request.module.PROFILE, workload):
         yield running
@@ -88,6 +101,57 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     servers = Web(tmp_path_factory.mktemp("web"))
     yield servers
     servers.close()
+
+
+@pytest.fixture(scope="session")
+def servers(
+    web: Web, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, tuple[dict[str, Any], list[int]]]]:
+    """What the client of each stack is told, and the ports that it needs."""
+    certificate = web.certificate.read_text()
+    rpc = Rpc(web.certificate.with_name("key.pem").read_bytes(), certificate.encode())
+    cloud = Web(tmp_path_factory.mktemp("cloud"), S3)
+    ssh = Ssh(tmp_path_factory.mktemp("ssh"), site("stacks", "paramiko"))
+    maria = Mariadb()
+    clients = {"http": web.http, "tls": web.tls, "certificate": certificate}
+    calls = {"grpc": rpc.plain, "grpcs": rpc.tls, "certificate": certificate}
+    with Postgres() as postgres:
+        where = f"host=localhost port={postgres.port} user=postgres password={postgres.password} dbname=postgres"
+        yield {
+            "psycopg": ({"postgres": where}, [postgres.port]),
+            "pymysql": ({"mysql": maria.options}, [maria.port]),
+            **{stack: (clients, [web.http, web.tls]) for stack in ("requests", "httpx", "aiohttp")},
+            "botocore": ({"s3": cloud.http}, [cloud.http]),
+            "grpcio": (calls, [rpc.plain, rpc.tls]),
+            "paramiko": (ssh.options, [ssh.options["ssh"]]),
+        }
+    for server in (maria, ssh, cloud, rpc):
+        server.close()
+
+
+def published(daemon: Daemon, stage: Stage, name: str) -> Daemon:
+    """A connector of this suite in the daemon's registry, with its wheels."""
+    project = stage.connectors / name
+    cache = project / ".caisson/wheels"
+    if not cache.exists():
+        cache.mkdir(parents=True)
+        for wheel in fetched(name).glob("*.whl"):
+            shutil.copy(wheel, cache)
+    done = daemon.cli("publish", project, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return daemon
+
+
+@pytest.fixture(scope="session")
+def stacks(running: Daemon, stage: Stage) -> Daemon:
+    """The daemon, with the data stacks published."""
+    return published(running, stage, "stacks")
+
+
+@pytest.fixture(scope="session")
+def programs(running: Daemon, stage: Stage) -> Daemon:
+    """The daemon, with the programs published."""
+    return published(running, stage, "programs")
 
 
 @pytest.fixture

@@ -66,6 +66,7 @@ def test_sockets_connect_and_never_listen(stdlib: Work) -> None:
     assert found["asked"] == [0, True]
     assert found["answer"].startswith("HTTP/1.1 200")
     assert found["six"] != "EPERM" and found["six by address"] != "EPERM"
+    assert found["own address"] == "2001:db8::2"
     assert {name: found[name] for name in ("listen", "unix", "bind SOCK_STREAM", "bind SOCK_DGRAM")} == dict.fromkeys(
         ("listen", "unix", "bind SOCK_STREAM", "bind SOCK_DGRAM"), "EPERM"
     )

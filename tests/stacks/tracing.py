@@ -31,7 +31,7 @@ Call = tuple[str, tuple[int, ...]]
 def judged() -> dict[str, list[int]]:
     """The arguments that some profile looks at, by call."""
     found: dict[str, set[int]] = collections.defaultdict(set)
-    for name in ("strict", "native"):
+    for name in ("strict", "native", "exec"):
         profile = json.loads((PROFILES / f"{name}.json").read_text())
         for rule in profile["allow"]:
             for conditions in rule.get("args", []):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -18,3 +19,9 @@ def work(daemon: Daemon, connection: dict[str, Any]) -> dict[str, Any]:
     (record,) = records(stream)
     found: dict[str, Any] = record["found"]
     return found
+
+
+def failed(daemon: Daemon, connection: dict[str, Any]) -> str:
+    """How a workload that must not succeed ended."""
+    failure: dict[str, Any] = read(daemon, connection, "work").drain().failure
+    return json.dumps(failure)

@@ -377,15 +377,14 @@ fn lock_in(root: &Path) -> Result<Lock, BundleError> {
     }
 }
 
+/// Everybody reads; programs, which only wheels bring, can be run.
 fn set_modes(path: &Path) -> Result<(), BundleError> {
     let io = BundleError::io(path);
-    let is_dir = fs::symlink_metadata(path).map_err(&io)?.is_dir();
-    fs::set_permissions(
-        path,
-        fs::Permissions::from_mode(if is_dir { 0o755 } else { 0o644 }),
-    )
-    .map_err(&io)?;
-    if is_dir {
+    let there = fs::symlink_metadata(path).map_err(&io)?;
+    let runs = there.is_dir() || there.permissions().mode() & 0o100 != 0;
+    let mode = if runs { 0o755 } else { 0o644 };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(&io)?;
+    if there.is_dir() {
         for entry in fs::read_dir(path).map_err(&io)? {
             set_modes(&entry.map_err(&io)?.path())?;
         }

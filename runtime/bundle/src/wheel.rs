@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
@@ -244,11 +245,17 @@ pub fn unpack_wheels(wheels: &[Wheel], dir: &Path, cap: u64) -> Result<(), Wheel
             if let Some(parent) = target.parent() {
                 fs::create_dir_all(parent).map_err(io)?;
             }
+            // A program stays one: `exec` of a policy lets the connector start it.
+            let program = entry.unix_mode().is_some_and(|mode| mode & 0o100 != 0);
             match fs::read(&target) {
                 Ok(there) if there == content => {}
                 Ok(_) => return Err(refuse("another wheel carries another file of this name")),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    fs::write(&target, &content).map_err(io)?
+                    fs::write(&target, &content).map_err(io)?;
+                    if program {
+                        let mode = fs::Permissions::from_mode(0o755);
+                        fs::set_permissions(&target, mode).map_err(io)?;
+                    }
                 }
                 Err(error) => return Err(io(error)),
             }
@@ -284,10 +291,15 @@ fn place_of(name: &str) -> Result<Option<PathBuf>, &'static str> {
     let rest = parts.as_path();
     let is_hook =
         rest.components().count() == 1 && rest.extension().is_some_and(|end| end == "pth");
-    Ok(
-        (matches!(kind, "purelib" | "platlib") && !rest.as_os_str().is_empty() && !is_hook)
-            .then(|| rest.to_owned()),
-    )
+    if rest.as_os_str().is_empty() || is_hook {
+        return Ok(None);
+    }
+    Ok(match kind {
+        "purelib" | "platlib" => Some(rest.to_owned()),
+        // Programs, as pip would put them beside the interpreter.
+        "scripts" => Some(Path::new("bin").join(rest)),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -322,7 +334,11 @@ mod tests {
             place_of("a-1.data/purelib/a/c.py"),
             Ok(Some(PathBuf::from("a/c.py")))
         );
-        assert_eq!(place_of("a-1.data/scripts/tool"), Ok(None));
+        assert_eq!(
+            place_of("a-1.data/scripts/tool"),
+            Ok(Some(PathBuf::from("bin/tool")))
+        );
+        assert_eq!(place_of("a-1.data/headers/a.h"), Ok(None));
         assert_eq!(place_of("evil.pth"), Ok(None));
         assert_eq!(place_of("a-1.data/platlib/evil.pth"), Ok(None));
         for name in ["../a", "/etc/passwd", "a/../../b", "a\\..\\b"] {

@@ -38,7 +38,7 @@ fn project() -> (TempDir, ProjectDir) {
         &[
             ("foo/__init__.py", "x = 1\n"),
             ("foo-1.0.dist-info/METADATA", "Name: foo\n"),
-            ("foo-1.0.data/scripts/foo", "no"),
+            ("foo-1.0.data/scripts/foo", "a program"),
             ("foo.pth", "import os\n"),
         ],
     );
@@ -116,6 +116,7 @@ fn a_bundle_unpacks_to_sources_and_dependencies_side_by_side() {
     let expected = [
         "README.md",
         "connector.yaml",
+        "deps/bin/foo",
         "deps/foo-1.0.dist-info/METADATA",
         "deps/foo/__init__.py",
         "requirements.lock",
@@ -130,8 +131,14 @@ fn a_bundle_unpacks_to_sources_and_dependencies_side_by_side() {
             & 0o777
     };
     assert_eq!(
-        (mode(""), mode("deps/foo"), mode("connector.yaml")),
-        (0o755, 0o755, 0o644)
+        (
+            mode(""),
+            mode("deps/foo"),
+            mode("connector.yaml"),
+            mode("deps/bin/foo"),
+            mode("deps/foo/__init__.py")
+        ),
+        (0o755, 0o755, 0o644, 0o755, 0o644)
     );
     let prepared = out.path().join("prepared");
     prepare(&project, &prepared).expect("prepared");

@@ -24,6 +24,7 @@ pub const PROFILES: &[(&str, &str)] = &[
         "native",
         include_str!("../../../sandbox-profiles/native.json"),
     ),
+    ("exec", include_str!("../../../sandbox-profiles/exec.json")),
 ];
 
 /// A profile with everything that it extends.

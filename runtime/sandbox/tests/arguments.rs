@@ -18,6 +18,7 @@ const HARMLESS: &[(&str, [u64; 6])] = &[
     // CLONE_SIGHAND without CLONE_VM is EINVAL, whatever else is set.
     ("clone", [0x800, 0, 0, 0, 0, 0]),
     ("chmod", [0; 6]),
+    ("fchmod", [BAD, 0, 0, 0, 0, 0]),
     ("fchmodat", [BAD, 0, 0, 0, 0, 0]),
     ("fcntl", [BAD, 0, 0, 0, 0, 0]),
     ("ioctl", [BAD, 0, 0, 0, 0, 0]),
@@ -166,5 +167,13 @@ fn every_argument_rule_of_native_allows_the_one_and_refuses_the_other() {
     every_rule(
         "native",
         "every_argument_rule_of_native_allows_the_one_and_refuses_the_other",
+    );
+}
+
+#[test]
+fn every_argument_rule_of_exec_allows_the_one_and_refuses_the_other() {
+    every_rule(
+        "exec",
+        "every_argument_rule_of_exec_allows_the_one_and_refuses_the_other",
     );
 }

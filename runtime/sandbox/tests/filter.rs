@@ -25,8 +25,8 @@ fn only_tcp_and_udp_sockets_can_be_made_and_unix_ones_only_as_a_pair_of_streams(
             "{NUMBERS}
 lock()
 flags = 0o2000000 | 0o4000
-allowed = [(2,1,0), (2,1,6), (2,2,0), (10,1,0), (10,1,6), (2,1|flags,6)]
-refused = dict(udp_by_number=(2,2,17), udp6=(10,2,0), raw=(2,3,1), icmp=(2,2,1), raw6=(10,3,58), packet=(17,3,0), netlink=(16,3,0), netlink_dgram=(16,2,0), vsock=(40,1,0), alg=(38,5,0),
+allowed = [(2,1,0), (2,1,6), (2,2,0), (10,1,0), (10,1,6), (10,2,0), (2,1|flags,6)]
+refused = dict(udp_by_number=(2,2,17), udp6_by_number=(10,2,17), raw=(2,3,1), icmp=(2,2,1), raw6=(10,3,58), packet=(17,3,0), netlink=(16,3,0), netlink_dgram=(16,2,0), vsock=(40,1,0), alg=(38,5,0),
   mptcp=(2,1,262), sctp=(2,1,132), dccp=(2,6,33), udplite=(2,2,136), bluetooth=(31,3,0), xdp=(44,3,0), unix=(1,1,0), unix_flags=(1,1|flags,0), unix_dgram=(1,2,0), unix_seqpacket=(1,5,0), tcp_as_udp=(2,2,6))
 fds = (ctypes.c_int * 2)()
 pairs = [(1,1,0), (1,1|flags,0)]
@@ -124,7 +124,7 @@ const DEADLY: &[(&str, u32)] = &[
     ("bpf", 321),
     ("perf_event_open", 298),
     ("userfaultfd", 323),
-    ("io_uring_setup", 425),
+    ("io_uring_enter", 426),
     ("add_key", 248),
     ("keyctl", 250),
     ("kexec_load", 246),

@@ -195,8 +195,7 @@ say([[f for f in fds if f > 4][1:], os.readlink('/proc/self/fd/0'), stat.S_ISFIF
                     "PATH",
                     "SSL_CERT_FILE",
                     "TMPDIR",
-                    "TZ",
-                    "UV_USE_IO_URING"
+                    "TZ"
                 ],
                 "/tmp"
             ]);

@@ -15,10 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from harness import CallFailed, Daemon, Identity
 from harness.read import records
+from suite.gossips import REFERENCE, token
 from suite.house import House, Result, by_theft
 from suite.scenario import Scenario, got, refused
 
@@ -26,17 +28,21 @@ ALLOWED = {
     "egress": [{"host": host, "ports": [80, 4444], "protocol": "tcp"} for host in ("allowed.test", "*.silent.test")]
 }
 SECONDS = 2
+# What the daemon may grow by over one worker's flood of frames.
+MEMORY = 128 << 20
 # The median of answers to somebody else while the flood lasts; loaded machines run this suite.
-PATIENCE = 0.25
+PATIENCE = 0.05
 
 TIME = Scenario("C6", "floods of packets, questions and connections, to take the daemon's time", "gateway")
 DESCRIPTORS = Scenario("C7", "as many connections as the daemon has descriptors", "gateway", "rlimits")
 LOOK_UPS = Scenario("C8", "as many look-ups as the daemon makes at once, of a silent server", "gateway")
 
 
-def flooded(house: House, tool: str, daemon: Daemon, **extra: Any) -> threading.Thread:
+def flooded(
+    house: House, tool: str, daemon: Daemon, secret: dict[str, str] | None = None, **extra: Any
+) -> threading.Thread:
     """A call that floods, begun: its worker has been started."""
-    stream = house.burgle([("tool", tool)], extra=extra, daemon=daemon)
+    stream = house.burgle([("tool", tool)], extra=extra, daemon=daemon, secret=secret)
     stream.until("started")
     thread = threading.Thread(target=stream.drain)
     thread.start()
@@ -68,6 +74,27 @@ def flood(tool: str, house: House) -> Result:
     house.allow(ALLOWED)
     thread = flooded(house, tool, house.daemon, seconds=SECONDS)
     return judged(answers(lambda: house.daemon.client.call("ListCalls"), thread.is_alive), tool)
+
+
+def flood_of_frames(house: House) -> Result:
+    """The same, by what a worker says itself: each byte of it is searched for the call's secrets."""
+    token(house)
+    house.allow({"secrets": {"token": {"from": ["file:gossip"], "reveal": True}}})
+    thread = flooded(house, "flood with frames", house.daemon, secret=REFERENCE, seconds=SECONDS)
+    before = memory(house)
+    result = judged(answers(lambda: house.daemon.client.call("ListCalls"), thread.is_alive), "flood with frames")
+    grown = memory(house) - before
+    if grown > MEMORY:
+        return got(f"the daemon grew by {grown >> 20} MiB")
+    return {**result, "returned": f"{result['returned']}, and {grown >> 20} MiB more at most"}
+
+
+def memory(house: House) -> int:
+    """The most that the daemon has held, in bytes."""
+    assert house.daemon.process
+    status = Path(f"/proc/{house.daemon.process.pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) << 10
 
 
 # One thread that answers everything in turn, as daemons do that read what comes as it comes.
@@ -119,6 +146,8 @@ def _flood_in_turn(house: House) -> Result:
             service.kill()
 
 
+TIME.part("flood with frames")(flood_of_frames)
+TIME.control("flood with frames")(flood_in_turn)
 for _tool in ("flood with datagrams", "flood with questions", "flood with connections"):
     TIME.part(_tool)(partial(flood, _tool))
     TIME.control(_tool)(flood_in_turn)

@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from harness.read import records
 from suite.house import House, Result, by_theft
 from suite.internet import PING
-from suite.scenario import Scenario
+from suite.scenario import Scenario, got, refused
 
 EDITED = Scenario("44", "a policy edited during a call: enforced at once", "gateway")
 
@@ -61,6 +62,56 @@ def caged(tool: str, after: dict[str, Any] | None, house: House) -> Result:
 def outside(tool: str, house: House) -> Result:
     """Nobody edits anything for a process that asks nobody."""
     return during(house, lambda: house.use_outside(tool), lambda: None)
+
+
+GOING = "a granted directory, while nobody reads what the worker says"
+
+
+@EDITED.part(GOING)
+def granted(house: House) -> Result:
+    """Its caller does not read, so the daemon cannot hand anything on; the mount goes all the same."""
+    path = house.daemon.lake / "going"
+    house.allow({"files": [{"dir": str(house.daemon.lake), "access": "write"}]})
+    stream = house.burgle([("tool", "write for ever")], extra={"path": str(path), "seconds": 25})
+    try:
+        until = time.monotonic() + 20
+        while not path.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        # Until nothing more fits between the daemon and its caller.
+        time.sleep(1.5)
+        house.allow({"egress": []})
+        return written_on(path)
+    finally:
+        stream.cancel()
+        path.unlink(missing_ok=True)
+
+
+@EDITED.control(GOING)
+def not_granted(house: House) -> Result:
+    """Nobody takes anything back from a process that asks nobody."""
+    path = house.world.folder / "going"
+    acting = threading.Thread(target=lambda: house.use_outside("write for ever", path=str(path), seconds=4))
+    acting.start()
+    until = time.monotonic() + 20
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    result = written_on(path, patience=1)
+    acting.join()
+    path.unlink(missing_ok=True)
+    return result
+
+
+def written_on(path: Path, patience: float = 8) -> Result:
+    """Whether a file still changes after some seconds."""
+    if not path.exists():
+        return {"escaped": False, "returned": "", "broken": "nothing was ever written"}
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        before = path.read_text()
+        time.sleep(0.5)
+        if path.read_text() == before:
+            return refused(f"nothing was written after number {before}")
+    return got(f"number {path.read_text()} was written")
 
 
 for _name, _after in EDITS.items():

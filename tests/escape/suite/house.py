@@ -75,6 +75,7 @@ class House:
         mode: str = "full",
         extra: dict[str, Any] | None = None,
         daemon: Daemon | None = None,
+        secret: dict[str, str] | None = None,
         **fields: Any,
     ) -> Stream:
         """A call of the burglar, not yet drained."""
@@ -82,6 +83,7 @@ class House:
             "world": json.dumps(self.world.for_worker()),
             "thefts": json.dumps(list(thefts)),
             "extra": extra or {},
+            **({"token": secret} if secret else {}),
         }
         return read(daemon or self.daemon, inline(self.bundle, config=config), "loot", mode=mode, **fields)
 

@@ -57,8 +57,13 @@ pub(crate) fn wheel(path: &Path, entries: &[(&str, &str)]) {
     use std::io::Write;
     let mut zip = zip::ZipWriter::new(fs::File::create(path).expect("created"));
     for (name, text) in entries {
-        zip.start_file(*name, zip::write::SimpleFileOptions::default())
-            .expect("started");
+        let mode = if name.contains("/scripts/") {
+            0o755
+        } else {
+            0o644
+        };
+        let options = zip::write::SimpleFileOptions::default().unix_permissions(mode);
+        zip.start_file(*name, options).expect("started");
         zip.write_all(text.as_bytes()).expect("written");
     }
     zip.finish().expect("finished");

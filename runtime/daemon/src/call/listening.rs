@@ -1,7 +1,7 @@
 //! A caller's side of a call: it takes events, or stops taking them.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use tokio::sync::mpsc;
@@ -9,22 +9,33 @@ use tokio_stream::Stream;
 
 use super::event::Emitted;
 
+type Held = Mutex<Option<mpsc::Receiver<Emitted>>>;
+
 /// The events of a call that its caller has yet to take. The server holds them
-/// for as long as the caller keeps its connection, read or not, so the call can
-/// take them back.
-#[derive(Clone)]
-pub(crate) struct Listening(Arc<Mutex<Option<mpsc::Receiver<Emitted>>>>);
+/// for as long as the caller keeps its connection, read or not.
+pub(crate) struct Listening(Arc<Held>);
+
+/// The call's hold on them: it can take them back, and does not keep them.
+pub(crate) struct Line(Weak<Held>);
 
 impl Listening {
+    pub(crate) fn line(&self) -> Line {
+        Line(Arc::downgrade(&self.0))
+    }
+}
+
+impl Line {
     /// Gives up on a caller that does not listen: what it has not taken is
     /// freed, and its stream ends.
     pub(crate) fn hang_up(&self) {
-        self.receiver().take();
+        if let Some(held) = self.0.upgrade() {
+            receiver(&held).take();
+        }
     }
+}
 
-    fn receiver(&self) -> std::sync::MutexGuard<'_, Option<mpsc::Receiver<Emitted>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn receiver(held: &Held) -> MutexGuard<'_, Option<mpsc::Receiver<Emitted>>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl From<mpsc::Receiver<Emitted>> for Listening {
@@ -37,7 +48,7 @@ impl Stream for Listening {
     type Item = Emitted;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Emitted>> {
-        match self.receiver().as_mut() {
+        match receiver(&self.0).as_mut() {
             Some(receiver) => receiver.poll_recv(cx),
             None => Poll::Ready(None),
         }
@@ -61,8 +72,18 @@ mod tests {
             sender.send(event).await.unwrap();
         }
         assert!(listening.next().await.is_some());
-        listening.clone().hang_up();
+        listening.line().hang_up();
         assert!(sender.is_closed());
         assert!(listening.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_leaves_is_noticed_although_the_call_has_a_line_to_it() {
+        let (sender, receiver) = mpsc::channel(4);
+        let listening = Listening::from(receiver);
+        let line = listening.line();
+        drop(listening);
+        assert!(sender.is_closed());
+        line.hang_up();
     }
 }

@@ -68,11 +68,13 @@ pub enum SandboxProfile {
     Strict,
     /// What data stacks with large native parts need beyond that.
     Native,
+    /// Programs of other languages may be started.
+    Exec,
 }
 
 impl SandboxProfile {
     /// Every profile, from the narrowest to the widest.
-    pub const ALL: [Self; 2] = [Self::Strict, Self::Native];
+    pub const ALL: [Self; 3] = [Self::Strict, Self::Native, Self::Exec];
 
     /// As policies write it.
     #[must_use]
@@ -80,6 +82,7 @@ impl SandboxProfile {
         match self {
             Self::Strict => "strict",
             Self::Native => "native",
+            Self::Exec => "exec",
         }
     }
 }

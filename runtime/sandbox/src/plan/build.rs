@@ -393,8 +393,6 @@ fn program_plan(host: &HostConfig, spec: &WorkerSpec, program: &Program) -> Prog
         ("SSL_CERT_FILE", CA_BUNDLE),
         ("TMPDIR", "/tmp"),
         ("TZ", "UTC"),
-        // io_uring ends a worker; libuv would otherwise probe for it.
-        ("UV_USE_IO_URING", "0"),
     ];
     ProgramPlan {
         executable,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 /// Every profile that there is.
-pub const NAMES: [&str; 2] = ["strict", "native"];
+pub const NAMES: [&str; 3] = ["strict", "native", "exec"];
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,7 +37,7 @@ pub(super) fn launch(
 ) -> Listening {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let listening = Listening::from(receiver);
-    let caller = listening.clone();
+    let line = listening.line();
     let core = core.clone();
     let control = opened.control(&ticket, prepared.duration);
     tokio::spawn(async move {
@@ -96,7 +96,7 @@ pub(super) fn launch(
         // Recorded first: who is told can ask for it, or call again.
         let _ = ticket.end(end).await;
         if !heard || !is_heard(&sender, last).await {
-            caller.hang_up();
+            line.hang_up();
         }
     });
     listening

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from caisson import Connector, Idle, stream
+from caisson import Connector, Idle, Secret, stream
 
 from .attempts import find
 from .loot import commit
@@ -21,6 +21,7 @@ class Config:
     world: str = "{}"
     thefts: str = "[]"
     extra: dict[str, Any] = field(default_factory=dict)
+    token: Secret | None = None
 
 
 class Burglar(Connector[Config]):

@@ -16,7 +16,7 @@ NUMBERS = {
     "reboot": 169, "swapon": 167, "acct": 163, "syslog": 103, "ioperm": 173, "fanotify_init": 300,
     "name_to_handle_at": 303, "open_by_handle_at": 304, "seccomp": 317, "inotify_init1": 294, "setxattr": 188,
     "shmctl": 31, "mlock": 149,
-    "capget": 125, "prctl": 157, "execve": 59, "fork": 57, "sendto": 44,
+    "capget": 125, "prctl": 157, "execve": 59, "fork": 57, "sendto": 44, "exit": 60,
     "open": 2, "creat": 85, "fchmodat2": 452, "process_vm_writev": 311, "pidfd_send_signal": 424, "chroot": 161,
     "ioctl": 16, "clone": 56, "ptrace": 101, "pivot_root": 155, "mount": 165, "umount2": 166, "add_key": 248,
     "keyctl": 250, "unshare": 272, "perf_event_open": 298, "setns": 308, "process_vm_readv": 310, "kcmp": 312,

@@ -9,10 +9,12 @@ import os
 import resource
 import shutil
 import signal
+import threading
 import time
 from functools import partial
 from typing import Any
 
+from .. import loot
 from ..loot import Apart, Attempt, Nothing, World
 from ..syscalls import syscall
 from .filesystem import scratch
@@ -62,6 +64,19 @@ MEBIBYTES = 600
 def memory(world: World) -> str:
     kept = [bytearray(os.urandom(1 << 10) * (1 << 10)) for _ in range(MEBIBYTES)]
     return f"{len(kept)} MiB"
+
+
+@MEMORY.theft("memory of a process whose first thread has ended", ends="MEMORY_EXHAUSTED", deadline_ms=20_000)
+def memory_without_a_first_thread(world: World) -> str:
+    """What /proc tells of a process is what it tells of that thread, which has no memory any more."""
+
+    def take() -> None:
+        kept = [bytearray(os.urandom(1 << 10) * (1 << 10)) for _ in range(MEBIBYTES)]
+        loot.answer(f"{len(kept)} MiB")
+
+    threading.Thread(target=take).start()
+    syscall("exit", 0)
+    return ""
 
 
 DISK = Attempt("21", "a flood of tmp, log and stdout", "filesystem")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 
 from ..loot import Nothing, World
 from ..wires import ask, by_name, question, resolver
+from .frames import CHANNEL, SCHEMA, frame, message, text
 from .tools import TOOLS
 
 PUBLIC = "93.184.215.14"
@@ -17,20 +20,20 @@ PUBLIC = "93.184.215.14"
 
 def _for_seconds(world: World, act: Callable[[], object]) -> int:
     """Acts as often as it can while the flood lasts; how often."""
-    until, count = time.monotonic() + world["seconds"], 0
+    until, times = time.monotonic() + world["seconds"], 0
     while time.monotonic() < until:
         with suppress(OSError):
             act()
-        count += 1
-    return count
+        times += 1
+    return times
 
 
 @TOOLS.theft("flood with datagrams")
 def datagrams(world: World) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
         address = (PUBLIC, 9999)
-        count = _for_seconds(world, lambda: [way.sendto(b"x", address) for _ in range(64)])
-    return f"{64 * count} datagrams"
+        times = _for_seconds(world, lambda: [way.sendto(b"x", address) for _ in range(64)])
+    return f"{64 * times} datagrams"
 
 
 @TOOLS.theft("flood with questions")
@@ -40,8 +43,8 @@ def questions(world: World) -> str:
     one = question([b"a" * 60, b"b" * 60, b"c" * 60, b"test"], 1)
     many = one[:4] + b"\0\x08" + one[6:] + (one[12:]) * 7
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
-        count = _for_seconds(world, lambda: [way.sendto(text, server) for text in (one, many) * 32])
-    return f"{64 * count} questions"
+        times = _for_seconds(world, lambda: [way.sendto(each, server) for each in (one, many) * 32])
+    return f"{64 * times} questions"
 
 
 @TOOLS.theft("flood with connections")
@@ -124,6 +127,35 @@ def upload(world: World) -> str:
         while True:
             way.sendall(b"x" * 4096)
             time.sleep(0.05)
+
+
+@TOOLS.theft("write for ever")
+def write_for_ever(world: World) -> str:
+    """Into a file that the scenario names, and to a caller that may not listen."""
+
+    def write() -> None:
+        for number in count():
+            with open(world["path"], "w", encoding="utf-8") as file:
+                file.write(str(number))
+            time.sleep(0.02)
+
+    threading.Thread(target=write, daemon=True).start()
+    lines = _for_seconds(world, lambda: print("x" * 4000, flush=True))
+    return f"{lines} lines"
+
+
+ESCAPES = b"%zz\\xzz%25" * (1 << 17)
+
+
+@TOOLS.theft("flood with frames", ends="floods")
+def frames(world: World) -> str:
+    """Schemas and checkpoints, as large as they may be and full of what a search for secrets has to decode."""
+    schema = frame(message(SCHEMA, text(1, "loot") + text(2, "s")), ESCAPES[: 1 << 20])
+    sent = 0
+    until = time.monotonic() + world["seconds"]
+    while time.monotonic() < until:
+        sent += os.write(CHANNEL, schema)
+    return f"{sent} bytes"
 
 
 @TOOLS.theft("dial")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import struct
+import time
+from contextlib import suppress
 from functools import partial
 
 from ..loot import Apart, Attempt, World
@@ -102,3 +106,40 @@ def bind_privileged(world: World) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
         way.bind(("0.0.0.0", 123))
         return f"bound to {way.getsockname()}"
+
+
+SLOW = Attempt(
+    "A16", "a descriptor whose last close waits, sent to the daemon to be closed there", "seccomp",
+    "the kernel, from 6.16 on",
+)  # fmt: skip
+CHANNEL = 3
+
+
+@SLOW.theft("a connection that lingers")
+def lingering(world: World) -> str:
+    """A reader that takes no descriptors has the kernel close them: SO_LINGER (socket(7)) makes that wait for a peer."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3))
+        if world["caged"]:
+            held.connect(("127.0.0.1", 53))
+            _fill(held)
+            socket.send_fds(socket.socket(fileno=os.dup(CHANNEL)), [b"\0"], [held.fileno()])
+            return "it went to the daemon"
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            held.connect(deaf.getsockname())
+            _fill(held)
+            ours, theirs = socket.socketpair()
+            socket.send_fds(ours, [b"\0"], [held.fileno()])
+            held.close()
+            began = time.monotonic()
+            theirs.recv(1)
+            waited = time.monotonic() - began
+    return f"the reader waited {waited:.1f} s" if waited > 1 else ""
+
+
+def _fill(way: socket.socket) -> None:
+    way.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            way.send(bytes(1 << 16))
+    way.setblocking(True)

@@ -25,9 +25,11 @@ def read(world: World) -> str:
 
 @TOOLS.theft("leave a daemon behind")
 def daemonize(world: World) -> str:
-    """Two forks and a session of its own; every signal ignored; nothing held open that somebody could wait for."""
+    """Two forks and a session of its own, where it may have one; every signal ignored; nothing held open that somebody
+    could wait for."""
     if os.fork() == 0:
-        os.setsid()
+        with suppress(OSError):
+            os.setsid()
         if os.fork() == 0:
             name_process(world["mark"])
             ignore_signals()

@@ -46,6 +46,10 @@ def sockets(http_port: int, _tls: int) -> dict[str, Any]:
         six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         found["six"] = outcome(lambda: six.connect(("2001:db8::1", 9)))
     found["six by address"] = outcome(lambda: socket.create_connection(("2001:db8::1", 9), 5).close())
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asks:
+        # Which address a packet would leave from: the idiom, and how the C library orders addresses.
+        asks.connect(("2001:db8::1", 53))
+        found["own address"] = asks.getsockname()[0]
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         with socket.socket(type=kind) as server:
             found[f"bind {kind.name}"] = outcome(partial(server.bind, ("127.0.0.1", 0)))
