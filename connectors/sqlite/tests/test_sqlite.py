@@ -96,6 +96,29 @@ def test_killed_after_any_checkpoint_nothing_is_lost_or_doubled(tmp_path: Path) 
     assert [record["id"] for record in records] == list(range(1, 41))
 
 
+def test_cursors_that_texts_put_in_another_order_are_told_and_read_in_full(tmp_path: Path) -> None:
+    for number, (older, newer) in enumerate([("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.5Z"), ("9", "10")]):
+        base = sqlite3.connect(tmp_path / "a.sqlite")
+        base.execute(f"CREATE TABLE t{number} (id INTEGER PRIMARY KEY, updated_at TEXT)")
+        base.executemany(f"INSERT INTO t{number} VALUES (?, ?)", [(1, older), (2, newer)])
+        base.commit()
+        base.close()
+        error = harness(tmp_path).read(f"t{number}", mode="incremental").error
+        assert error is not None and error.code == "SCHEMA_VIOLATION" and "order='asc'" in error.message
+        assert len(harness(tmp_path, cursor="none").read(f"t{number}").check().records) == 2
+
+
+def test_a_number_that_no_float_holds_is_told_and_not_rounded(tmp_path: Path) -> None:
+    base = sqlite3.connect(tmp_path / "a.sqlite")
+    base.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, total DECIMAL(20, 0))")
+    base.execute("INSERT INTO t VALUES (1, 9007199254740992), (2, 9007199254740993)")
+    base.commit()
+    base.close()
+    run = harness(tmp_path).read("t")
+    assert [record["total"] for record in run.records] == [float(2**53)]
+    assert run.error is not None and run.error.code == "SCHEMA_VIOLATION" and "total" in run.error.message
+
+
 def test_what_is_no_database_is_config_invalid(tmp_path: Path) -> None:
     (tmp_path / "a.sqlite").write_text("this is a text, and quite a long one for a database")
     error = harness(tmp_path).test().error
