@@ -189,14 +189,7 @@ say([[f for f in fds if f > 4][1:], os.readlink('/proc/self/fd/0'), stat.S_ISFIF
                 true,
                 true,
                 true,
-                [
-                    "HOME",
-                    "LANG",
-                    "PATH",
-                    "SSL_CERT_FILE",
-                    "TMPDIR",
-                    "TZ"
-                ],
+                ["HOME", "LANG", "PATH", "SSL_CERT_FILE", "TMPDIR", "TZ"],
                 "/tmp"
             ]);
             assert_eq!(bench.run(source).await.json(), expected);

@@ -143,7 +143,10 @@ pub(crate) fn clean(text: &str, redactor: &Redactor) -> String {
         .stream()
         .push(&text.as_bytes()[..text.len().min(2 * TEXT)]);
     let kept = String::from_utf8_lossy(&searched);
-    let end = kept.floor_char_boundary(TEXT);
+    let end = (0..=TEXT)
+        .rev()
+        .find(|&i| kept.is_char_boundary(i))
+        .unwrap_or(0);
     format!("{}… (of {} bytes)", &kept[..end], text.len())
 }
 

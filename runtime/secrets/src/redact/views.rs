@@ -125,7 +125,7 @@ fn deeper(view: &View, depth: usize, last: bool, see: &mut impl FnMut(&View)) {
     };
     let has = |mark: &[u8]| view.bytes.windows(mark.len()).any(|text| text == mark);
     // `\xe9` is a byte in `repr` of bytes and a character in `ascii` of a text: both readings are tried.
-    let readings: [(&[u8], fn(&[u8]) -> Token); 3] =
+    let readings: [(&[u8], Reading); 3] =
         [(b"%", percent), (b"\\", backslash), (b"\\x", characters)];
     for (_, token) in readings.into_iter().filter(|(mark, _)| has(mark)) {
         let decoded = view.decode(last, token);
@@ -140,6 +140,9 @@ pub(super) fn all(source: &[u8], wanted: Wanted, last: bool) -> Vec<View> {
     visit(source, wanted, last, &mut |view| views.push(view.clone()));
     views
 }
+
+/// What stands at the beginning of a text.
+type Reading = fn(&[u8]) -> Token;
 
 enum Token {
     Plain,

@@ -117,7 +117,7 @@ CHANNEL = 3
 
 @SLOW.theft("a connection that lingers")
 def lingering(world: World) -> str:
-    """A reader that takes no descriptors has the kernel close them: SO_LINGER (socket(7)) makes that wait for a peer."""
+    """A reader that takes no descriptors has the kernel close them; SO_LINGER (socket(7)) makes that wait."""
     with socket.socket() as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3))
         if world["caged"]:
