@@ -2,7 +2,7 @@
 
 Runs the attempts against `caisson-less` (tests/without), the daemon less one layer. For each layer the attempts that
 `suite/layers.py` names must succeed; one that is still refused fails the run, for then either the layer does nothing or
-another does its work. `make escape-layers` runs all of it and writes docs/layers.md; `--sample N` takes some by chance.
+another does its work. What a layer stops behind another one is tried with that one gone, with it in place and without. `make escape-layers` runs all of it and writes docs/layers.md; `--sample N` takes some by chance.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from suite.campaign import Campaign
 from suite.layers import LAYERS, Layer
 from suite.layers_page import page
 from suite.namespaces import enter
+from suite.verdict import Line
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,35 +31,46 @@ class Proof:
     part: str
     identity: str
     escaped: dict[str, str] = field(default_factory=dict)
-    refused: list[str] = field(default_factory=list)
     no_worker: str = ""
+    early: list[str] = field(default_factory=list)
 
     def faults(self, layer: Layer) -> list[str]:
         """What was expected and did not happen."""
         if self.identity in layer.no_worker:
             return [] if self.no_worker else ["a worker could be made"]
-        return [f"attempt {number} is still refused" for number in layer.expected(self.identity)
-                if number not in self.escaped]  # fmt: skip
+        expected = layer.expected(self.identity)
+        return [
+            *[f"attempt {name} is still refused" for name in expected if name not in self.escaped],
+            *[f"attempt {name} succeeds with this layer in place" for name in expected if name in self.early],
+        ]
 
 
-def prove(stage: Stage, layer: Layer, identity: Identity, explore: bool) -> Proof:
-    """Runs the attempts without a layer."""
+def prove(stage: Stage, layer: Layer, identity: Identity) -> Proof:
+    """Runs the attempts without a layer, and first without what it stands behind."""
     proof = Proof(layer.part, identity.name)
-    only = set() if explore else set(layer.expected(identity.name)) or {"2"}
-    campaign = Campaign(stage, identity, only, without=layer.part)
+    numbers = {name.partition("/")[0] for name in layer.expected(identity.name)} or {"2"}
     try:
-        lines = campaign.run()
+        if layer.behind:
+            proof.early = list(escapes(Campaign(stage, identity, numbers, without=layer.behind).run()))
+        parts = ",".join(filter(None, (layer.behind, layer.part)))
+        lines = Campaign(stage, identity, numbers, without=parts).run()
     except Exception as error:
         proof.no_worker = str(error)[:300]
         return proof
-    for line in lines:
-        if line.escaped:
-            proof.escaped[line.id] = "; ".join(f"{name}: {line.caged[name]['returned']}" for name in line.escaped)
-        elif line.faults:
-            proof.no_worker = proof.no_worker or line.faults[0][-400:]
-        else:
-            proof.refused.append(line.id)
+    proof.escaped = escapes(lines)
+    proof.no_worker = next((line.faults[0][-400:] for line in lines if line.faults and not line.escaped), "")
     return proof
+
+
+def escapes(lines: list[Line]) -> dict[str, str]:
+    """What succeeded, by number and by NUMBER/THEFT, with what it got."""
+    found: dict[str, str] = {}
+    for line in lines:
+        got = {name: line.caged[name]["returned"] for name in line.escaped}
+        if got:
+            found[line.id] = "; ".join(f"{name}: {returned}" for name, returned in got.items())
+        found |= {f"{line.id}/{name}": returned for name, returned in got.items()}
+    return found
 
 
 def main() -> None:
@@ -68,7 +80,6 @@ def main() -> None:
     parser.add_argument("--identity", default="", help="root or user; both where they are possible")
     parser.add_argument("--sample", type=int, default=0, help="so many layers by chance")
     parser.add_argument("--seed", type=int, default=None, help="the chance")
-    parser.add_argument("--explore", action="store_true", help="try all attempts and tell which escape")
     parser.add_argument("--page", type=Path, help="write the table of a whole run there")
     arguments = parser.parse_args()
     enter()
@@ -83,15 +94,16 @@ def main() -> None:
     try:
         for layer in chosen:
             for identity in Identity.available():
-                applies = layer.expected(identity.name) or identity.name in layer.no_worker or arguments.explore
+                applies = layer.expected(identity.name) or identity.name in layer.no_worker
                 if arguments.identity not in ("", identity.name) or not applies:
                     continue
                 began = time.monotonic()
-                proof = prove(stage, layer, identity, arguments.explore)
+                proof = prove(stage, layer, identity)
                 proofs.append(proof)
-                told = f"escaped {sorted(proof.escaped)}" if proof.escaped else f"no worker: {proof.no_worker}"
+                numbers = sorted(name for name in proof.escaped if "/" not in name)
+                told = f"escaped {numbers}" if numbers else f"no worker: {proof.no_worker}"
                 print(f"{layer.part:<18} {identity.name:<5} {time.monotonic() - began:4.0f} s  {told}", flush=True)
-                for fault in () if arguments.explore else proof.faults(layer):
+                for fault in proof.faults(layer):
                     faults += 1
                     print(f"FAULT {layer.part} ({identity.name}): {fault}; {proof.no_worker}")
     finally:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,10 +30,12 @@ def doomed(house: House) -> Iterator[tuple[Daemon, int]]:
     daemon = house.another_daemon()
     try:
         daemon.start()
-        stream = house.burgle([("neighbour", "first"), ("tool", "stay")], extra={"mark": MARK}, daemon=daemon)
+        stream = house.burgle([("tool", "stay")], extra={"mark": MARK}, daemon=daemon)
         for event in stream:
-            if "progress" in event:
+            if "staying" in event.get("log", {}).get("message", ""):
                 break
+        # It goes deaf right after it said so.
+        time.sleep(0.5)
         (pid,) = daemon.client.call("GetCall", call_id=stream.call_id)["worker_pids"]
         yield daemon, pid
     finally:

@@ -34,7 +34,7 @@ def free() -> int:
 def on_tcp(house: House) -> tuple[Daemon, int]:
     """A daemon that listens on TCP, with a key, and a policy that allows all of it."""
     port = free()
-    daemon = Daemon(house.stage, house.identity, listen={"tcp": f"127.0.0.1:{port}", "keys": "keys"})
+    daemon = house.another_daemon(listen={"tcp": f"127.0.0.1:{port}", "keys": "keys"})
     (daemon.folder / "keys").write_text("me " + hashlib.sha256(b"key").hexdigest() + " operator\n")
     daemon.policy("burglar", **everything(port))
     daemon.start()

@@ -57,6 +57,21 @@ def flood(house: House) -> Result:
     return refused(f"{dropped} of {2 * LINES} lines were dropped, the daemon's folder grew by {grown} bytes")
 
 
+@FLOODED.part("Python's log")
+def flood_python(house: House) -> Result:
+    stream = house.use("flood Python's log", lines=LINES)
+    assert stream.summary and records(stream)
+    arrived = sum("flood" in log["message"] for log in stream.all("log"))
+    return got(f"{arrived} lines arrived") if arrived >= LINES else refused(f"{arrived} of {LINES} lines arrived")
+
+
+@FLOODED.control("Python's log")
+def flood_python_outside(house: House) -> Result:
+    """A logger that writes what it is given."""
+    result = house.use_outside("flood Python's log", lines=LINES)
+    return got(result["returned"]) if result["escaped"] else refused(result["returned"])
+
+
 @FLOODED.control("log and stdout")
 def flood_outside(house: House) -> Result:
     """A program's output into a file: as much as it likes."""

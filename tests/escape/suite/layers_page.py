@@ -26,7 +26,6 @@ class Proven(Protocol):
     part: str
     identity: str
     escaped: dict[str, str]
-    no_worker: str
 
 
 def page(proofs: Iterable[Proven]) -> str:
@@ -35,13 +34,17 @@ def page(proofs: Iterable[Proven]) -> str:
     rows = []
     for layer in LAYERS:
         cells = [_cell(layer, identity, by_place.get((layer.part, identity))) for identity in ("root", "user")]
-        rows.append(f"| {layer.title} (`{layer.part}`) | {cells[0]} | {cells[1]} | {layer.remark} |\n")
+        behind = f"behind {layer.behind.replace(',', ' and ')}" if layer.behind else ""
+        remark = "; ".join(filter(None, (behind, layer.remark)))
+        rows.append(f"| {layer.title} (`{layer.part}`) | {cells[0]} | {cells[1]} | {remark} |\n")
     return HEAD + "".join(rows)
 
 
 def _cell(layer: Layer, identity: str, proof: Proven | None) -> str:
     if identity in layer.no_worker:
         return "no worker"
-    if proof is None:
+    expected = layer.expected(identity)
+    if proof is None or not expected:
         return "–"
-    return ", ".join(sorted(proof.escaped, key=by_number))
+    shown = sorted((name for name in expected if name in proof.escaped), key=lambda name: by_number(name.split("/")[0]))
+    return ", ".join(name.replace("/", " ") for name in shown)

@@ -519,3 +519,16 @@ def segment(world: World) -> str:
 @SHARED_MEMORY.theft("a file in /dev/shm")
 def dev_shm(world: World) -> str:
     return Path("/dev/shm", world["shm_file"]).read_text()
+
+
+TREATED = Attempt("A17", "what the kernel is told of a process through its own entry in /proc", "filesystem", "Landlock")
+
+
+def _told(name: str, text: str, world: World) -> str:
+    path = Path(f"/proc/self/{name}")
+    path.write_text(text)
+    return f"{name} is {path.read_text().strip()[:40]}"
+
+
+for _name, _text in {"coredump_filter": "0x7f", "oom_score_adj": "1000", "comm": "burglar"}.items():
+    TREATED.theft(_name)(partial(_told, _name, _text))

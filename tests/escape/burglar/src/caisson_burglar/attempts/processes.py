@@ -311,6 +311,13 @@ def new_privileges(world: World) -> str:
     return "no_new_privs is off" if syscall("prctl", get_no_new_privs, 0, 0, 0, 0) == 0 else ""
 
 
+@PRIVILEGE.theft("privileges by exec, as /proc tells it")
+def new_privileges_told(world: World) -> str:
+    """Where the filter answers for the kernel."""
+    told = re.search(r"^NoNewPrivs:\s*(\d)", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return "no_new_privs is off" if told and told[1] == "0" else ""
+
+
 @PRIVILEGE.theft("a dumpable process")
 def dumpable(world: World) -> str:
     get_dumpable = 3

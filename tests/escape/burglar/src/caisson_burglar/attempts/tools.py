@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import resource
 import signal
@@ -59,6 +60,7 @@ def ignore_signals() -> None:
 @TOOLS.theft("stay", ends="stays")
 def stay(world: World) -> str:
     """In the first process: deaf, with the channel closed, and with a child that is deaf too."""
+    print("staying", flush=True)
     ignore_signals()
     if os.fork() == 0:
         name_process(world["mark"])
@@ -120,6 +122,14 @@ def crash(world: World) -> str:
 
     machine_code(b"\x0f\x0b")
     return f"lives, with {len(kept)} bytes"
+
+
+@TOOLS.theft("flood Python's log", ends="floods")
+def flood_python(world: World) -> str:
+    """Through the channel, as fast as it takes it. Errors are what Python's side never leaves out."""
+    for number in range(world["lines"]):
+        logging.getLogger("burglar").error("flood %d %s", number, "x" * 1000)
+    return f"{world['lines']} lines"
 
 
 @TOOLS.theft("flood the log", ends="floods")
