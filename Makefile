@@ -24,7 +24,7 @@ demo: ## a real API moved through two isolated workers, and a thief that gets no
 	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) PYTHONPATH=tests/e2e $(VENV)/bin/python tests/demo/demo.py
 
 .PHONY: test
-test: ## every test: unit, integration, end to end, as root and as an ordinary user
+test: ## every test: unit, integration, end to end, escape, as root and as an ordinary user
 	@tests/setup/preflight.sh test
 	@$(MAKE) --no-print-directory build
 	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) CARGO=$(CARGO) PROFILE=$(PROFILE) tests/setup/test.sh
@@ -42,7 +42,7 @@ escape-layers: ## takes each layer away and writes what escapes to docs/layers.m
 	@CARGO=$(CARGO) PROFILE=$(PROFILE) WORKER_PYTHON=$(PYTHON) tests/setup/escape-layers.sh --page docs/layers.md
 
 .PHONY: test-long
-test-long: ## what takes longer than a change may wait: chaos, data stacks, the escape suite
+test-long: ## what takes longer than a change may wait: 200 kills, data stacks, every layer taken away
 	@tests/setup/preflight.sh test-long
 	@$(MAKE) --no-print-directory build
 	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) tests/setup/test-long.sh

@@ -43,7 +43,7 @@ fi
 if wants test-long; then
     [ -n "$(PATH="$PATH:/usr/sbin" command -v mariadbd)" ] || need mariadb-server-core
 fi
-if wants "escape test-long"; then
+if wants "test escape test-long"; then
     { command -v setpriv && command -v unshare; } >/dev/null 2>&1 || need util-linux
     [ "$(uname -m)" = x86_64 ] || fault "x86_64: the suite makes system calls by their numbers there"
 fi

@@ -11,5 +11,5 @@ CHAOS_ROUNDS=${CHAOS_ROUNDS:-200} $pytest tests/chaos
 echo "== data stacks, whose wheels the first run fetches"
 $pytest tests/stacks --timeout 900
 
-echo "== escape"
-tests/setup/escape.sh
+echo "== escape without each layer"
+tests/setup/escape-layers.sh

@@ -22,3 +22,6 @@ for connector in connectors/*/; do
     suite "connector $(basename "$connector")" $pytest "$connector/tests"
 done
 suite "end to end" $pytest tests/e2e
+suite "chaos, a sample" $pytest tests/chaos
+suite "escape" tests/setup/escape.sh
+suite "escape without layers, a sample" tests/setup/escape-layers.sh --sample 3
