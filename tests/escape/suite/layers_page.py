@@ -13,7 +13,9 @@ HEAD = """# Layers, and what each one stops
 Written by `make escape-layers`, which runs attempts of the [escape suite](../tests/escape/README.md) against a daemon
 that leaves one layer out, in a build that exists for this alone (`runtime/without`, `tests/without`). An attempt in
 the columns *succeeds* once the layer is gone, and is refused when it is there. *No worker* means that the other
-layers cannot be put on without this one, so that nothing runs at all.
+layers cannot be put on without this one, so that nothing runs at all. What a layer stops *behind* others is tried with
+those gone: refused while this layer is there, and not without it. The attempts are those of the
+[threat model](threat-model.md).
 
 | layer | root's daemon | ordinary user's daemon | remark |
 |---|---|---|---|
@@ -47,4 +49,4 @@ def _cell(layer: Layer, identity: str, proof: Proven | None) -> str:
     if proof is None or not expected:
         return "–"
     shown = sorted((name for name in expected if name in proof.escaped), key=lambda name: by_number(name.split("/")[0]))
-    return ", ".join(name.replace("/", " ") for name in shown)
+    return ", ".join(name.replace("/", " ", 1) for name in shown)
