@@ -35,21 +35,15 @@ pub(crate) fn parse(text: &str) -> (Value, Marks, Vec<RawFault>) {
     reader.builder.finish()
 }
 
-/// The parser ends every text with a line break, so that its end may be a line that the file does not have: then the end
-/// of the last one.
+/// The parser ends every text with a line break, so that its end may be a line that the file does not have, and counts
+/// on in a directive that it skips: then the end of the last line, or of this one.
 fn within(text: &str, mark: Mark) -> Mark {
     let text = text.replace("\r\n", "\n");
-    let (mut line, mut last) = (0, "");
-    for each in text.split(['\n', '\r']) {
-        (line, last) = (line + 1, each);
-    }
-    if mark.line <= line {
-        return mark;
-    }
-    Mark {
-        line,
-        column: last.chars().count() + 1,
-    }
+    let lines: Vec<&str> = text.split(['\n', '\r']).collect();
+    let line = mark.line.clamp(1, lines.len());
+    let end = lines[line - 1].chars().count() + 1;
+    let column = if mark.line > line { end } else { mark.column.min(end) };
+    Mark { line, column }
 }
 
 #[derive(Default)]
