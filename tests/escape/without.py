@@ -33,6 +33,7 @@ class Proof:
     escaped: dict[str, str] = field(default_factory=dict)
     no_worker: str = ""
     early: list[str] = field(default_factory=list)
+    untried: list[str] = field(default_factory=list)
 
     def faults(self, layer: Layer) -> list[str]:
         """What was expected and did not happen."""
@@ -42,6 +43,7 @@ class Proof:
         return [
             *[f"attempt {name} is still refused" for name in expected if name not in self.escaped],
             *[f"attempt {name} succeeds with this layer in place" for name in expected if name in self.early],
+            *self.untried,
         ]
 
 
@@ -51,7 +53,9 @@ def prove(stage: Stage, layer: Layer, identity: Identity) -> Proof:
     numbers = {name.partition("/")[0] for name in layer.expected(identity.name)} or {"2"}
     try:
         if layer.behind:
-            proof.early = list(escapes(Campaign(stage, identity, numbers, without=layer.behind).run()))
+            lines = Campaign(stage, identity, numbers, without=layer.behind).run()
+            proof.early = list(escapes(lines))
+            proof.untried = [fault for line in lines for fault in line.faults]
         parts = ",".join(filter(None, (layer.behind, layer.part)))
         lines = Campaign(stage, identity, numbers, without=parts).run()
     except Exception as error:

@@ -42,7 +42,11 @@ fn within(text: &str, mark: Mark) -> Mark {
     let lines: Vec<&str> = text.split(['\n', '\r']).collect();
     let line = mark.line.clamp(1, lines.len());
     let end = lines[line - 1].chars().count() + 1;
-    let column = if mark.line > line { end } else { mark.column.min(end) };
+    let column = if mark.line > line {
+        end
+    } else {
+        mark.column.min(end)
+    };
     Mark { line, column }
 }
 

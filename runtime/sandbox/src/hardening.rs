@@ -12,7 +12,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 /// that it executes later are dumpable again, so a launcher that ended can still be replaced, by way of
 /// `/proc/self/exe` too; that they write no core is inherited.
 ///
-/// Both are needed: a core that goes to a pipe (core(5)) does not heed RLIMIT_CORE.
+/// Both are needed where the limit is an inherited 0: a core that goes to a pipe (core(5)) heeds no limit but 1.
 ///
 /// # Errors
 /// When the kernel refuses, which a filter around the daemon may cause.
@@ -23,6 +23,11 @@ pub fn harden_process() -> io::Result<()> {
 
 /// No core file of this process and of what it makes, and no way back without privilege.
 pub(crate) fn no_core() -> io::Result<()> {
+    // 1 is what the kernel gives the programs that it pipes cores to: whoever has it writes none anywhere, where 0 would
+    // still go to a pipe. An ordinary user may not raise an inherited 0.
+    if setrlimit(Resource::RLIMIT_CORE, 1, 1).is_ok() {
+        return Ok(());
+    }
     Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
 }
 

@@ -28,7 +28,7 @@ const HARMLESS: &[(&str, [u64; 6])] = &[
     ("open", [0, 0o100, 0o6000, 0, 0, 0]),
     ("openat", [BAD, 0, 0o100, 0o6000, 0, 0]),
     ("prctl", [0; 6]),
-    ("prlimit64", [0, 99, 0, 0, 0, 0]),
+    ("prlimit64", [0, 99, BAD, 0, 0, 0]),
     ("sendmmsg", [BAD, 0, 0, 0, 0, 0]),
     ("sendmsg", [BAD, 0, 0, 0, 0, 0]),
     ("sendto", [BAD, 0, 0, 0, 0, 0]),

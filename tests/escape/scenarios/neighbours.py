@@ -80,8 +80,9 @@ def flood_of_frames(house: House) -> Result:
     """The same, by what a worker says itself: each byte of it is searched for the call's secrets."""
     token(house)
     house.allow({"secrets": {"token": {"from": ["file:gossip"], "reveal": True}}})
-    thread = flooded(house, "flood with frames", house.daemon, secret=REFERENCE, seconds=SECONDS)
+    memory(house)
     before = memory(house)
+    thread = flooded(house, "flood with frames", house.daemon, secret=REFERENCE, seconds=SECONDS)
     result = judged(answers(lambda: house.daemon.client.call("ListCalls"), thread.is_alive), "flood with frames")
     grown = memory(house) - before
     if grown > MEMORY:
@@ -90,10 +91,11 @@ def flood_of_frames(house: House) -> Result:
 
 
 def memory(house: House) -> int:
-    """The most that the daemon has held, in bytes."""
+    """The most that the daemon has held since this was last asked, in bytes: see proc_pid_clear_refs(5)."""
     assert house.daemon.process
     status = Path(f"/proc/{house.daemon.process.pid}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    Path(f"/proc/{house.daemon.process.pid}/clear_refs").write_text("5")
     return int(line.split()[1]) << 10
 
 

@@ -79,8 +79,16 @@ def granted(house: House) -> Result:
             time.sleep(0.02)
         # Until nothing more fits between the daemon and its caller.
         time.sleep(1.5)
+        going = written_on(path, patience=1)
+        if not going["escaped"]:
+            return {**going, "broken": "it had stopped before anything was taken back"}
         house.allow({"egress": []})
-        return written_on(path)
+        result = written_on(path)
+        call = house.daemon.client.call("GetCall", call_id=stream.call_id)
+        code = call.get("failure", {}).get("code", call["state"])
+        if not result["escaped"] and "PERMISSION_MISSING" not in code:
+            return {**result, "broken": f"the call is {code}"}
+        return result
     finally:
         stream.cancel()
         path.unlink(missing_ok=True)

@@ -62,6 +62,7 @@ def flood_python(house: House) -> Result:
     stream = house.use("flood Python's log", lines=LINES)
     assert stream.summary and records(stream)
     arrived = sum("flood" in log["message"] for log in stream.all("log"))
+    assert arrived, "no line arrived at all"
     return got(f"{arrived} lines arrived") if arrived >= LINES else refused(f"{arrived} of {LINES} lines arrived")
 
 

@@ -38,8 +38,6 @@ class Database:
             self._connection = adbc.AdbcConnection(self._database)
         except adbc.Error as cause:
             raise translated(cause) from None  # the cause holds the password's place
-        # Not in the conninfo: poolers refuse `options`.
-        self.run(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
 
     def __enter__(self) -> Self:
         return self
@@ -106,6 +104,8 @@ class Database:
         if not self._open:
             self.run(f"BEGIN {how}")
             self._open = True
+            # Of the transaction: behind a pooler the session is somebody else's too.
+            self.run(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
 
     def commit(self) -> None:
         """Makes the transaction durable."""

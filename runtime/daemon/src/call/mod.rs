@@ -22,5 +22,5 @@ pub(crate) use read::{
     states_limit, states_too_large, wire_encoding,
 };
 pub(crate) use steps::{failed_step, step_before_worker};
-pub(crate) use sync::{LAST_WORD, SyncJob, run_sync};
+pub(crate) use sync::{SyncJob, run_sync};
 pub(crate) use write::{Fed, feed_from_caller};

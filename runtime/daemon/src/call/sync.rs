@@ -30,7 +30,7 @@ use crate::worker::{Control, Input, Job, Outcome, Outlet, run};
 /// Events between a worker and the pump.
 const QUEUE: usize = 4;
 /// How long a listener may take to hear the end.
-pub(crate) const LAST_WORD: Duration = Duration::from_secs(5);
+const LAST_WORD: Duration = Duration::from_secs(5);
 /// After a source failed, how long its destination may take to make durable
 /// what it was given.
 const SETTLE: Duration = Duration::from_secs(60);

@@ -138,7 +138,9 @@ impl Config {
             )
             .into(),
         })?;
-        let base = path.parent().unwrap_or(Path::new("."));
+        // Whole paths: what the daemon keeps to itself is compared with what workers ask for.
+        let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let base = path.parent().unwrap_or(Path::new("/"));
         let mut config = Self::parse(&document, base, default_data_dir)?;
         config.own_files.push(path.to_owned());
         Ok(config)

@@ -11,7 +11,7 @@ pub(crate) fn stream<T>(
     events: Listening,
     shape: fn(Emitted) -> Option<T>,
 ) -> impl Stream<Item = Result<T, Status>> {
-    events.filter_map(move |emitted| shape(emitted).map(Ok))
+    events.filter_map(move |emitted| emitted.map(shape).transpose())
 }
 
 pub(crate) fn test(emitted: Emitted) -> Option<v1::TestEvent> {

@@ -19,7 +19,7 @@ pub(super) const NAME: usize = 1024;
 /// One schema, in bytes.
 const SCHEMA: usize = 1 << 20;
 /// The schemas and objects of one call together, in bytes: every one is searched for secrets.
-const SCHEMAS: usize = 64 << 20;
+const SCHEMAS: usize = 256 << 20;
 /// Steps of a Test.
 const STEPS: usize = 1000;
 
@@ -389,7 +389,7 @@ mod tests {
 
         // The same schema again and again is as much to search through.
         let mut order = reading();
-        let refused = (0..100).find_map(|_| order.accept(&schema("s"), SCHEMA).err());
+        let refused = (0..300).find_map(|_| order.accept(&schema("s"), SCHEMA).err());
         assert!(matches!(
             refused,
             Some(Violation::TooLong("all schemas", ..))

@@ -319,7 +319,8 @@ fn written_files() -> Vec<MountStep> {
 
 fn rlimits(limits: &Limits, writes_host: bool, cgroup: bool) -> BTreeMap<String, u64> {
     let mut out = BTreeMap::from([
-        ("core", 0),
+        // Not 0: see `hardening`.
+        ("core", 1),
         ("memlock", 64 << 10),
         ("msgqueue", 0),
         ("nice", 0),

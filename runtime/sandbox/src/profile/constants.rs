@@ -41,6 +41,7 @@ pub(super) fn constant(name: &str) -> Option<u64> {
         "IPPROTO_IPV6" => libc::IPPROTO_IPV6.into(),
         "MSG_FASTOPEN" => libc::MSG_FASTOPEN.into(),
         "SOL_SOCKET" => libc::SOL_SOCKET.into(),
+        "RLIMIT_NOFILE" => libc::RLIMIT_NOFILE.into(),
         "SO_REUSEADDR" => libc::SO_REUSEADDR.into(),
         "SO_REUSEPORT" => libc::SO_REUSEPORT.into(),
         "SO_SNDBUF" => libc::SO_SNDBUF.into(),

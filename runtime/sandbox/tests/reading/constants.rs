@@ -38,6 +38,7 @@ pub const VALUES: &[(&str, u64)] = &[
     ("IPPROTO_IPV6", 0x29),
     ("MSG_FASTOPEN", 0x20000000),
     ("SOL_SOCKET", 0x1),
+    ("RLIMIT_NOFILE", 0x7),
     ("SO_REUSEADDR", 0x2),
     ("SO_REUSEPORT", 0xf),
     ("SO_SNDBUF", 0x7),

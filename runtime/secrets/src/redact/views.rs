@@ -93,7 +93,7 @@ pub(super) fn of_name(source: &[u8]) -> [View; 2] {
 pub(super) struct Wanted {
     /// One contains a space, so `+` may stand for one.
     pub(super) spaces: bool,
-    /// One is longer than a line of base64 (RFC 2045, section 6.8), so a line's end may stand inside.
+    /// A line's end may stand inside of one: base64 is broken into lines (RFC 2045, section 6.8).
     pub(super) lines: bool,
 }
 
@@ -101,14 +101,17 @@ pub(super) struct Wanted {
 /// `last`: nothing follows the source, so nothing is incomplete.
 pub(super) fn visit(source: &[u8], wanted: Wanted, last: bool, see: &mut impl FnMut(&View)) {
     let whole = View::of(source);
+    let see = &mut |view: &View| {
+        see(view);
+        if wanted.lines && view.bytes.contains(&b'\n') {
+            see(&view.decode(last, |text| match text[0] {
+                b'\r' | b'\n' => Token::Escape(Decoded([0; 4], 0), 1),
+                _ => Token::Plain,
+            }));
+        }
+    };
     see(&whole);
     deeper(&whole, DEPTH, last, see);
-    if wanted.lines && source.contains(&b'\n') {
-        see(&whole.decode(last, |text| match text[0] {
-            b'\r' | b'\n' => Token::Escape(Decoded([0; 4], 0), 1),
-            _ => Token::Plain,
-        }));
-    }
     // In a form, + is a space, and a + is %2B: the plus goes first.
     if wanted.spaces && source.contains(&b'+') {
         let plus = whole.decode(last, |text| match text[0] {

@@ -9,10 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::QUEUE;
-use crate::call::{
-    Emitted, End, Event, LAST_WORD, Listening, Prepared, Sequencer, Ticket, failed_step,
-    is_unbounded,
-};
+use crate::call::{End, Event, Listening, Prepared, Sequencer, Ticket, failed_step, is_unbounded};
 use crate::core::Core;
 use crate::error::CallError;
 use crate::serve::opened::Opened;
@@ -82,27 +79,23 @@ pub(super) fn launch(
         let failed = outcome.result.as_ref().err();
         let step =
             failed.and_then(|error| failed_step(error.code, &error.message, &outcome.failed_steps));
-        let mut heard = true;
-        if let Some(step) = step.filter(|_| tested) {
-            last.event = Event::Step(step);
-            heard = is_heard(&sender, last.clone()).await;
-        }
         let (end, event) = match outcome.end() {
             Ok(summary) => (End::Summary(summary.clone()), Event::Summary(summary)),
             Err(failure) => (End::Failure(failure.clone()), Event::Failure(failure)),
         };
-        last.event = event;
         last.header.time = Some(std::time::SystemTime::now().into());
         // Recorded first: who is told can ask for it, or call again.
         let _ = ticket.end(end).await;
-        if !heard || !is_heard(&sender, last).await {
-            line.hang_up();
+        let step = step.filter(|_| tested).map(Event::Step);
+        for event in step.into_iter().chain([event]) {
+            last.event = event;
+            // A slow caller gets all of it; one that takes nothing for as long
+            // as a worker may be silent has left, whatever its connection says.
+            let taken = timeout(core.config.stall, sender.send(last.clone())).await;
+            if taken.is_err() {
+                return line.hang_up();
+            }
         }
     });
     listening
-}
-
-/// Whether the caller took this one of a call's last words, or left.
-async fn is_heard(sender: &mpsc::Sender<Emitted>, event: Emitted) -> bool {
-    timeout(LAST_WORD, sender.send(event)).await.is_ok()
 }
