@@ -24,7 +24,7 @@ def mappings(_http: int, _tls: int) -> dict[str, Any]:
         mapped.resize(4 * mmap.PAGESIZE)
         mapped.madvise(mmap.MADV_SEQUENTIAL)
         size = len(mapped)
-    with mmap.mmap(-1, 1 << 20) as anonymous:
+    with mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as anonymous:
         anonymous[:3] = b"abc"
         anonymous.madvise(mmap.MADV_DONTNEED)
     tracemalloc.start()
@@ -37,6 +37,7 @@ def mappings(_http: int, _tls: int) -> dict[str, Any]:
     gc.collect()
     tracemalloc.stop()
     return {"file": path.read_bytes()[:5].decode(), "size": size, "rows": count,
+            "shared without a file": outcome(lambda: mmap.mmap(-1, 1 << 20).close()),
             "shared": outcome(lambda: shared_memory.SharedMemory(create=True, size=100)),
             "memfd": outcome(lambda: os.memfd_create("x"))}  # fmt: skip
 
