@@ -222,7 +222,7 @@ def open_many():
 say([attempt(open_many), resource.getrlimit(resource.RLIMIT_CORE), resource.getrlimit(resource.RLIMIT_NOFILE)])";
             assert_eq!(
                 bench.run_spec(spec, source).await.json(),
-                json!(["EMFILE", [0, 0], [40, 40]])
+                json!(["EMFILE", [1, 1], [40, 40]])
             );
         },
     );
