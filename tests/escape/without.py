@@ -2,7 +2,8 @@
 
 Runs the attempts against `caisson-less` (tests/without), the daemon less one layer. For each layer the attempts that
 `suite/layers.py` names must succeed; one that is still refused fails the run, for then either the layer does nothing or
-another does its work. What a layer stops behind another one is tried with that one gone, with it in place and without. `make escape-layers` runs all of it and writes docs/layers.md; `--sample N` takes some by chance.
+another does its work. What a layer stops behind another one is tried with that one gone, with it in place and without.
+`make escape-layers` runs all of it and writes docs/layers.md; `--sample N` takes some by chance.
 """
 
 from __future__ import annotations

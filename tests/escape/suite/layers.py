@@ -1,8 +1,8 @@
 """Every layer that can be taken away, and the attempts that must succeed without it.
 
-The names of the parts are those of runtime/without. Where one identity is left out, the reason stands beside it. A layer
-that stands behind another one is proven with that one gone: what it stops must be refused then, and succeed once it is
-gone too.
+The names of the parts are those of runtime/without. Where one identity is left out, the reason stands beside it. A
+layer that stands behind another one is proven with that one gone: what it stops must be refused then, and succeed once
+it is gone too.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ LAYERS: tuple[Layer, ...] = (
         "no_new_privs",
         ("A3/privileges by exec, as /proc tells it",),
         ("A3/privileges by exec, as /proc tells it",),
-        remark="Landlock and the filter set it once more, and the kernel takes neither without it from an ordinary user",
+        remark="Landlock and the filter set it once more; the kernel takes neither without it from an ordinary user",
         behind="seccomp,landlock",
     ),
     Layer("seccomp", "system call filter", ("11", "14", "15", "16", "17", "18"), ("11", "14", "15", "16", "17", "18")),

@@ -521,7 +521,9 @@ def dev_shm(world: World) -> str:
     return Path("/dev/shm", world["shm_file"]).read_text()
 
 
-TREATED = Attempt("A17", "what the kernel is told of a process through its own entry in /proc", "filesystem", "Landlock")
+TREATED = Attempt(
+    "A17", "what the kernel is told of a process through its own entry in /proc", "filesystem", "Landlock"
+)
 
 
 def _told(name: str, text: str, world: World) -> str:
