@@ -74,4 +74,6 @@ def _result(call: Call, connector: Any) -> Any:
 
 
 def _passed(call: Call, name: str, message: str) -> None:
-    call.send("step", {"name": name, "status": "passed", "message": message})
+    from ._failure import MAX_MESSAGE
+
+    call.send("step", {"name": name, "status": "passed", "message": message[:MAX_MESSAGE]})

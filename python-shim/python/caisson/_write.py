@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 POLL = 0.5
 """Seconds of waiting for input after which the worker looks for a cancellation and says that it lives."""
 
+MAX_TEXT = 4096
+"""Characters of a rejected record's key and reason: the daemon takes 64 KiB for both."""
+
 
 class _Begun:
     """A batch of which not everything has landed, or is not yet told of."""
@@ -281,8 +284,9 @@ class Writer:
                     "partition": target.stream.partition,
                     "sequence": begun.sequence,
                     "record": part.offset + reject.index,
-                    "key_json": key,
-                    "reason": reject.reason,
+                    # The daemon takes no longer ones; half of a key would be another's.
+                    "key_json": key if len(key) <= MAX_TEXT else "",
+                    "reason": reject.reason[:MAX_TEXT],
                 },
             )
 

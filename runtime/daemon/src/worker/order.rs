@@ -16,6 +16,8 @@ use prost::Message as _;
 
 /// Names and identifiers longer than this are refused, in bytes.
 pub(super) const NAME: usize = 1024;
+/// Texts of a worker that no quota holds back: each is searched for secrets.
+const TEXT: usize = 64 << 10;
 /// One schema, in bytes.
 const SCHEMA: usize = 1 << 20;
 /// The schemas and objects of one call together, in bytes: every one is searched for secrets.
@@ -186,10 +188,13 @@ impl Order {
                 few(self.objects, MAX_STREAMS, "objects")?;
                 self.describes(object.encoded_len(), body)?;
             }
-            Message::Step(_) => {
+            Message::Step(step) => {
                 self.steps += 1;
                 few(self.steps, STEPS, "steps")?;
+                short("a step", step.encoded_len(), TEXT)?;
             }
+            Message::Throttled(throttled) => short("a wait", throttled.encoded_len(), TEXT)?,
+            Message::Rejected(rejected) => short("a reject", rejected.encoded_len(), TEXT)?,
             _ => {}
         }
         Ok(())
@@ -275,7 +280,7 @@ fn word(message: &Message) -> &'static str {
 #[cfg(test)]
 mod tests {
     use caisson_wire::message::{
-        Batch, Checkpoint, Done, Failed, Hello, Object, Progress, Schema, Started,
+        Batch, Checkpoint, Done, Failed, Hello, Object, Progress, Schema, Started, Throttled,
     };
 
     use super::*;
@@ -395,6 +400,19 @@ mod tests {
             Some(Violation::TooLong("all schemas", ..))
         ));
         assert!(order.accept(&schema("s"), SCHEMA + 1).is_err());
+    }
+
+    #[test]
+    fn what_no_quota_holds_back_is_short() {
+        let mut order = reading();
+        let wait = |len| {
+            Message::Throttled(Throttled {
+                cause: "%".repeat(len),
+                ..Default::default()
+            })
+        };
+        assert_eq!(order.accept(&wait(TEXT - 100), 0), Ok(()));
+        assert!(order.accept(&wait(TEXT), 0).is_err());
     }
 
     #[test]
