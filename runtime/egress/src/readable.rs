@@ -34,4 +34,15 @@ impl Readable {
             .async_io(Interest::READABLE, |descriptor| read(descriptor))
             .await
     }
+
+    /// What `read` yields at once; nothing where it would have to wait.
+    pub(crate) fn now<R>(
+        &self,
+        read: impl FnOnce(&OwnedFd) -> io::Result<R>,
+    ) -> Option<io::Result<R>> {
+        match read(self.0.get_ref()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            read => Some(read),
+        }
+    }
 }

@@ -33,12 +33,17 @@ pub(crate) async fn serve_watch(shared: Arc<Shared>, socket: OwnedFd) -> io::Res
     prepare(&socket);
     let socket = Readable::new(socket)?;
     loop {
-        let (packet, lost) = tokio::select! {
-            read = socket.read(receive) => match read {
-                Err(error) if error.raw_os_error() == Some(nix::libc::ENETDOWN) => continue,
-                read => read?,
+        let read = tokio::select! {
+            read = socket.read(receive) => read,
+            // The worker has ended; what it last tried lies in the queue and is told too.
+            () = shared.closing.cancelled() => match socket.now(receive) {
+                Some(read) => read,
+                None => return Ok(()),
             },
-            () = shared.closing.cancelled() => return Ok(()),
+        };
+        let (packet, lost) = match read {
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENETDOWN) => continue,
+            read => read?,
         };
         if let Some(packets) = lost {
             shared.reporter.lost(packets);
