@@ -74,6 +74,7 @@ def granted(house: House) -> Result:
     house.allow({"files": [{"dir": str(house.daemon.lake), "access": "write"}]})
     stream = house.burgle([("tool", "write for ever")], extra={"path": str(path), "seconds": 25})
     try:
+        stream.until("started")
         until = time.monotonic() + 20
         while not path.exists() and time.monotonic() < until:
             time.sleep(0.02)
