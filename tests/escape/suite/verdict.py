@@ -85,12 +85,14 @@ def conclude(lines: list[Line], harm: list[str], path: Path) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line.as_json()) + "\n" for line in lines))
     for line in lines:
+        for name, reason in line.apart.items():
+            print(f"apart   {line.id} ({line.identity}) {name}: {reason}")
+    # Last, where the end of a long output is all that somebody sees.
+    for line in lines:
         for fault in line.faults:
             print(f"FAULT   {line.id} ({line.identity}) {fault}")
         for name in line.escaped:
             print(f"ESCAPED {line.id} ({line.identity}) {name}: {line.caged[name]['returned']}")
-        for name, reason in line.apart.items():
-            print(f"apart   {line.id} ({line.identity}) {name}: {reason}")
     for each in harm:
         print(f"HARM    {each}")
     counted = [line for line in lines if line.counted]

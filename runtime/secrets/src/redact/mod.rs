@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::value::SecretValue;
 pub use stream::StreamRedactor;
-use views::{View, Wanted};
+use views::{Extent, View};
 
 /// What stands in the place of a secret.
 pub const MARKER: &str = "[redacted]";
@@ -46,7 +46,8 @@ struct Inner {
     /// The same patterns without regard to case, built when a name is first looked through.
     folded: OnceLock<AhoCorasick>,
     longest: usize,
-    wanted: Wanted,
+    /// A pattern contains a space.
+    spaces: bool,
     gaps: Vec<Gap>,
 }
 
@@ -112,16 +113,13 @@ impl Redactor {
             .map(|pattern| pattern.len())
             .max()
             .unwrap_or(0);
-        let wanted = Wanted {
-            spaces: patterns.iter().any(|pattern| pattern.contains(&b' ')),
-            lines: true,
-        };
+        let spaces = patterns.iter().any(|pattern| pattern.contains(&b' '));
         Redactor(Arc::new(Inner {
             patterns,
             automaton,
             folded: OnceLock::new(),
             longest,
-            wanted,
+            spaces,
             gaps,
         }))
     }
@@ -152,7 +150,7 @@ impl Redactor {
             .folded
             .get_or_init(|| automaton(&self.0.patterns, true));
         let mut ranges = Ranges::default();
-        views::visit(text.as_bytes(), self.0.wanted, true, &mut |view| {
+        views::visit(text.as_bytes(), self.0.spaces, Extent::Whole, &mut |view| {
             ranges.add(folded, view);
         });
         for view in views::of_name(text.as_bytes()) {
@@ -201,24 +199,11 @@ impl fmt::Debug for Redactor {
 }
 
 impl Inner {
-    fn views(&self, source: &[u8], last: bool) -> Vec<View> {
-        if self.automaton.is_none() {
-            Vec::new()
-        } else {
-            // A stream is let go of line by line: what a line's end cuts in two is not looked for in it.
-            let wanted = Wanted {
-                lines: false,
-                ..self.wanted
-            };
-            views::all(source, wanted, last)
-        }
-    }
-
     /// Where secrets stand in a whole source.
     fn found(&self, source: &[u8]) -> Vec<Range<usize>> {
         let mut ranges = Ranges::default();
         if let Some(automaton) = &self.automaton {
-            views::visit(source, self.wanted, true, &mut |view| {
+            views::visit(source, self.spaces, Extent::Whole, &mut |view| {
                 ranges.add(automaton, view);
             });
         }

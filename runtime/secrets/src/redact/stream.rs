@@ -6,7 +6,11 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::views::{self, Extent};
 use super::{Inner, MARKER};
+
+/// Bytes that are looked through at once: the views of a text take many times its length.
+const PIECE: usize = 16 << 10;
 
 /// Redacts one stream of text. Push chunks, then take the rest with [`StreamRedactor::finish`].
 pub struct StreamRedactor {
@@ -31,17 +35,23 @@ impl StreamRedactor {
         if self.inner.automaton.is_none() {
             return chunk.to_vec();
         }
-        // Grown by hand, so that the old allocation is wiped.
-        let mut grown = Zeroizing::new(Vec::with_capacity(self.held.len() + chunk.len()));
-        grown.extend_from_slice(&self.held);
-        grown.extend_from_slice(chunk);
-        self.held = grown;
-        self.advance(false)
+        let mut out = Vec::with_capacity(chunk.len());
+        for piece in chunk.chunks(PIECE) {
+            // Grown by hand, so that the old allocation is wiped.
+            let mut grown = Zeroizing::new(Vec::with_capacity(self.held.len() + piece.len()));
+            grown.extend_from_slice(&self.held);
+            grown.extend_from_slice(piece);
+            self.held = grown;
+            self.advance(Extent::Piece, &mut out);
+        }
+        out
     }
 
     /// Gives what was held back; the text has ended.
     pub fn finish(mut self) -> Vec<u8> {
-        self.advance(true)
+        let mut out = Vec::new();
+        self.advance(Extent::Last, &mut out);
+        out
     }
 
     /// How many bytes are held back.
@@ -49,11 +59,11 @@ impl StreamRedactor {
         self.held.len()
     }
 
-    fn advance(&mut self, last: bool) -> Vec<u8> {
-        let views = self.inner.views(&self.held, last);
+    fn advance(&mut self, extent: Extent, out: &mut Vec<u8>) {
+        let views = views::all(&self.held, self.inner.spaces, extent);
         let ranges = self.inner.ranges(&views);
         let mut cut = self.held.len();
-        if !last {
+        if extent == Extent::Piece {
             for view in &views {
                 cut = [self.inner.first_open(view), view.open]
                     .into_iter()
@@ -69,7 +79,6 @@ impl StreamRedactor {
                 cut = earlier;
             }
         }
-        let mut out = Vec::with_capacity(cut);
         let mut from = self.covered;
         for range in ranges.into_iter().take_while(|range| range.start < cut) {
             // A find that begins inside what is covered prolongs it.
@@ -84,7 +93,6 @@ impl StreamRedactor {
         }
         self.covered = from.saturating_sub(cut);
         self.held = Zeroizing::new(self.held[cut..].to_vec());
-        out
     }
 }
 

@@ -88,22 +88,25 @@ pub(super) fn of_name(source: &[u8]) -> [View; 2] {
     [whole, joined]
 }
 
-/// What patterns make worth a view of its own.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Wanted {
-    /// One contains a space, so `+` may stand for one.
-    pub(super) spaces: bool,
-    /// A line's end may stand inside of one: base64 is broken into lines (RFC 2045, section 6.8).
-    pub(super) lines: bool,
+/// How much of a text a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of it. A line's end may stand inside of a pattern: base64 is broken into lines (RFC 2045, section 6.8).
+    Whole,
+    /// A piece that another follows, which may complete its last escape.
+    Piece,
+    /// The last piece.
+    Last,
 }
 
 /// Shows every view that differs from another, and holds no more than lead to it: each takes many times its source.
-/// `last`: nothing follows the source, so nothing is incomplete.
-pub(super) fn visit(source: &[u8], wanted: Wanted, last: bool, see: &mut impl FnMut(&View)) {
+/// `spaces`: a pattern contains one, so `+` may stand for one.
+pub(super) fn visit(source: &[u8], spaces: bool, extent: Extent, see: &mut impl FnMut(&View)) {
     let whole = View::of(source);
+    let last = extent != Extent::Piece;
     let see = &mut |view: &View| {
         see(view);
-        if wanted.lines && view.bytes.contains(&b'\n') {
+        if extent == Extent::Whole && view.bytes.contains(&b'\n') {
             see(&view.decode(last, |text| match text[0] {
                 b'\r' | b'\n' => Token::Escape(Decoded([0; 4], 0), 1),
                 _ => Token::Plain,
@@ -113,7 +116,7 @@ pub(super) fn visit(source: &[u8], wanted: Wanted, last: bool, see: &mut impl Fn
     see(&whole);
     deeper(&whole, DEPTH, last, see);
     // In a form, + is a space, and a + is %2B: the plus goes first.
-    if wanted.spaces && source.contains(&b'+') {
+    if spaces && source.contains(&b'+') {
         let plus = whole.decode(last, |text| match text[0] {
             b'+' => Token::Escape(Decoded::byte(b' '), 1),
             _ => Token::Plain,
@@ -141,9 +144,9 @@ fn deeper(view: &View, depth: usize, last: bool, see: &mut impl FnMut(&View)) {
 }
 
 /// Every view at once, of a source that is small.
-pub(super) fn all(source: &[u8], wanted: Wanted, last: bool) -> Vec<View> {
+pub(super) fn all(source: &[u8], spaces: bool, extent: Extent) -> Vec<View> {
     let mut views = Vec::new();
-    visit(source, wanted, last, &mut |view| views.push(view.clone()));
+    visit(source, spaces, extent, &mut |view| views.push(view.clone()));
     views
 }
 
@@ -287,12 +290,8 @@ fn unicode(text: &[u8]) -> Token {
 mod tests {
     use super::*;
 
-    fn readings(source: &str, last: bool) -> Vec<String> {
-        let wanted = Wanted {
-            spaces: true,
-            lines: true,
-        };
-        all(source.as_bytes(), wanted, last)
+    fn readings(source: &str) -> Vec<String> {
+        all(source.as_bytes(), true, Extent::Whole)
             .iter()
             .map(|view| String::from_utf8_lossy(&view.bytes).into_owned())
             .collect()
@@ -300,14 +299,14 @@ mod tests {
 
     #[test]
     fn escapes_are_undone_and_what_is_none_stays() {
-        assert_eq!(readings("a%41%zz%4", true)[1], "aA%zz%4");
+        assert_eq!(readings("a%41%zz%4")[1], "aA%zz%4");
         assert_eq!(
-            readings(r#"\n\"\\\/\u00e4\ud83d\ude00\x41\U0001f600\q\ud83d"#, true)[1],
+            readings(r#"\n\"\\\/\u00e4\ud83d\ude00\x41\U0001f600\q\ud83d"#)[1],
             "\n\"\\/ä\u{1f600}A\u{1f600}\\q\\ud83d"
         );
-        assert_eq!(readings("a+b%2B", true).last().unwrap(), "a b+");
-        assert_eq!(readings("a\r\nb\n", true), ["a\r\nb\n", "ab"]);
-        assert_eq!(readings("plain", true), ["plain"]);
+        assert_eq!(readings("a+b%2B").last().unwrap(), "a b+");
+        assert_eq!(readings("a\r\nb\n"), ["a\r\nb\n", "ab"]);
+        assert_eq!(readings("plain"), ["plain"]);
     }
 
     #[test]
@@ -322,12 +321,12 @@ mod tests {
             ("\\x4", 0),
         ] {
             assert_eq!(
-                all(source.as_bytes(), Wanted::default(), false)[1].open,
+                all(source.as_bytes(), false, Extent::Piece)[1].open,
                 Some(at),
                 "{source}"
             );
             assert_eq!(
-                all(source.as_bytes(), Wanted::default(), true)[1].open,
+                all(source.as_bytes(), false, Extent::Last)[1].open,
                 None,
                 "{source}"
             );
@@ -336,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_cut_is_moved_to_the_beginning_of_an_escape() {
-        let view = &all(b"a%41b", Wanted::default(), true)[1];
+        let view = &all(b"a%41b", false, Extent::Last)[1];
         assert_eq!(
             [0, 1, 2, 3, 4, 5].map(|at| view.boundary(at)),
             [0, 1, 1, 1, 4, 5]
