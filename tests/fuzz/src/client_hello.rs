@@ -16,7 +16,7 @@ pub fn client_hello(data: &[u8]) {
     let expected = Name::parse(HOST).expect("a host name");
 
     let whole = fuzzing::client_hello(&expected, [bytes]);
-    let pieces = cut(bytes, plan);
+    let pieces: Vec<_> = cut(bytes, plan).collect();
     let cut = fuzzing::client_hello(&expected, pieces.iter().copied());
     match (&whole, &cut) {
         (Ok(whole), Ok(cut)) => {

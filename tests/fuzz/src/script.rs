@@ -41,18 +41,16 @@ impl<'a> Script<'a> {
 }
 
 /// Cuts `bytes` into pieces of the lengths that `plan` gives, over and over.
-pub(crate) fn cut<'a>(bytes: &'a [u8], plan: &[u8]) -> Vec<&'a [u8]> {
-    let mut pieces = Vec::new();
+pub(crate) fn cut<'a>(bytes: &'a [u8], plan: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = bytes;
     let mut lengths = plan.iter().cycle();
-    while !rest.is_empty() {
+    std::iter::from_fn(move || {
         let length = lengths
             .next()
             .map_or(rest.len(), |&length| usize::from(length) + 1)
             .min(rest.len());
         let (piece, tail) = rest.split_at(length);
-        pieces.push(piece);
         rest = tail;
-    }
-    pieces
+        (!piece.is_empty()).then_some(piece)
+    })
 }

@@ -19,7 +19,7 @@ const SECRET: &str = "Sesame-Open-22";
 /// Longest text of an event: 64 KiB, and what says how much was cut.
 const TEXT: usize = (64 << 10) + 64;
 /// A script's frames end beyond so many bytes: each is held a dozen times over.
-const ENOUGH: usize = 4 << 20;
+const ENOUGH: usize = 1 << 20;
 
 type Frame = (FromWorker, Bytes);
 
