@@ -4,8 +4,8 @@
 //! The lock (the final seccomp filter), the channel to the daemon, the encoder
 //! of records, the decoder for destinations, and the HTTP transport.
 //! `record` is the larger part and knows no Python. `unsafe` stands where a
-//! descriptor is received, where Arrow's C structures change hands, and in the
-//! walk over dicts; nowhere else.
+//! descriptor is received, where Arrow's C structures change hands, in the walk
+//! over dicts, and around the forks of a zygote; nowhere else.
 
 mod batch;
 mod capsule;
@@ -16,6 +16,7 @@ mod lock;
 mod python;
 mod record;
 mod schema;
+mod zygote;
 
 /// The module; its stub is `_native.pyi`.
 #[pyo3::pymodule]
@@ -28,6 +29,7 @@ mod _native {
         http::{HttpTransport, TransportError},
         lock::lock,
         schema::ArrowSchema,
+        zygote::serve_forks,
     };
 
     #[pymodule_export]

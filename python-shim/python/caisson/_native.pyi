@@ -26,6 +26,18 @@ def lock(profile: str) -> None:
         ValueError: No such profile.
     """
 
+def serve_forks() -> tuple[int, str, tuple[int, int]] | None:
+    """Has this interpreter be a zygote, which workers are forked from.
+
+    Returns:
+        In a worker, once every layer but the final filter is on: the channel,
+        the profile, and the signal that asks for stacks with the descriptor
+        that they are written to. In the zygote None, when it is to end.
+
+    Raises:
+        OSError: It has several threads, or descriptor 0 is no launcher's socket.
+    """
+
 @final
 class Channel:
     """The worker's only socket to its daemon. Methods are thread-safe and

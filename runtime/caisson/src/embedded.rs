@@ -18,6 +18,8 @@ pub(crate) fn config(args: &EmbeddedArgs, workspace: &str) -> Result<Config> {
     let mut config = Config::embedded(data_dir(args, "local")?);
     config.development.insert(workspace.to_owned());
     config.own_folders = true;
+    // It would be ready when the command's worker has long begun.
+    config.zygote = false;
     apply(args, &mut config)?;
     Ok(config)
 }

@@ -268,6 +268,7 @@ fn host_config(config: &Config) -> Result<HostConfig, StartError> {
         shim,
     );
     host.allow_missing = config.allow_missing.clone();
+    host.zygote = config.zygote;
     if let Some(launcher) = &config.launcher {
         host.launcher_exe = launcher.clone();
     }

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use crate::launcher::protocol::{self, FromWorker};
 use crate::{Layer, Plan, sys, without};
 
-pub(crate) use descriptors::{CHANNEL, STACKS, Stdio};
-pub(crate) use trees::Trees;
+pub(crate) use descriptors::{CHANNEL, STACKS, Stdio, exec};
+pub(crate) use trees::{Copied, Trees};
 
 /// The steps of setting a worker up, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ pub enum Step {
     Death,
     /// The filters that hold before exec.
     Seccomp,
-    /// The interpreter.
+    /// The interpreter: executed, or gone on with where the process is a fork of one.
     Exec,
 }
 
@@ -147,6 +147,11 @@ impl Fault {
     }
 }
 
+/// The contents of the first of these files that can be read.
+pub(crate) fn first_of(files: &[std::path::PathBuf]) -> Option<Vec<u8>> {
+    files.iter().find_map(|path| std::fs::read(path).ok())
+}
+
 /// What a new process has at hand.
 pub(crate) struct Inside<'a> {
     pub(crate) plan: &'a Plan,
@@ -158,21 +163,44 @@ pub(crate) struct Inside<'a> {
     pub(crate) daemon: &'a OwnedFd,
     /// Where faults and sockets go; closes with exec.
     pub(crate) report: OwnedFd,
+    pub(crate) ending: Ending,
+}
+
+/// How the last step makes a worker of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The interpreter is executed.
+    Exec,
+    /// The process is a fork of an interpreter, which goes on.
+    Return,
 }
 
 impl Inside<'_> {
     /// Carries the plan out and becomes the worker; or reports what kept it from that, and ends.
     pub(crate) fn run(mut self) -> ! {
+        debug_assert_eq!(self.ending, Ending::Exec);
+        self.carry_out();
+        sys::exit(1)
+    }
+
+    /// The same in a fork of an interpreter. Every descriptor but the worker's own is closed when it returns.
+    pub(crate) fn go_on(mut self) {
+        debug_assert_eq!(self.ending, Ending::Return);
+        self.carry_out();
+        // Numbers that mean nothing any more, or another thing soon.
+        std::mem::forget(self);
+    }
+
+    fn carry_out(&mut self) {
         for step in Step::INSIDE {
             if without::skips(step) {
                 continue;
             }
             if let Err(fault) = self.take(step) {
                 let _ = protocol::send(self.report.as_fd(), &FromWorker::Fault(fault), &[]);
-                break;
+                sys::exit(1);
             }
         }
-        sys::exit(1)
     }
 
     /// Carries every step out but the last, also after one failed, and reports all: what `caisson doctor` shows.
@@ -232,6 +260,7 @@ impl Inside<'_> {
             Step::Descriptors => descriptors::lay_out(&self.stdio, &mut self.report),
             Step::Death => self.death(),
             Step::Seccomp => self.seccomp(),
+            Step::Exec if self.ending == Ending::Return => descriptors::go_on(&self.plan.program),
             Step::Exec => Err(descriptors::exec(&self.plan.program)),
         }
     }

@@ -2,15 +2,17 @@
 
 mod connection;
 mod sockets;
+mod zygote;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use caisson_without::Part;
 use nix::fcntl::OFlag;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::doctor;
@@ -35,6 +37,10 @@ struct Host {
     ids: Ids,
     hierarchy: Option<Hierarchy>,
     connection: Mutex<Option<Connection>>,
+    /// Workers made of zygotes, or that could have been.
+    made: AtomicU64,
+    /// It is time for another zygote.
+    renewal: Arc<Notify>,
 }
 
 /// A worker, made and running: its process and what it is spoken to through.
@@ -170,13 +176,20 @@ impl Launcher {
         crate::instance::sweep_locks()?;
         config.forbidden.push(crate::instance::host_dir()?);
         let connection = Connection::start(&config.launcher_exe).await?;
-        Ok(Launcher(Arc::new(Host {
+        let host = Arc::new(Host {
             config,
             instance,
             ids,
             hierarchy,
             connection: Mutex::new(Some(connection)),
-        })))
+            made: AtomicU64::new(0),
+            renewal: Arc::default(),
+        });
+        // A build that leaves layers out leaves them out of what is executed.
+        if host.config.zygote && caisson_without::handed_on().is_none() {
+            tokio::spawn(zygote::keep(Arc::downgrade(&host)));
+        }
+        Ok(Launcher(host))
     }
 
     /// This daemon's instance.
@@ -293,6 +306,11 @@ impl Host {
                 detail: e.to_string(),
                 mend: doctor::mend(Layer::Cgroup, e.raw_os_error().unwrap_or(0)),
             })?;
+        if plan.program.preloaded
+            && self.made.fetch_add(1, Ordering::Relaxed) % zygote::FORKS == zygote::FORKS - 1
+        {
+            self.renewal.notify_one();
+        }
         let fds = [
             inner_channel.as_fd(),
             inner_stdout.as_fd(),

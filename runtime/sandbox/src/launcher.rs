@@ -10,18 +10,19 @@ mod make;
 mod ports;
 mod probe;
 pub(crate) mod protocol;
+mod zygotes;
 
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use seccompiler::BpfProgram;
 
+use crate::enforce::first_of;
 use crate::plan::MountStep;
-use crate::{Plan, seccomp, shared_memory, sys};
+use crate::{Plan, sys};
 use protocol::{Reply, Request};
+use zygotes::Zygotes;
 
 /// Names the daemon's process in the launcher's environment, which is then cleared.
 pub(crate) const PARENT_VARIABLE: &str = "CAISSON_LAUNCHER_PARENT";
@@ -79,9 +80,9 @@ pub fn main() -> io::Result<()> {
         daemon,
         null,
         privileged,
-        filters: HashMap::new(),
         ca_bundle: None,
         workers: HashMap::new(),
+        zygotes: Zygotes::default(),
     }
     .serve()
 }
@@ -113,9 +114,9 @@ struct Launcher {
     daemon: OwnedFd,
     null: OwnedFd,
     privileged: bool,
-    filters: HashMap<String, Vec<BpfProgram>>,
     ca_bundle: Option<Option<Vec<u8>>>,
     workers: HashMap<u64, Kept>,
+    zygotes: Zygotes,
 }
 
 impl Launcher {
@@ -131,9 +132,22 @@ impl Launcher {
                 Request::Launch(plan) => self.launch(&plan, fds),
                 Request::OpenPorts { worker, ports } => self.open_ports(worker, &ports),
                 Request::Probe(plan) => self.probe(&plan),
+                Request::Zygote { program, ids } => self.raise(&program, ids),
             };
             let borrowed: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
             protocol::send(self.control.as_fd(), &reply, &borrowed)?;
+        }
+    }
+
+    /// Has a zygote come up, for the daemon to reap.
+    fn raise(
+        &mut self,
+        program: &crate::plan::ProgramPlan,
+        ids: Option<crate::plan::OuterIds>,
+    ) -> (Reply, Vec<OwnedFd>) {
+        match self.zygotes.raise(program, ids) {
+            Ok(pidfd) => (Reply::Raised, vec![pidfd]),
+            Err(e) => (Reply::RaiseFailed(e.to_string()), Vec::new()),
         }
     }
 
@@ -146,6 +160,11 @@ impl Launcher {
                 ids.iter()
                     .map(|id| PollFd::new(self.workers[id].pidfd.as_fd(), PollFlags::POLLIN)),
             );
+            fds.extend(
+                self.zygotes
+                    .controls()
+                    .map(|control| PollFd::new(control, PollFlags::POLLIN)),
+            );
             match poll(&mut fds, PollTimeout::NONE) {
                 Err(nix::Error::EINTR) => continue,
                 other => other?,
@@ -157,36 +176,23 @@ impl Launcher {
                     self.workers.remove(id);
                 }
             }
+            if ready[1 + ids.len()..].contains(&true) {
+                self.zygotes.hear();
+            }
             if ready[0] {
                 return Ok(());
             }
         }
     }
 
-    /// What is on before exec; what a profile says is compiled once.
-    fn filters(&mut self, plan: &Plan) -> Result<Vec<BpfProgram>, crate::LockError> {
-        let name = &plan.profile.0;
-        if !self.filters.contains_key(name) {
-            let compiled = seccomp::before_exec(&plan.profile)?;
-            self.filters.insert(name.clone(), compiled);
-        }
-        let mut filters = self.filters[name].clone();
-        if !plan.shared_memory {
-            filters.push(shared_memory::filter()?);
-        }
-        Ok(filters)
-    }
-
     /// The host's CA bundle, read once.
     fn ca_bundle(&mut self, plan: &Plan) -> Option<Vec<u8>> {
-        let read =
-            |candidates: &Vec<PathBuf>| candidates.iter().find_map(|path| std::fs::read(path).ok());
         let candidates = plan.mounts.iter().find_map(|step| match step {
             MountStep::CaBundle { from, .. } => Some(from),
             _ => None,
         });
         self.ca_bundle
-            .get_or_insert_with(|| candidates.and_then(read))
+            .get_or_insert_with(|| candidates.and_then(|from| first_of(from)))
             .clone()
     }
 

@@ -42,6 +42,7 @@ mod shared_memory;
 mod spec;
 mod sys;
 mod without;
+pub mod zygote;
 
 pub use enforce::Step;
 pub use error::{InstanceError, InterpreterError, LaunchError, LockError};

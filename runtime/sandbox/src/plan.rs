@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use build::ports;
+pub(crate) use build::{CA_SOURCES, ports, worker_environment};
 pub use build::{OuterIds, plan};
 
 use crate::{HostDir, ProfileName};
@@ -197,4 +197,24 @@ pub struct ProgramPlan {
     pub env: BTreeMap<String, String>,
     /// The working directory.
     pub cwd: PathBuf,
+    /// May a fork of an interpreter that has loaded the shim go on instead? It has the same executable and environment.
+    pub preloaded: bool,
+}
+
+impl Plan {
+    /// What of it is of use inside once the host's mounts are copied: no path of the host is left.
+    pub(crate) fn inside(&self) -> Plan {
+        let mut plan = self.clone();
+        plan.cgroup = None;
+        plan.forbidden.clear();
+        for step in &mut plan.mounts {
+            match step {
+                MountStep::Bind { from, at, .. } => from.clone_from(at),
+                MountStep::HostDir(dir) => dir.within.clear(),
+                MountStep::CaBundle { from, .. } => from.clear(),
+                _ => {}
+            }
+        }
+        plan
+    }
 }

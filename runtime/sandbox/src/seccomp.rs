@@ -1,9 +1,12 @@
 //! Putting filters on: the launcher's part before exec, and the lock inside the interpreter.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use seccompiler::{BpfProgram, sock_filter};
 
-use crate::profile::Profile;
-use crate::{LockError, ProfileName};
+use crate::profile::{Filters, PROFILES, Profile};
+use crate::{LockError, Plan, shared_memory};
 
 /// Puts the final filter of a profile on every thread of this process. After it there is no further filter, and only
 /// what the profile names runs: under `strict` no exec and no listening socket. Called by the worker itself before anything of the bundle can be imported.
@@ -15,18 +18,41 @@ use crate::{LockError, ProfileName};
 /// # Errors
 /// When the profile is unknown or the kernel refuses; the process must then end, for it is not locked.
 pub fn lock_profile(name: &str) -> Result<(), LockError> {
-    let filters = Profile::named(name)?.compile()?;
+    let filters = compiled(name)?;
     nix::sys::prctl::set_dumpable(false).map_err(|e| LockError::Kernel(e.to_string()))?;
-    for filter in filters.lock {
-        seccompiler::apply_filter_all_threads(&filter)
+    for filter in &filters.lock {
+        seccompiler::apply_filter_all_threads(filter)
             .map_err(|e| LockError::Kernel(e.to_string()))?;
     }
     Ok(())
 }
 
-/// The filters that are on before exec, compiled once by the launcher.
-pub(crate) fn before_exec(profile: &ProfileName) -> Result<Vec<BpfProgram>, LockError> {
-    Ok(Profile::named(&profile.0)?.compile()?.before_exec)
+/// The filters that a plan has on before the worker's first code.
+pub(crate) fn before_exec(plan: &Plan) -> Result<Vec<BpfProgram>, LockError> {
+    let mut filters = compiled(&plan.profile.0)?.before_exec.clone();
+    if !plan.shared_memory {
+        filters.push(shared_memory::filter()?);
+    }
+    Ok(filters)
+}
+
+/// Compiles every profile, for a process that many are made of.
+pub(crate) fn compile_all() -> Result<(), LockError> {
+    PROFILES
+        .iter()
+        .try_for_each(|(name, _)| compiled(name).map(drop))
+}
+
+/// A profile's filters, compiled once in a process and those that are forked from it.
+fn compiled(name: &str) -> Result<Arc<Filters>, LockError> {
+    static KNOWN: Mutex<BTreeMap<String, Arc<Filters>>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(filters) = known.get(name) {
+        return Ok(filters.clone());
+    }
+    let filters = Arc::new(Profile::named(name)?.compile()?);
+    known.insert(name.to_owned(), filters.clone());
+    Ok(filters)
 }
 
 const LOAD_NR: sock_filter = sock_filter {

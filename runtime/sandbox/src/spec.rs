@@ -29,6 +29,9 @@ pub struct HostConfig {
     /// `shim_dir` always belong to them. A [`HostDir`] that is, holds or lies beneath one is refused, by whatever
     /// name or bind mount it is reached.
     pub forbidden: Vec<PathBuf>,
+    /// Keep a preloaded interpreter of which workers that run the shim are forked. It takes an id of its own, for a moment
+    /// two. Where it cannot be had, workers execute the interpreter.
+    pub zygote: bool,
 }
 
 impl HostConfig {
@@ -43,6 +46,7 @@ impl HostConfig {
             uid_range: 0x7000_0000..0x7000_1000,
             allow_missing: BTreeSet::new(),
             forbidden: Vec::new(),
+            zygote: false,
         }
     }
 }

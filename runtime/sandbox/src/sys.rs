@@ -33,18 +33,29 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
 
 /// A plain fork with flags and a pidfd. Only for single-threaded processes.
 pub(crate) fn clone(flags: c_int, exit_signal: c_int) -> io::Result<Side> {
+    clone_noting(flags, exit_signal, std::ptr::null_mut())
+}
+
+fn clone_noting(flags: c_int, exit_signal: c_int, noted: *mut c_int) -> io::Result<Side> {
     let mut pidfd: c_int = -1;
+    // The last two change places between architectures: clone(2).
+    let (fourth, fifth) = if cfg!(target_arch = "x86_64") {
+        (noted, std::ptr::null_mut())
+    } else {
+        (std::ptr::null_mut(), noted)
+    };
     // SAFETY: no CLONE_VM and a null stack, so this is a fork: the child goes on with copies of everything. The
     // caller is single-threaded, so no lock is held by a thread that does not exist in the child. The third
-    // argument is the place for the pidfd on every architecture; the others are not read without their flags.
+    // argument is the place for the pidfd on every architecture; the others are not read without their flags, and with
+    // them name a place in the child that its C library gave the kernel.
     let pid = check(unsafe {
         libc::syscall(
             libc::SYS_clone,
             (flags | libc::CLONE_PIDFD | exit_signal) as libc::c_ulong,
             std::ptr::null_mut::<libc::c_void>(),
             &raw mut pidfd,
-            0,
-            0,
+            fourth,
+            fifth,
         )
     })?;
     if pid == 0 {
@@ -56,6 +67,22 @@ pub(crate) fn clone(flags: c_int, exit_signal: c_int) -> io::Result<Side> {
         pid: pid as i32,
         pidfd,
     })
+}
+
+/// The same in a process that goes on with what its C library and its interpreter hold: the library learns which thread it
+/// is, as its own fork(3) would tell it. Only for single-threaded processes.
+pub(crate) fn fork(flags: c_int) -> io::Result<Side> {
+    /// prctl(2): where the library has asked the kernel to note a thread's number (set_tid_address(2)).
+    const PR_GET_TID_ADDRESS: c_int = 40;
+    let mut noted: *mut c_int = std::ptr::null_mut();
+    // SAFETY: the kernel writes one pointer. One without checkpoints (CONFIG_CHECKPOINT_RESTORE) does not know the option.
+    let known = unsafe { libc::prctl(PR_GET_TID_ADDRESS, &raw mut noted, 0, 0, 0) } == 0;
+    let note = if known && !noted.is_null() {
+        libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID
+    } else {
+        0
+    };
+    clone_noting(flags | note, 0, noted)
 }
 
 /// Ends this process at once, without running anything of the maker's copied state.
@@ -110,6 +137,15 @@ pub(crate) fn adopt_borrowed(fd: RawFd) -> BorrowedFd<'static> {
 pub(crate) fn clear_environment() {
     // SAFETY: no other thread reads the environment.
     unsafe { libc::clearenv() };
+}
+
+/// Takes on the ids of a worker, for good, and leaves every group.
+pub(crate) fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    setgroups(&[])?;
+    setresgid(gid, gid, gid)?;
+    Ok(setresuid(uid, uid, uid)?)
 }
 
 /// pidfd_open(2)

@@ -39,6 +39,8 @@ pub struct Config {
     pub shim: Option<PathBuf>,
     /// The program that is run as `<program> launcher`; this one if not named.
     pub launcher: Option<PathBuf>,
+    /// Keep a preloaded interpreter of which workers are forked.
+    pub zygote: bool,
     /// Isolation layers that may be missing.
     pub allow_missing: BTreeSet<Layer>,
     /// Workspaces that may run connectors from folders.
@@ -104,6 +106,7 @@ impl Config {
             python: None,
             shim: None,
             launcher: None,
+            zygote: true,
             allow_missing: BTreeSet::new(),
             development: BTreeSet::new(),
             own_folders: false,
@@ -171,6 +174,7 @@ impl Config {
         config.dependencies = wire.dependencies.as_ref().map(at);
         config.python = wire.python.as_ref().map(at);
         config.shim = wire.shim.as_ref().map(at);
+        config.zygote = wire.zygote.unwrap_or(config.zygote);
         config.audit = wire.egress.audit.as_ref().map(at);
         config.allow_missing = wire
             .allow_missing

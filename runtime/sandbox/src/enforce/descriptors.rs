@@ -29,17 +29,38 @@ pub(crate) struct Stdio {
     pub(crate) stacks: OwnedFd,
 }
 
+impl Stdio {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 5;
+
+    /// By their numbers in the worker.
+    pub(crate) fn all(&self) -> [&OwnedFd; Stdio::COUNT] {
+        [
+            &self.null,
+            &self.stdout,
+            &self.stderr,
+            &self.channel,
+            &self.stacks,
+        ]
+    }
+}
+
+impl From<[OwnedFd; Stdio::COUNT]> for Stdio {
+    fn from([null, stdout, stderr, channel, stacks]: [OwnedFd; Stdio::COUNT]) -> Stdio {
+        Stdio {
+            null,
+            stdout,
+            stderr,
+            channel,
+            stacks,
+        }
+    }
+}
+
 /// Lays 0 to 5 out and marks everything else to be closed by exec.
 pub(super) fn lay_out(stdio: &Stdio, report: &mut OwnedFd) -> Result<(), Fault> {
     let fault = |what: &str, e: io::Error| Fault::new(Step::Descriptors, what, e);
-    let sources = [
-        &stdio.null,
-        &stdio.stdout,
-        &stdio.stderr,
-        &stdio.channel,
-        &stdio.stacks,
-        &*report,
-    ];
+    let sources = stdio.all().into_iter().chain([&*report]);
     // Out of the way first: a source may sit on a number that is about to be overwritten.
     let mut high = Vec::new();
     for source in sources {
@@ -65,8 +86,15 @@ pub(super) fn lay_out(stdio: &Stdio, report: &mut OwnedFd) -> Result<(), Fault> 
     Ok(())
 }
 
+/// Goes on as the program that this process is a fork of: what exec would close is closed.
+pub(super) fn go_on(program: &ProgramPlan) -> Result<(), Fault> {
+    std::env::set_current_dir(&program.cwd)
+        .and_then(|()| sys::close_from(REPORT as u32, false))
+        .map_err(|e| Fault::new(Step::Exec, "going on as the interpreter", e))
+}
+
 /// Becomes the program. Returns only the failure.
-pub(super) fn exec(program: &ProgramPlan) -> Fault {
+pub(crate) fn exec(program: &ProgramPlan) -> Fault {
     let result = (|| -> io::Result<()> {
         std::env::set_current_dir(&program.cwd)?;
         let c = |text: &str| CString::new(text).map_err(io::Error::other);

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use caisson_without::{Part, without};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, fstat};
+use serde::{Deserialize, Serialize};
 
 use super::forbidden::{self, Refusal};
 use super::{Fault, Step, Subject};
@@ -23,10 +24,18 @@ use crate::{HostDir, Plan, sys};
 #[derive(Default)]
 pub(crate) struct Trees(HashMap<usize, Tree>);
 
+/// What one copy is, where its descriptor travels beside it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Copied {
+    /// The number of its step in the plan.
+    number: usize,
+    is_dir: bool,
+}
+
 pub(crate) struct Tree {
     pub(crate) fd: OwnedFd,
     pub(crate) is_dir: bool,
-    /// May everybody read it?
+    /// May everybody read it? Asked before it is used, and of no matter afterwards.
     for_all: bool,
 }
 
@@ -80,6 +89,29 @@ impl Trees {
             }
         }
         Ok(Trees(trees))
+    }
+
+    /// Copies on their way to another process: what each is, and its descriptor.
+    pub(crate) fn list(&self) -> (Vec<Copied>, Vec<BorrowedFd<'_>>) {
+        let copied = |(number, tree): (&usize, &Tree)| Copied {
+            number: *number,
+            is_dir: tree.is_dir,
+        };
+        let list = self.0.iter().map(copied).collect();
+        (list, self.0.values().map(|tree| tree.fd.as_fd()).collect())
+    }
+
+    /// The same on arrival.
+    pub(crate) fn collect(list: &[Copied], fds: impl Iterator<Item = OwnedFd>) -> Trees {
+        let tree = |(copied, fd): (&Copied, OwnedFd)| {
+            let tree = Tree {
+                fd,
+                is_dir: copied.is_dir,
+                for_all: true,
+            };
+            (copied.number, tree)
+        };
+        Trees(list.iter().zip(fds).map(tree).collect())
     }
 
     pub(crate) fn take(&mut self, number: usize) -> Option<Tree> {

@@ -8,13 +8,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
-use super::protocol::{FromWorker, Reply};
+use super::protocol::{self, FromWorker, Go, Reply};
 use super::{Kept, Launcher, id_map};
-use crate::Plan;
 use crate::enforce::network::SocketKind;
-use crate::enforce::{Fault, Inside, Stdio, Step, Trees};
+use crate::enforce::{Ending, Fault, Inside, Stdio, Step, Trees};
 use crate::sys::{self, Side};
-use crate::without;
+use crate::{Plan, seccomp, without};
 
 /// Fresh ones for every worker. The cgroup namespace follows once the worker is in its cgroup, which becomes its root.
 const NAMESPACES: i32 = libc::CLONE_NEWUSER
@@ -104,8 +103,8 @@ impl Launcher {
         }
     }
 
-    /// Clones, and lets the new process go once it is in its cgroup and has its ids. A failure after the clone
-    /// carries the pidfd, because only the daemon can reap.
+    /// Makes a process, by a clone of this one or of a zygote, and lets it go once it is in its cgroup and has its
+    /// ids. A failure after the clone carries the pidfd, because only the daemon can reap.
     pub(super) fn begin(
         &mut self,
         plan: &Plan,
@@ -113,14 +112,6 @@ impl Launcher {
         probe: bool,
     ) -> Result<Begun, (Fault, Option<OwnedFd>)> {
         let early = |fault: Fault| (fault, None);
-        let filters = self.filters(plan).map_err(|e| {
-            early(Fault::new(
-                Step::Seccomp,
-                "compiling the profile",
-                io::Error::other(e.to_string()),
-            ))
-        })?;
-        let ca_bundle = self.ca_bundle(plan);
         let trees = if self.privileged {
             Some(Trees::copy(plan, Some(plan.identity.outer)).map_err(early)?)
         } else {
@@ -133,55 +124,118 @@ impl Launcher {
             SockFlag::SOCK_CLOEXEC,
         )
         .map_err(|e| early(Fault::new(Step::Descriptors, "a socket pair", e)))?;
-        let side =
-            sys::clone(without::namespaces(NAMESPACES) | libc::CLONE_PARENT, 0).map_err(|e| {
-                early(Fault::new(
-                    Step::Namespaces,
-                    "making a process with fresh namespaces",
-                    e,
-                ))
-            })?;
-        match side {
-            Side::Made => {
-                drop(report);
-                // One byte: the maps are written. The end: the launcher gave up.
-                match sys::receive(theirs.as_fd()) {
-                    Ok((go, _)) if !go.is_empty() => {}
-                    _ => sys::exit(1),
-                }
-                let inside = Inside {
-                    plan,
-                    trees,
-                    ca_bundle: ca_bundle.as_deref(),
-                    filters: &filters,
-                    stdio,
-                    daemon: &self.daemon,
-                    report: theirs,
-                };
-                if probe { inside.probe() } else { inside.run() }
+        let flags = without::namespaces(NAMESPACES) | libc::CLONE_PARENT;
+        let forked = if plan.program.preloaded && !probe {
+            self.zygotes.fork(&plan.program, flags, &theirs)
+        } else {
+            None
+        };
+        let (pid, pidfd, report, given) = match forked {
+            Some((pid, pidfd)) => (pid, pidfd, report, Some((stdio, trees))),
+            None => {
+                let (pid, pidfd, report) = self
+                    .clone_self(plan, stdio, trees, (report, theirs), flags, probe)
+                    .map_err(early)?;
+                (pid, pidfd, report, None)
             }
-            Side::Maker { pid, pidfd } => {
-                drop(theirs);
-                match prepare(pid, plan, &report) {
-                    Ok((user, net)) => Ok(Begun {
-                        pid,
-                        pidfd,
-                        user,
-                        net,
-                        report,
-                    }),
-                    Err(fault) => {
-                        let _ = sys::kill(pidfd.as_fd());
-                        Err((fault, Some(pidfd)))
-                    }
-                }
+        };
+        let gone = prepare(pid, plan).and_then(|kept| {
+            let sent = match &given {
+                None => sys::send(report.as_fd(), b"go", &[]),
+                Some((stdio, trees)) => self.go(plan, stdio, trees.as_ref(), &report),
+            };
+            sent.map_err(|e| Fault::new(Step::Namespaces, "letting the worker go", e))?;
+            Ok(kept)
+        });
+        match gone {
+            Ok((user, net)) => Ok(Begun {
+                pid,
+                pidfd,
+                user,
+                net,
+                report,
+            }),
+            Err(fault) => {
+                let _ = sys::kill(pidfd.as_fd());
+                Err((fault, Some(pidfd)))
             }
         }
     }
+
+    /// Clones this process; the new one waits for word, carries the plan out and executes.
+    fn clone_self(
+        &mut self,
+        plan: &Plan,
+        stdio: Stdio,
+        trees: Option<Trees>,
+        (report, theirs): (OwnedFd, OwnedFd),
+        flags: i32,
+        probe: bool,
+    ) -> Result<(i32, OwnedFd, OwnedFd), Fault> {
+        let filters = seccomp::before_exec(plan).map_err(|e| {
+            let cause = io::Error::other(e.to_string());
+            Fault::new(Step::Seccomp, "compiling the profile", cause)
+        })?;
+        let ca_bundle = self.ca_bundle(plan);
+        let side = sys::clone(flags, 0).map_err(|e| {
+            Fault::new(
+                Step::Namespaces,
+                "making a process with fresh namespaces",
+                e,
+            )
+        })?;
+        let Side::Maker { pid, pidfd } = side else {
+            drop(report);
+            // One word: the maps are written. The end: the launcher gave up.
+            match sys::receive(theirs.as_fd()) {
+                Ok((go, _)) if !go.is_empty() => {}
+                _ => sys::exit(1),
+            }
+            let inside = Inside {
+                plan,
+                trees,
+                ca_bundle: ca_bundle.as_deref(),
+                filters: &filters,
+                stdio,
+                daemon: &self.daemon,
+                report: theirs,
+                ending: Ending::Exec,
+            };
+            if probe { inside.probe() } else { inside.run() }
+        };
+        Ok((pid, pidfd, report))
+    }
+
+    /// Tells a fork of a zygote what it is to become.
+    fn go(
+        &self,
+        plan: &Plan,
+        stdio: &Stdio,
+        trees: Option<&Trees>,
+        report: &OwnedFd,
+    ) -> io::Result<()> {
+        let (list, copies) = trees.map(Trees::list).unzip();
+        let go = Go {
+            plan: if self.privileged {
+                plan.inside()
+            } else {
+                plan.clone()
+            },
+            trees: list,
+        };
+        let fds: Vec<_> = stdio
+            .all()
+            .into_iter()
+            .chain([&self.daemon])
+            .map(|fd| fd.as_fd())
+            .chain(copies.into_iter().flatten())
+            .collect();
+        protocol::send(report.as_fd(), &go, &fds)
+    }
 }
 
-/// From outside: cgroup, ids, namespaces kept, go.
-fn prepare(pid: i32, plan: &Plan, report: &OwnedFd) -> Result<(OwnedFd, OwnedFd), Fault> {
+/// From outside: cgroup, ids, the namespaces user and net kept.
+fn prepare(pid: i32, plan: &Plan) -> Result<(OwnedFd, OwnedFd), Fault> {
     for dir in plan.cgroup.iter().flat_map(|group| &group.dirs) {
         fs::write(dir.join("cgroup.procs"), pid.to_string())
             .map_err(|e| Fault::new(Step::Cgroup, format!("joining {}", dir.display()), e))?;
@@ -207,10 +261,7 @@ fn prepare(pid: i32, plan: &Plan, report: &OwnedFd) -> Result<(OwnedFd, OwnedFd)
             .map(OwnedFd::from)
             .map_err(|e| Fault::new(Step::Namespaces, format!("keeping the {name} namespace"), e))
     };
-    let kept = (namespace("user")?, namespace("net")?);
-    sys::send(report.as_fd(), b"go", &[])
-        .map_err(|e| Fault::new(Step::Namespaces, "letting the worker go", e))?;
-    Ok(kept)
+    Ok((namespace("user")?, namespace("net")?))
 }
 
 /// Hears the new process out. The end without a fault is exec: the socket closes with it.

@@ -5,8 +5,9 @@ use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
-use crate::enforce::Fault;
 use crate::enforce::network::SocketKind;
+use crate::enforce::{Copied, Fault};
+use crate::plan::{OuterIds, ProgramPlan};
 use crate::{Plan, sys};
 
 /// From the daemon.
@@ -19,6 +20,11 @@ pub(crate) enum Request {
     OpenPorts { worker: u64, ports: Vec<u16> },
     /// Try every step and say which fail.
     Probe(Box<Plan>),
+    /// Have a zygote come up; `ids` are what a root daemon's takes on.
+    Zygote {
+        program: Box<ProgramPlan>,
+        ids: Option<OuterIds>,
+    },
 }
 
 /// To the daemon.
@@ -37,6 +43,9 @@ pub(crate) enum Reply {
     PortsFailed(String),
     UnknownWorker,
     Probed(Probed),
+    /// With the pidfd of a zygote that comes up.
+    Raised,
+    RaiseFailed(String),
 }
 
 /// What a probe found.
@@ -60,6 +69,37 @@ pub(crate) enum FromWorker {
         faults: Vec<Fault>,
         own_proc: bool,
     },
+}
+
+/// To a zygote.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ToZygote {
+    /// First of all: the ids to take on, if any.
+    Become(Option<OuterIds>),
+    /// Clone with these flags; with the socket that the new process is to go on with.
+    Fork { flags: i32 },
+}
+
+/// From a zygote.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FromZygote {
+    Ready,
+    /// With the pidfd.
+    Forked {
+        pid: i32,
+    },
+    /// The error number of clone(2).
+    NotForked(i32),
+}
+
+/// To a new process that was not forked by the launcher and so has nothing at hand; with descriptors: stdin, stdout,
+/// stderr, channel, stacks, the daemon's pidfd, then the copies of mounts in this order.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Go {
+    pub(crate) plan: Plan,
+    pub(crate) trees: Option<Vec<Copied>>,
 }
 
 /// Sends one message.

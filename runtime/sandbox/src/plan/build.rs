@@ -16,6 +16,12 @@ use crate::{HostConfig, HostDir, LaunchError, Limits, Program, WorkerSpec};
 const SHIM: &str = "/caisson/shim";
 const BUNDLE: &str = "/caisson/bundle";
 const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Where hosts keep their CA bundle.
+pub(crate) const CA_SOURCES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
 const DEV_SHM_BYTES: u64 = 16 << 20;
 const ROOT_BYTES: u64 = 4 << 20;
 
@@ -178,13 +184,7 @@ fn mounts(host: &HostConfig, spec: &WorkerSpec) -> Result<Vec<MountStep>, Launch
     steps.push(bind(&spec.bundle, BUNDLE.as_ref(), true));
     steps.extend(written_files());
     steps.push(MountStep::CaBundle {
-        from: [
-            "/etc/ssl/certs/ca-certificates.crt",
-            "/etc/pki/tls/certs/ca-bundle.crt",
-            "/etc/ssl/cert.pem",
-        ]
-        .map(PathBuf::from)
-        .to_vec(),
+        from: CA_SOURCES.map(PathBuf::from).to_vec(),
         at: CA_BUNDLE.into(),
     });
     for name in ["null", "zero", "full", "random", "urandom"] {
@@ -387,14 +387,6 @@ fn program_plan(host: &HostConfig, spec: &WorkerSpec, program: &Program) -> Prog
     };
     let executable = host.interpreter.executable.clone();
     let name = executable.to_string_lossy().into_owned();
-    let env = [
-        ("HOME", "/tmp"),
-        ("LANG", "C.UTF-8"),
-        ("PATH", "/usr/bin:/bin"),
-        ("SSL_CERT_FILE", CA_BUNDLE),
-        ("TMPDIR", "/tmp"),
-        ("TZ", "UTC"),
-    ];
     ProgramPlan {
         executable,
         argv: vec![
@@ -405,10 +397,22 @@ fn program_plan(host: &HostConfig, spec: &WorkerSpec, program: &Program) -> Prog
             "-c".into(),
             source,
         ],
-        env: env
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
+        env: worker_environment(),
         cwd: "/tmp".into(),
+        preloaded: *program == Program::Shim,
     }
+}
+
+/// Every worker's environment.
+pub(crate) fn worker_environment() -> BTreeMap<String, String> {
+    let all = [
+        ("HOME", "/tmp"),
+        ("LANG", "C.UTF-8"),
+        ("PATH", "/usr/bin:/bin"),
+        ("SSL_CERT_FILE", CA_BUNDLE),
+        ("TMPDIR", "/tmp"),
+        ("TZ", "UTC"),
+    ];
+    all.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
 }

@@ -1,0 +1,192 @@
+"""A zygote: an interpreter that has imported what workers import, and of which they are forked.
+
+Run as a program, by its path below the working directory, and outside every
+sandbox: it imports the standard library and this package, and nothing else.
+What it imports from here bears the names that a worker sees it under.
+"""
+
+# pathlib costs a worker's start more than all of this module.
+# ruff: noqa: PTH112, PTH113, PTH118, PTH208
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import sys
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import NoReturn
+
+SHIM = "/caisson/shim"
+PACKAGE = "caisson"
+NATIVE = "caisson._native"
+
+# What connectors, their HTTP clients and their data classes are known to import.
+STANDARD = (
+    "asyncio",
+    "base64",
+    "bisect",
+    "calendar",
+    "concurrent.futures.thread",
+    "configparser",
+    "contextvars",
+    "csv",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "email.message",
+    "email.parser",
+    "email.utils",
+    "encodings.idna",
+    "fractions",
+    "gzip",
+    "hashlib",
+    "hmac",
+    "html",
+    "http.client",
+    "http.cookiejar",
+    "http.cookies",
+    "importlib.metadata",
+    "importlib.resources",
+    "inspect",
+    "ipaddress",
+    "json",
+    "logging",
+    "mimetypes",
+    "pathlib",
+    "platform",
+    "pprint",
+    "queue",
+    "random",
+    "secrets",
+    "shutil",
+    "socket",
+    "sqlite3",
+    "statistics",
+    "string",
+    "tempfile",
+    "textwrap",
+    "timeit",
+    "typing",
+    "unicodedata",
+    "urllib.parse",
+    "urllib.request",
+    "uuid",
+    "xml.etree.ElementTree",
+    "zipfile",
+    "zoneinfo",
+)
+
+
+def here(path: str) -> str:
+    """Where a path of the worker's lies for now."""
+    return "." + path.removeprefix(SHIM) if path.startswith(SHIM) else path
+
+
+class Loader(SourceFileLoader):
+    """Reads this package from the working directory."""
+
+    def get_data(self, path: str) -> bytes:
+        """The file's bytes."""
+        return super().get_data(here(path))
+
+    def path_stats(self, path: str) -> dict[str, float]:  # type: ignore[override]
+        """Its size and time."""
+        return dict(super().path_stats(here(path)))
+
+
+class Finder:
+    """Finds this package in the working directory, by the names of a worker."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """The module's spec, or None where it is none of this package."""
+        del path, target
+        if name.partition(".")[0] != PACKAGE:
+            return None
+        base = f"{SHIM}/{name.replace('.', '/')}"
+        if name == NATIVE:
+            file = here(f"{base}.abi3.so")
+            return spec_from_file_location(name, file, loader=ExtensionFileLoader(name, file))
+        if os.path.isfile(here(f"{base}/__init__.py")):
+            file = f"{base}/__init__.py"
+            return spec_from_file_location(name, file, loader=Loader(name, file), submodule_search_locations=[base])
+        file = f"{base}.py"
+        return spec_from_file_location(name, file, loader=Loader(name, file)) if os.path.isfile(here(file)) else None
+
+
+def preload() -> None:
+    """Imports everything and leaves no trace of how."""
+    _cryptography()
+    for name in STANDARD:
+        importlib.import_module(name)
+    sys.meta_path.insert(0, Finder)
+    for file in sorted(os.listdir(here(f"{SHIM}/{PACKAGE}"))):
+        name, ending = os.path.splitext(file)
+        if ending == ".py" and file != os.path.basename(__file__):
+            importlib.import_module(PACKAGE if name == "__init__" else f"{PACKAGE}.{name}")
+    sys.meta_path.remove(Finder)
+    for name, module in sys.modules.items():
+        if name.partition(".")[0] == PACKAGE:
+            _as_in_a_worker(name, module)
+    sys.path.append(SHIM)
+    sys.argv = ["-c"]
+
+
+def _cryptography() -> None:
+    """OpenSSL as workers have it: they see no openssl.cnf."""
+    os.environ["OPENSSL_CONF"] = os.devnull
+    import ssl
+
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    del os.environ["OPENSSL_CONF"]
+
+
+def _as_in_a_worker(name: str, module: ModuleType) -> None:
+    file = str(module.__file__)
+    if name == NATIVE:
+        file = os.path.join(SHIM, os.path.relpath(file))
+        loader: SourceFileLoader | ExtensionFileLoader = ExtensionFileLoader(name, file)
+    else:
+        loader = SourceFileLoader(name, file)
+    assert module.__spec__ is not None
+    module.__file__ = module.__spec__.origin = file
+    module.__loader__ = module.__spec__.loader = loader
+
+
+def _standard_streams() -> None:
+    """stdin, stdout and stderr anew: those of the zygote know what they were connected to."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        errors = getattr(sys, name).errors
+        stream = open(number, mode, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
+        stream.mode = mode  # type: ignore[misc]
+        stream.buffer.raw.name = f"<{name}>"  # type: ignore[attr-defined]
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    sys.stderr.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def main() -> NoReturn:
+    """Forks workers until the daemon goes; returns in none of them."""
+    preload()
+    from caisson._native import serve_forks
+    from caisson._worker import main as work
+
+    sys.modules["__main__"] = type(sys)("__main__")
+    gc.collect()
+    gc.freeze()
+    arguments = serve_forks()
+    if arguments is None:
+        sys.exit()
+    _standard_streams()
+    work(*arguments)
+
+
+if __name__ == "__main__":
+    main()

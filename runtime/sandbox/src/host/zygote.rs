@@ -1,0 +1,85 @@
+//! Keeping a zygote: one comes up with the daemon, is replaced after a number of workers, and when it ends.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::Host;
+use crate::ids::Lease;
+use crate::launcher::protocol::{Reply, Request};
+use crate::plan::{ProgramPlan, worker_environment};
+use crate::{HostConfig, sys};
+
+/// So many workers are made of one: what they share by birth (the order of addresses, the seed of hashes) does not last.
+pub(super) const FORKS: u64 = 1000;
+/// One that ends sooner has something wrong with it, and the next will have it too.
+const PAUSE: Duration = Duration::from_secs(60);
+/// In the shim.
+const SOURCE: &str = "caisson/_zygote.py";
+
+/// Asks for a zygote whenever there is none, until the daemon's launcher is dropped.
+pub(super) async fn keep(weak: Weak<Host>) {
+    while let Some(host) = weak.upgrade() {
+        let began = Instant::now();
+        match raise(&host).await {
+            Ok((pidfd, lease)) => {
+                let ended = tokio::spawn(reap(pidfd, lease));
+                let renewal = host.renewal.clone();
+                drop(host);
+                let ended = tokio::select! {
+                    _ = ended => true,
+                    () = renewal.notified() => false,
+                };
+                if !ended {
+                    continue;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no preloaded interpreter: workers start slowly");
+                drop(host);
+            }
+        }
+        if began.elapsed() < PAUSE {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn raise(host: &Arc<Host>) -> Result<(OwnedFd, Lease), crate::LaunchError> {
+    let lease = host.ids.lease()?;
+    let request = Request::Zygote {
+        program: Box::new(program(&host.config)),
+        ids: Some(lease.outer).filter(|outer| outer.privileged),
+    };
+    let gone = crate::LaunchError::LauncherGone;
+    match host.ask(&request, &[]).await? {
+        (Reply::Raised, fds) => match fds.into_iter().next() {
+            Some(pidfd) => Ok((pidfd, lease)),
+            None => Err(gone("it handed over no process".into())),
+        },
+        (Reply::RaiseFailed(detail), _) => Err(gone(detail)),
+        (other, _) => Err(gone(format!("a strange answer: {other:?}"))),
+    }
+}
+
+/// Its id is free again once it has ended.
+async fn reap(pidfd: OwnedFd, lease: Lease) {
+    if let Ok(readable) = pidfd.try_clone().and_then(sys::readable) {
+        let _ = readable.readable().await;
+    }
+    let _ = sys::reap(std::os::fd::AsFd::as_fd(&pidfd), true);
+    drop(lease);
+}
+
+/// The interpreter as workers have it, but in the shim's directory.
+fn program(config: &HostConfig) -> ProgramPlan {
+    let executable = config.interpreter.executable.clone();
+    let name = executable.to_string_lossy().into_owned();
+    ProgramPlan {
+        argv: [&name, "-I", "-S", "-B", SOURCE].map(str::to_owned).into(),
+        executable,
+        env: worker_environment(),
+        cwd: config.shim_dir.clone(),
+        preloaded: false,
+    }
+}

@@ -1,0 +1,149 @@
+//! A zygote: an interpreter that has loaded the shim, and of which workers are forked.
+//!
+//! It runs outside every sandbox with nothing but the standard library and the shim, and reads one socket, on which the
+//! launcher asks it to clone. The clone waits for its plan and carries it out by the same steps as a process that the
+//! launcher made; the last of them returns to the interpreter instead of executing one.
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use crate::enforce::{CHANNEL, Ending, Fault, Inside, STACKS, Stdio, Step, Trees, first_of};
+use crate::launcher::protocol::{self, FromWorker, FromZygote, Go, ToZygote};
+use crate::process::STACKS_SIGNAL;
+use crate::sys::{self, Side};
+use crate::{plan, seccomp};
+
+/// Where a zygote finds its socket.
+const CONTROL: i32 = 0;
+
+/// What an interpreter does around fork(2).
+pub trait Forks {
+    /// Before it.
+    fn before(&self);
+    /// After it, in the zygote.
+    fn in_parent(&self);
+    /// After it, in the new process, once that is a worker.
+    fn in_child(&self);
+}
+
+/// What a fork has become: the worker's own arguments.
+#[derive(Debug)]
+pub struct Made {
+    /// The channel's descriptor.
+    pub channel: i32,
+    /// The seccomp profile to put on.
+    pub profile: String,
+    /// The signal that asks for stacks.
+    pub stacks_signal: i32,
+    /// Where they are written to.
+    pub stacks: i32,
+}
+
+/// Forks workers until the launcher closes the socket: then `None`, and the zygote is to end. `Some` in each worker.
+///
+/// # Errors
+/// When there is more than one thread, which a fork would lose, or no launcher.
+pub fn serve(forks: &impl Forks) -> io::Result<Option<Made>> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other(
+            "something that was preloaded has started a thread",
+        ));
+    }
+    sys::close_from(3, false)?;
+    let control = sys::adopt_borrowed(CONTROL);
+    let Some((ToZygote::Become(ids), _)) = hear(control)? else {
+        return Ok(None);
+    };
+    if let Some(ids) = ids {
+        sys::become_user(ids.uid, ids.gid)?;
+    }
+    seccomp::compile_all().map_err(|e| io::Error::other(e.to_string()))?;
+    let ca_bundle = first_of(&plan::CA_SOURCES.map(PathBuf::from));
+    protocol::send(control, &FromZygote::Ready, &[])?;
+    loop {
+        let (flags, report) = match hear(control)? {
+            None => return Ok(None),
+            Some((ToZygote::Fork { flags }, Some(report))) => (flags, report),
+            Some(_) => return Err(io::Error::other("a strange request")),
+        };
+        forks.before();
+        let side = sys::fork(flags);
+        if matches!(side, Ok(Side::Made)) {
+            let made = become_worker(report, ca_bundle.as_deref());
+            forks.in_child();
+            return Ok(Some(made));
+        }
+        forks.in_parent();
+        match side {
+            Ok(Side::Maker { pid, pidfd }) => {
+                protocol::send(control, &FromZygote::Forked { pid }, &[pidfd.as_fd()])?;
+            }
+            Err(e) => {
+                let errno = e.raw_os_error().unwrap_or_default();
+                protocol::send(control, &FromZygote::NotForked(errno), &[])?;
+            }
+            Ok(Side::Made) => unreachable!("it has returned"),
+        }
+    }
+}
+
+fn hear(control: BorrowedFd<'_>) -> io::Result<Option<(ToZygote, Option<OwnedFd>)>> {
+    let (bytes, fds) = sys::receive(control)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some((
+        serde_json::from_slice(&bytes)?,
+        fds.into_iter().next(),
+    )))
+}
+
+/// In the fork: waits for the plan and carries it out.
+fn become_worker(report: OwnedFd, ca_bundle: Option<&[u8]>) -> Made {
+    let fail = |report: &OwnedFd, e: io::Error| -> ! {
+        let fault = Fault::new(Step::Namespaces, "what a new process is given", e);
+        let _ = protocol::send(report.as_fd(), &FromWorker::Fault(fault), &[]);
+        sys::exit(1)
+    };
+    let (bytes, fds) = match sys::receive(report.as_fd()) {
+        Ok((bytes, _)) if bytes.is_empty() => sys::exit(1), // the launcher gave up
+        Ok(given) => given,
+        Err(e) => fail(&report, e),
+    };
+    let go: Go = match serde_json::from_slice(&bytes) {
+        Ok(go) => go,
+        Err(e) => fail(&report, e.into()),
+    };
+    drop(bytes);
+    let mut fds = fds.into_iter();
+    let stdio: Vec<OwnedFd> = fds.by_ref().take(Stdio::COUNT).collect();
+    let (Ok(stdio), Some(daemon)) = (<[OwnedFd; Stdio::COUNT]>::try_from(stdio), fds.next()) else {
+        fail(&report, io::Error::other("descriptors are missing"))
+    };
+    let trees = go.trees.as_ref().map(|list| Trees::collect(list, fds));
+    let filters = match seccomp::before_exec(&go.plan) {
+        Ok(filters) => filters,
+        Err(e) => fail(&report, io::Error::other(e.to_string())),
+    };
+    // Closed by number in the last step.
+    let daemon = ManuallyDrop::new(daemon);
+    Inside {
+        plan: &go.plan,
+        trees,
+        ca_bundle,
+        filters: &filters,
+        stdio: stdio.into(),
+        daemon: &daemon,
+        report,
+        ending: Ending::Return,
+    }
+    .go_on();
+    Made {
+        channel: CHANNEL,
+        profile: go.plan.profile.0,
+        stacks_signal: STACKS_SIGNAL,
+        stacks: STACKS,
+    }
+}
