@@ -19,7 +19,7 @@ pub(crate) fn config(args: &EmbeddedArgs, workspace: &str) -> Result<Config> {
     config.development.insert(workspace.to_owned());
     config.own_folders = true;
     // It would be ready when the command's worker has long begun.
-    config.zygote = false;
+    config.zygote_forks = 0;
     apply(args, &mut config)?;
     Ok(config)
 }

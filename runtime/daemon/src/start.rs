@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -268,7 +269,7 @@ fn host_config(config: &Config) -> Result<HostConfig, StartError> {
         shim,
     );
     host.allow_missing = config.allow_missing.clone();
-    host.zygote = config.zygote;
+    host.zygote_forks = NonZeroU64::new(config.zygote_forks);
     if let Some(launcher) = &config.launcher {
         host.launcher_exe = launcher.clone();
     }

@@ -186,7 +186,7 @@ impl Launcher {
             renewal: Arc::default(),
         });
         // A build that leaves layers out leaves them out of what is executed.
-        if host.config.zygote && caisson_without::handed_on().is_none() {
+        if host.config.zygote_forks.is_some() && caisson_without::handed_on().is_none() {
             tokio::spawn(zygote::keep(Arc::downgrade(&host)));
         }
         Ok(Launcher(host))
@@ -306,8 +306,9 @@ impl Host {
                 detail: e.to_string(),
                 mend: doctor::mend(Layer::Cgroup, e.raw_os_error().unwrap_or(0)),
             })?;
-        if plan.program.preloaded
-            && self.made.fetch_add(1, Ordering::Relaxed) % zygote::FORKS == zygote::FORKS - 1
+        if let Some(forks) = self.config.zygote_forks
+            && plan.program.preloaded
+            && self.made.fetch_add(1, Ordering::Relaxed) % forks == forks.get() - 1
         {
             self.renewal.notify_one();
         }

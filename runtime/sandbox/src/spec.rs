@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -29,9 +30,9 @@ pub struct HostConfig {
     /// `shim_dir` always belong to them. A [`HostDir`] that is, holds or lies beneath one is refused, by whatever
     /// name or bind mount it is reached.
     pub forbidden: Vec<PathBuf>,
-    /// Keep a preloaded interpreter of which workers that run the shim are forked. It takes an id of its own, for a moment
-    /// two. Where it cannot be had, workers execute the interpreter.
-    pub zygote: bool,
+    /// So many workers that run the shim are forked from one preloaded interpreter, then another takes its place. It takes
+    /// an id of its own, for a moment two. Where it cannot be had, workers execute the interpreter. `None`: they always do.
+    pub zygote_forks: Option<NonZeroU64>,
 }
 
 impl HostConfig {
@@ -46,7 +47,7 @@ impl HostConfig {
             uid_range: 0x7000_0000..0x7000_1000,
             allow_missing: BTreeSet::new(),
             forbidden: Vec::new(),
-            zygote: false,
+            zygote_forks: None,
         }
     }
 }

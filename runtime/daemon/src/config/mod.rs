@@ -39,8 +39,8 @@ pub struct Config {
     pub shim: Option<PathBuf>,
     /// The program that is run as `<program> launcher`; this one if not named.
     pub launcher: Option<PathBuf>,
-    /// Keep a preloaded interpreter of which workers are forked.
-    pub zygote: bool,
+    /// Workers that are forked from one preloaded interpreter, before another takes its place; 0: none.
+    pub zygote_forks: u64,
     /// Isolation layers that may be missing.
     pub allow_missing: BTreeSet<Layer>,
     /// Workspaces that may run connectors from folders.
@@ -106,7 +106,7 @@ impl Config {
             python: None,
             shim: None,
             launcher: None,
-            zygote: true,
+            zygote_forks: 1000,
             allow_missing: BTreeSet::new(),
             development: BTreeSet::new(),
             own_folders: false,
@@ -174,7 +174,7 @@ impl Config {
         config.dependencies = wire.dependencies.as_ref().map(at);
         config.python = wire.python.as_ref().map(at);
         config.shim = wire.shim.as_ref().map(at);
-        config.zygote = wire.zygote.unwrap_or(config.zygote);
+        config.zygote_forks = wire.zygote_forks.unwrap_or(config.zygote_forks);
         config.audit = wire.egress.audit.as_ref().map(at);
         config.allow_missing = wire
             .allow_missing

@@ -1,4 +1,6 @@
 //! Keeping a zygote: one comes up with the daemon, is replaced after a number of workers, and when it ends.
+//!
+//! What workers share by birth (where things lie in memory, the seed of hashes) does not last longer than their zygote.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
@@ -10,8 +12,6 @@ use crate::launcher::protocol::{Reply, Request};
 use crate::plan::{ProgramPlan, worker_environment};
 use crate::{HostConfig, sys};
 
-/// So many workers are made of one: what they share by birth (the order of addresses, the seed of hashes) does not last.
-pub(super) const FORKS: u64 = 1000;
 /// One that ends sooner has something wrong with it, and the next will have it too.
 const PAUSE: Duration = Duration::from_secs(60);
 /// In the shim.

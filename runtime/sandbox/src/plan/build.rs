@@ -81,7 +81,7 @@ pub fn plan(
         rlimits,
         capabilities: Vec::new(),
         profile: spec.profile.clone(),
-        program: program_plan(host, spec, program),
+        program: program_plan(host, spec, program, counted),
     })
 }
 
@@ -376,7 +376,12 @@ fn landlock(mounts: &[MountStep], shared_memory: bool) -> Vec<LandlockRule> {
     rules
 }
 
-fn program_plan(host: &HostConfig, spec: &WorkerSpec, program: &Program) -> ProgramPlan {
+fn program_plan(
+    host: &HostConfig,
+    spec: &WorkerSpec,
+    program: &Program,
+    counted: bool,
+) -> ProgramPlan {
     let source = match program {
         Program::Shim => format!(
             "import sys; sys.path.append({SHIM:?}); from caisson._worker import main; \
@@ -399,7 +404,9 @@ fn program_plan(host: &HostConfig, spec: &WorkerSpec, program: &Program) -> Prog
         ],
         env: worker_environment(),
         cwd: "/tmp".into(),
-        preloaded: *program == Program::Shim,
+        // A fork's memory belongs to the daemon's user namespace for the kernel, whatever its own is, so that the watch of an
+        // ordinary user's daemon, which stands in for the cgroup, could not look into it.
+        preloaded: *program == Program::Shim && counted,
     }
 }
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import resource
+import secrets
 import socket
+import ssl
 import subprocess
 import sys
+import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -94,6 +99,19 @@ class Probe(Connector[Config]):
             }
         while self.config.linger:
             yield Idle(0.2)
+
+    @stream(primary_key="what", modes=("full",))
+    def birth(self) -> Iterator[Record]:
+        """What a worker is a fork of, and what no two of them may share."""
+        for what, value in [
+            ("command line", lambda: Path("/proc/self/cmdline").read_text()),
+            ("random", lambda: str(random.random())),
+            ("secrets", secrets.token_hex),
+            ("ssl", lambda: ssl.RAND_bytes(16).hex()),
+            ("tempfile", lambda: tempfile.mkdtemp(dir="/tmp")),
+            ("uuid", lambda: str(uuid.uuid4())),
+        ]:
+            yield {"what": what, "value": value()}
 
     def fixed(self) -> list[tuple[str, Callable[[], object]]]:
         """What every worker must refuse, or answer in one way only."""
