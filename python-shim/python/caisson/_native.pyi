@@ -48,7 +48,8 @@ class Channel:
     def opening(self) -> dict[str, Any]:
         """Waits for Start and the streams that it announces: Start's fields, as
         `receive` gives fields, and under "streams" a dict for each stream, its
-        state as bytes under "state" (empty without one).
+        state as bytes under "state" (empty without one). Where Prepare comes
+        first, only that: its entrypoint under "prepare".
 
         Raises:
             ValueError: Something else came, or more than the protocol allows;

@@ -1,7 +1,8 @@
 """The worker: locks itself, greets, serves one call, and ends.
 
 The order is the isolation: the final seccomp filter is on before the bundle
-can be imported, and before a secret arrives.
+can be imported, and before a secret arrives. A worker may be asked to import
+its connector long before there is a call.
 """
 
 # pathlib costs a worker's start more than all of this module.
@@ -48,7 +49,11 @@ def main(fd: int = 3, profile: str = "", stacks: tuple[int, int] | None = None, 
         hello(channel, profile)
         start = channel.opening()
         _standard_streams()
-        serve(channel, start, bundle=bundle, spare=STDIN)
+        connector = None
+        if "prepare" in start:
+            connector = prepare(channel, start["prepare"], bundle)
+            start = channel.opening()
+        serve(channel, start, bundle=bundle, connector=connector, spare=STDIN)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         code = 3  # the daemon is gone: nobody is left to tell
     for stream in (sys.stdout, sys.stderr):
@@ -74,6 +79,26 @@ def hello(channel: ChannelLike, profile: str) -> None:
     )
 
 
+def prepare(channel: ChannelLike, name: str, bundle: str = BUNDLE) -> type:
+    """Imports the connector, and what its call will need, ahead of the call.
+
+    Raises:
+        Exception: Whatever the import raised. A call is told of it by a worker of its own.
+    """
+    import json  # noqa: F401
+
+    from . import _list, _probe, _read, _secret, _settings, _write  # noqa: F401
+
+    _search(bundle)
+    connector = entrypoint(name)
+    channel.send("prepared", {})
+    return connector
+
+
+def _search(bundle: str) -> None:
+    sys.path += [os.path.join(bundle, "src"), os.path.join(bundle, "deps")]
+
+
 def serve(
     channel: ChannelLike,
     start: dict[str, Any],
@@ -91,7 +116,7 @@ def serve(
         channel: The daemon, or a test in its place.
         start: The fields of Start.
         bundle: The folder with src/ and deps/.
-        connector: The class, where a test has it at hand; else the manifest's entrypoint.
+        connector: The class, where it is at hand already; else the manifest's entrypoint.
         clock: The time; tests have their own.
         transport: Makes HTTP transports; tests have their own.
         pace: How often to make checkpoints.
@@ -143,7 +168,7 @@ def _operate(call: Call, start: dict[str, Any], bundle: str, connector: type | N
     secrets = [Secret(each["value"], each.get("reference", "")) for each in start.get("secrets") or []]
     call.values = resolve(json.loads(start.get("config_json") or "{}"), secrets)
     if connector is None:
-        sys.path += [os.path.join(bundle, "src"), os.path.join(bundle, "deps")]
+        _search(bundle)
         connector = entrypoint(call.manifest.get("entrypoint") or "")
     _capture_logs(call)
     call.config = build(getattr(connector, "config_type", None), call.values)

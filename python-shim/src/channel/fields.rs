@@ -17,7 +17,9 @@ pub(super) fn to_python(
 ) -> PyResult<(&'static str, Bound<'_, PyDict>)> {
     let fields = PyDict::new(py);
     let kind = match message {
-        to_worker::Message::Start(_) | to_worker::Message::StreamStart(_) => {
+        to_worker::Message::Start(_)
+        | to_worker::Message::StreamStart(_)
+        | to_worker::Message::Prepare(_) => {
             return Err(PyValueError::new_err(
                 "the daemon opened the call a second time",
             ));
@@ -55,6 +57,13 @@ pub(super) fn to_python(
         }
     };
     Ok((kind, fields))
+}
+
+/// Prepare's only field, under a name that no field of Start has.
+pub(super) fn prepare(py: Python<'_>, prepare: message::Prepare) -> PyResult<Bound<'_, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("prepare", prepare.entrypoint)?;
+    Ok(fields)
 }
 
 /// Start's fields; `streams` are those that followed it, each with its state.
@@ -193,6 +202,7 @@ pub(super) fn from_python(kind: &str, items: &Bound<'_, PyDict>) -> PyResult<fro
         "acknowledged" => Acknowledged { stream, partition, sequence, records },
         "committed" => Committed { stream, partition, checkpoint_id },
         "facts" => Facts {},
+        "prepared" => Prepared {},
         "done" => Done { requests, throttled_seconds },
         "failed" => Failed {
             code, exception, message, traceback, stream, partition, retry_at_unix_ms, action,

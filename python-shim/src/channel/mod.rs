@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use caisson_wire::OpeningReader;
+use caisson_wire::message::to_worker::Message;
 use pyo3::exceptions::{PyEOFError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -51,9 +52,14 @@ impl Channel {
 
     fn opening<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let mut reader = OpeningReader::new();
+        let mut first = true;
         loop {
             match py.detach(|| self.socket.receive(None))? {
+                socket::Came::Frame(Message::Prepare(prepare), _) if first => {
+                    return fields::prepare(py, prepare);
+                }
                 socket::Came::Frame(message, body) => {
+                    first = false;
                     let whole = reader.accept(message, body);
                     let whole = whole.map_err(|error| PyValueError::new_err(error.to_string()))?;
                     if let Some(opening) = whole {

@@ -20,6 +20,7 @@ pub(crate) fn config(args: &EmbeddedArgs, workspace: &str) -> Result<Config> {
     config.own_folders = true;
     // It would be ready when the command's worker has long begun.
     config.zygote_forks = 0;
+    config.pool_bytes = 0;
     apply(args, &mut config)?;
     Ok(config)
 }

@@ -47,7 +47,7 @@ pub(crate) struct Core {
     pub(crate) resolver: Resolver,
     /// Where bundles are taken apart before they are judged.
     pub(crate) scratch: PathBuf,
-    pub(crate) workers: AtomicU64,
+    pub(crate) workers: Arc<AtomicU64>,
 }
 
 impl Core {
@@ -234,6 +234,7 @@ impl Core {
         let job = Job {
             operation: Operation::Inspect,
             spec: WorkerSpec::new(worker, bundle.to_owned()),
+            warmth: None,
             profile: caisson_egress::SandboxProfile::Strict,
             opening: Opening::of(message::Start {
                 protocol_version: caisson_wire::PROTOCOL_VERSION,

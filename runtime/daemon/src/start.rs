@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::call::Calls;
 use crate::config::Config;
 use crate::core::Core;
-use crate::worker::Host;
+use crate::worker::{Host, Pool};
 use crate::{listen, open_to_all};
 
 /// How long running calls may take to end when the daemon stops.
@@ -142,8 +142,19 @@ impl Daemon {
                     source,
                 })?;
         let gateway = Gateway::new(gateway_config(&config, address)?)?;
+        let workers = Arc::new(AtomicU64::new(1));
+        let pool = Pool::new(
+            launcher.clone(),
+            gateway.clone(),
+            workers.clone(),
+            config.pool_bytes,
+        );
         let core = Arc::new(Core {
-            host: Host { launcher, gateway },
+            host: Host {
+                launcher,
+                gateway,
+                pool,
+            },
             connections: Connections::new(&store),
             checkpoints: Checkpoints::new(&store),
             registry,
@@ -151,7 +162,7 @@ impl Daemon {
             writers: Writers::new(),
             resolver: resolver(&config)?,
             scratch,
-            workers: AtomicU64::new(1),
+            workers,
             store,
             config,
         });
@@ -206,6 +217,7 @@ impl Daemon {
             );
         }
         self.stop.cancel();
+        self.core.host.pool.drain();
         // Every call has ended; a client that keeps its idle connection open
         // does not hold the daemon up.
         let server = self.server.abort_handle();

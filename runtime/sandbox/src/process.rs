@@ -125,6 +125,11 @@ impl Process {
         self.killer().kill();
     }
 
+    /// Has it ended, whether or not somebody waited for that?
+    pub fn has_ended(&self) -> bool {
+        sys::is_readable(self.pidfd.as_fd())
+    }
+
     /// Asks it to write the stacks of its threads to their pipe. Whether it does is its own affair.
     pub fn ask_for_stacks(&self) {
         let _ = sys::signal(self.pidfd.as_fd(), STACKS_SIGNAL);

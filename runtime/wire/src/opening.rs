@@ -186,6 +186,7 @@ fn word(message: &Message) -> &'static str {
         Message::Checkpoint(_) => "Checkpoint",
         Message::EndOfInput(_) => "EndOfInput",
         Message::Cancel(_) => "Cancel",
+        Message::Prepare(_) => "Prepare",
     }
 }
 

@@ -22,7 +22,7 @@ use crate::egress::undecided;
 use crate::error::CallError;
 use crate::identity::{Caller, Folder, Workspace};
 use crate::serve::{connection_error, connection_of};
-use crate::worker::Job;
+use crate::worker::{Job, Warmth};
 
 /// Which connection a call uses, found but not yet checked.
 #[derive(Debug, Clone)]
@@ -129,6 +129,8 @@ pub(crate) struct Prepared {
     pub(crate) config: Value,
     pub(crate) profile: SandboxProfile,
     pub(crate) ports: Vec<u16>,
+    /// Those that the policy gives every call.
+    pub(crate) fixed_ports: Vec<u16>,
     pub(crate) files: Vec<HostDir>,
     pub(crate) secrets: Resolved,
     pub(crate) redactor: Arc<Redactor>,
@@ -194,6 +196,10 @@ pub(crate) async fn prepare(
             .map(|policy| policy.profile)
             .unwrap_or_default(),
         ports,
+        fixed_ports: policy
+            .as_ref()
+            .map(|policy| policy.fixed_ports())
+            .unwrap_or_default(),
         files,
         secrets,
         redactor,
@@ -249,9 +255,16 @@ impl Prepared {
         spec.files = self.files.clone();
         spec.tcp_ports = self.ports.clone();
         spec.limits = self.limits.clone();
+        // What only this call has cannot have been there before it.
+        let alike = self.files.is_empty() && self.connector.digest().is_some();
+        let warmth = alike.then(|| Warmth {
+            entrypoint: self.connector.manifest.entrypoint.to_string(),
+            ports: self.fixed_ports.clone(),
+        });
         Job {
             operation: opening.start.operation(),
             spec,
+            warmth,
             profile: self.profile,
             egress: caisson_egress::CallContext {
                 call_id: call_id.to_owned(),

@@ -41,6 +41,9 @@ pub struct Config {
     pub launcher: Option<PathBuf>,
     /// Workers that are forked from one preloaded interpreter, before another takes its place; 0: none.
     pub zygote_forks: u64,
+    /// Memory of workers that wait for calls with their connector imported, in
+    /// bytes; 0: none waits.
+    pub pool_bytes: u64,
     /// Isolation layers that may be missing.
     pub allow_missing: BTreeSet<Layer>,
     /// Workspaces that may run connectors from folders.
@@ -107,6 +110,7 @@ impl Config {
             shim: None,
             launcher: None,
             zygote_forks: 1000,
+            pool_bytes: 256 << 20,
             allow_missing: BTreeSet::new(),
             development: BTreeSet::new(),
             own_folders: false,
@@ -196,14 +200,19 @@ impl Config {
         {
             Some(Ok(Size(bytes))) => *to = bytes,
             Some(Err(error)) => faults.push(document.fault(
-                &format!("/limits/{key}"),
+                &format!("/{key}"),
                 error.to_string(),
                 "write a size such as 512MiB",
             )),
             None => {}
         };
-        size("memory", limits.memory, &mut config.limits.memory_bytes);
-        size("tmp", limits.tmp, &mut config.limits.tmp_bytes);
+        size(
+            "limits/memory",
+            limits.memory,
+            &mut config.limits.memory_bytes,
+        );
+        size("limits/tmp", limits.tmp, &mut config.limits.tmp_bytes);
+        size("pool", wire.pool, &mut config.pool_bytes);
         let mut duration = |key: &str, text: Option<String>, to: &mut Duration| match text
             .map(|text| text.parse::<Span>())
         {

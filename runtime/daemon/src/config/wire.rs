@@ -15,6 +15,7 @@ pub(super) struct Wire {
     pub(super) python: Option<String>,
     pub(super) shim: Option<String>,
     pub(super) zygote_forks: Option<u64>,
+    pub(super) pool: Option<String>,
     pub(super) allow_missing: Vec<String>,
     pub(super) development: Vec<String>,
     pub(super) worker_ids: Option<WireIds>,

@@ -9,18 +9,22 @@ use caisson_sandbox::{Launcher, WorkerSpec};
 use caisson_secrets::Redactor;
 use caisson_wire::{Opening, message::Operation};
 
+use super::warm::{Pool, Warmth};
 use crate::error::CallError;
 
 /// The parts of the daemon that workers need.
 pub(crate) struct Host {
     pub(crate) launcher: Launcher,
     pub(crate) gateway: Gateway,
+    pub(crate) pool: Pool,
 }
 
 /// Everything about one worker that is decided before it exists.
 pub(crate) struct Job {
     pub(crate) operation: Operation,
     pub(crate) spec: WorkerSpec,
+    /// How a worker that waits could serve it, if one could.
+    pub(crate) warmth: Option<Warmth>,
     /// The profile of `spec`, as its policy has it.
     pub(crate) profile: caisson_egress::SandboxProfile,
     pub(crate) opening: Opening,

@@ -105,6 +105,7 @@ impl Order {
                 return Ok(());
             }
             (Phase::Silent, _) => return Err(Violation::Untimely(word, "before Hello")),
+            (_, Message::Prepared(_)) => return Err(Violation::Untimely(word, "unasked")),
             (_, Message::Hello(_)) => return Err(Violation::Untimely(word, "twice")),
             (Phase::Starting, Message::Started(_)) => self.phase = Phase::Running,
             (Phase::Running, Message::Started(_)) => {
@@ -258,6 +259,7 @@ fn short(what: &'static str, len: usize, limit: usize) -> Result<(), Violation> 
 fn word(message: &Message) -> &'static str {
     match message {
         Message::Hello(_) => "Hello",
+        Message::Prepared(_) => "Prepared",
         Message::Started(_) => "Started",
         Message::Object(_) => "Object",
         Message::Step(_) => "Step",

@@ -114,6 +114,7 @@ pub(crate) fn event(
         }
         Message::Facts(_) => (String::new(), String::new(), Event::Facts(body)),
         Message::Hello(_)
+        | Message::Prepared(_)
         | Message::Started(_)
         | Message::Committed(_)
         | Message::Done(_)

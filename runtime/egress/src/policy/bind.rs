@@ -80,6 +80,21 @@ impl Policy {
         Faults::or(bound.faults, ports)
     }
 
+    /// The ports that every worker of the connector listens on, whatever its config, ascending.
+    #[must_use]
+    pub fn fixed_ports(&self) -> Vec<u16> {
+        let fixed = |port: &Port| match port {
+            Port::Fixed(port) => Some(*port),
+            Port::FromConfig(_) => None,
+        };
+        let all: BTreeSet<u16> = self
+            .egress
+            .iter()
+            .flat_map(|rule| rule.ports.iter().filter_map(fixed))
+            .collect();
+        all.into_iter().take(MAX_PORTS).collect()
+    }
+
     /// The host directories of a call. An entry whose property the config does not set grants nothing.
     ///
     /// # Errors

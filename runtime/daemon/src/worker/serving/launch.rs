@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use bytes::Bytes;
 use caisson_proto::v1::ErrorCode;
 use caisson_sandbox::LaunchError;
-use caisson_wire::message::Operation;
+use caisson_wire::message::{Hello, Operation, from_worker::Message};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, error::Elapsed, timeout};
 
 use super::finish::{EXIT, death};
 use super::{Serving, broken};
@@ -16,10 +17,11 @@ use crate::egress::sockets_of;
 use crate::error::CallError;
 use crate::worker::classify;
 use crate::worker::feed::{Input, feed};
-use crate::worker::frames::{FrameError, split};
+use crate::worker::frames::{FrameError, FrameReader};
 use crate::worker::given::Given;
 use crate::worker::grants::{Grants, Watched};
 use crate::worker::job::{Host, Job};
+use crate::worker::made::Made;
 use crate::worker::order::Order;
 use crate::worker::outlet::Stop;
 use crate::worker::output::{LogQuota, collect};
@@ -36,13 +38,12 @@ impl Serving {
     /// Has a worker made, hears its Hello and sends Start.
     pub(in crate::worker) async fn launch(
         host: &Host,
-        job: Job,
+        mut job: Job,
         input: Option<mpsc::Receiver<Input>>,
         way: &Way<'_>,
         on_pid: impl FnOnce(i32),
     ) -> Result<Self, CallError> {
         let limits = job.spec.limits.clone();
-        let worker_id = job.spec.id;
         let grants = Grants {
             gateway: host.gateway.clone(),
             connector: job.egress.connector.clone(),
@@ -51,47 +52,45 @@ impl Serving {
             profile: job.profile,
         };
         let (control, outlet) = (way.control, &way.outlet);
-        let worker = tokio::select! {
+        let (made, hello) = tokio::select! {
             biased;
             stop = control.stopped() => return Err(stop.error()),
             () = outlet.abandoned() => return Err(Stop::Cancelled.error()),
-            worker = host.launcher.launch(job.spec) => worker.map_err(launch_error)?,
+            made = worker(host, &mut job) => made.map_err(launch_error)?,
         };
-        let (process, io) = worker.split();
+        let Made {
+            mut process,
+            mut reader,
+            mut writer,
+            stdout,
+            stderr,
+            stacks,
+            sockets,
+        } = made;
+        let worker_id = job.spec.id;
         on_pid(process.pid);
         let quota = LogQuota::new();
         let (line_sender, lines) = mpsc::channel(256);
         collect(
-            io.stdout,
+            stdout,
             "stdout",
             &job.redactor,
             quota.clone(),
             line_sender.clone(),
         );
-        collect(
-            io.stderr,
-            "stderr",
-            &job.redactor,
-            quota.clone(),
-            line_sender,
-        );
-        let mut session = host.gateway.attach(job.egress, sockets_of(io.sockets));
+        collect(stderr, "stderr", &job.redactor, quota.clone(), line_sender);
+        let mut session = host.gateway.attach(job.egress, sockets_of(sockets));
         let egress = session
             .events()
             .ok_or_else(|| CallError::internal("the gateway", "its events were taken"))?;
-        let socket = crate::usage::tokio_socket(io.channel)
-            .map_err(|e| CallError::internal("the worker's channel", e))?;
-        let (mut reader, mut writer) = split(socket);
-
         let writes = job.operation == Operation::Write;
         let mut order = Order::new(job.operation);
         let hello = tokio::select! {
             biased;
             stop = control.stopped() => return Err(stop.error()),
             () = outlet.abandoned() => return Err(Stop::Cancelled.error()),
-            hello = timeout(HELLO, reader.next()) => hello,
+            hello = said(hello, &mut reader) => hello,
         };
-        let mut process = process;
         match hello {
             Ok(Ok(Some((message, body)))) => {
                 order
@@ -159,7 +158,7 @@ impl Serving {
             given,
             writes,
             order,
-            stacks: Stacks::new(io.stacks, job.redactor.clone()),
+            stacks: Stacks::new(stacks, job.redactor.clone()),
             redactor: job.redactor,
             quota,
             limits,
@@ -171,6 +170,49 @@ impl Serving {
             ),
             fed,
         })
+    }
+}
+
+/// A worker that waited for such a job, with its Hello, or a fresh one. The job bears its number.
+async fn worker(host: &Host, job: &mut Job) -> Result<(Made, Option<Hello>), LaunchError> {
+    if let Some(mut waiting) = host.pool.take(job) {
+        let listening = |port: &&u16| {
+            !waiting
+                .made
+                .sockets
+                .tcp
+                .iter()
+                .any(|one| one.port == **port)
+        };
+        let missing: Vec<u16> = job
+            .spec
+            .tcp_ports
+            .iter()
+            .filter(listening)
+            .copied()
+            .collect();
+        let opened = match missing.is_empty() {
+            true => Ok(Vec::new()),
+            false => host.launcher.open_ports(waiting.worker, &missing).await,
+        };
+        if let Ok(listeners) = opened {
+            waiting.made.sockets.tcp.extend(listeners);
+            (job.spec.id, job.egress.worker) = (waiting.worker, waiting.worker);
+            return Ok((waiting.made, Some(waiting.hello)));
+        }
+    }
+    let made = Made::new(host.launcher.launch(job.spec.clone()).await?)?;
+    Ok((made, None))
+}
+
+/// The Hello that was said before, or the one that comes.
+async fn said(
+    hello: Option<Hello>,
+    reader: &mut FrameReader,
+) -> Result<Result<Option<(Message, Bytes)>, FrameError>, Elapsed> {
+    match hello {
+        Some(hello) => Ok(Ok(Some((Message::Hello(hello), Bytes::new())))),
+        None => timeout(HELLO, reader.next()).await,
     }
 }
 
