@@ -32,7 +32,7 @@ pub(crate) use trees::{Copied, Trees};
 pub enum Step {
     /// Made with fresh namespaces (by the launcher).
     Namespaces,
-    /// Put into its cgroup (by the launcher).
+    /// Put into its cgroup: v2 by the launcher, v1 by itself through files that the launcher opened.
     Cgroup,
     /// Its id maps written from outside (by the launcher).
     IdMaps,
@@ -72,7 +72,8 @@ pub enum Step {
 
 impl Step {
     /// The steps that the new process does itself, in order.
-    pub const INSIDE: [Step; 16] = [
+    pub const INSIDE: [Step; 17] = [
+        Step::Cgroup,
         Step::Session,
         Step::CgroupNamespace,
         Step::Identity,
@@ -161,6 +162,8 @@ pub(crate) struct Inside<'a> {
     pub(crate) filters: &'a [seccompiler::BpfProgram],
     pub(crate) stdio: Stdio,
     pub(crate) daemon: &'a OwnedFd,
+    /// The lists of threads of its cgroups, one per v1 controller.
+    pub(crate) groups: Vec<OwnedFd>,
     /// Where faults and sockets go; closes with exec.
     pub(crate) report: OwnedFd,
     pub(crate) ending: Ending,
@@ -223,7 +226,8 @@ impl Inside<'_> {
             |result: nix::Result<()>| result.map_err(|e| Fault::new(step, format!("{step:?}"), e));
         let identity = &self.plan.identity;
         match step {
-            Step::Namespaces | Step::Cgroup | Step::IdMaps => Ok(()),
+            Step::Namespaces | Step::IdMaps => Ok(()),
+            Step::Cgroup => self.join_groups(),
             Step::Session => {
                 nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
                 simple(setsid().map(drop))
@@ -263,6 +267,16 @@ impl Inside<'_> {
             Step::Exec if self.ending == Ending::Return => descriptors::go_on(&self.plan.program),
             Step::Exec => Err(descriptors::exec(&self.plan.program)),
         }
+    }
+
+    /// A thread that moves itself waits for nobody, where moving another's process waits for every processor of the host
+    /// (cgroup_attach_lock): milliseconds. The files tell who opened them, which is who must be allowed.
+    fn join_groups(&self) -> Result<(), Fault> {
+        for list in &self.groups {
+            nix::unistd::write(list, b"0")
+                .map_err(|e| Fault::new(Step::Cgroup, "joining its cgroup", e))?;
+        }
+        Ok(())
     }
 
     fn network(&self) -> Result<(), Fault> {
@@ -313,6 +327,11 @@ mod tests {
     #[test]
     fn steps_run_in_the_order_of_the_enum() {
         assert!(Step::INSIDE.is_sorted());
+    }
+
+    #[test]
+    fn nothing_is_done_outside_the_cgroup_that_is_its_namespaces_root() {
+        assert_eq!(place(Step::Cgroup), 0);
     }
 
     #[test]

@@ -122,6 +122,7 @@ fn become_worker(report: OwnedFd, ca_bundle: Option<&[u8]>) -> Made {
     let (Ok(stdio), Some(daemon)) = (<[OwnedFd; Stdio::COUNT]>::try_from(stdio), fds.next()) else {
         fail(&report, io::Error::other("descriptors are missing"))
     };
+    let groups = fds.by_ref().take(go.groups).collect();
     let trees = go.trees.as_ref().map(|list| Trees::collect(list, fds));
     let filters = match seccomp::before_exec(&go.plan) {
         Ok(filters) => filters,
@@ -136,6 +137,7 @@ fn become_worker(report: OwnedFd, ca_bundle: Option<&[u8]>) -> Made {
         filters: &filters,
         stdio: stdio.into(),
         daemon: &daemon,
+        groups,
         report,
         ending: Ending::Return,
     }

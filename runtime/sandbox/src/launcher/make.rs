@@ -26,6 +26,13 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
 /// Setting up takes milliseconds; a worker that has said nothing for so long hangs (a dead network mount).
 const PATIENCE_MS: u16 = 20_000;
 
+/// What a new process is to have.
+struct Given {
+    stdio: Stdio,
+    groups: Vec<OwnedFd>,
+    trees: Option<Trees>,
+}
+
 /// How far a new process is made.
 pub(super) struct Begun {
     pub(super) pid: i32,
@@ -117,6 +124,8 @@ impl Launcher {
         } else {
             None
         };
+        let groups = lists_of_threads(plan).map_err(early)?;
+        let moves_itself = !groups.is_empty();
         let (report, theirs) = socketpair(
             AddressFamily::Unix,
             SockType::SeqPacket,
@@ -130,19 +139,24 @@ impl Launcher {
         } else {
             None
         };
+        let given = Given {
+            stdio,
+            groups,
+            trees,
+        };
         let (pid, pidfd, report, given) = match forked {
-            Some((pid, pidfd)) => (pid, pidfd, report, Some((stdio, trees))),
+            Some((pid, pidfd)) => (pid, pidfd, report, Some(given)),
             None => {
                 let (pid, pidfd, report) = self
-                    .clone_self(plan, stdio, trees, (report, theirs), flags, probe)
+                    .clone_self(plan, given, (report, theirs), flags, probe)
                     .map_err(early)?;
                 (pid, pidfd, report, None)
             }
         };
-        let gone = prepare(pid, plan).and_then(|kept| {
+        let gone = prepare(pid, plan, moves_itself).and_then(|kept| {
             let sent = match &given {
                 None => sys::send(report.as_fd(), b"go", &[]),
-                Some((stdio, trees)) => self.go(plan, stdio, trees.as_ref(), &report),
+                Some(given) => self.go(plan, given, &report),
             };
             sent.map_err(|e| Fault::new(Step::Namespaces, "letting the worker go", e))?;
             Ok(kept)
@@ -166,8 +180,7 @@ impl Launcher {
     fn clone_self(
         &mut self,
         plan: &Plan,
-        stdio: Stdio,
-        trees: Option<Trees>,
+        given: Given,
         (report, theirs): (OwnedFd, OwnedFd),
         flags: i32,
         probe: bool,
@@ -193,10 +206,11 @@ impl Launcher {
             }
             let inside = Inside {
                 plan,
-                trees,
+                trees: given.trees,
                 ca_bundle: ca_bundle.as_deref(),
                 filters: &filters,
-                stdio,
+                stdio: given.stdio,
+                groups: given.groups,
                 daemon: &self.daemon,
                 report: theirs,
                 ending: Ending::Exec,
@@ -207,26 +221,23 @@ impl Launcher {
     }
 
     /// Tells a fork of a zygote what it is to become.
-    fn go(
-        &self,
-        plan: &Plan,
-        stdio: &Stdio,
-        trees: Option<&Trees>,
-        report: &OwnedFd,
-    ) -> io::Result<()> {
-        let (list, copies) = trees.map(Trees::list).unzip();
+    fn go(&self, plan: &Plan, given: &Given, report: &OwnedFd) -> io::Result<()> {
+        let (list, copies) = given.trees.as_ref().map(Trees::list).unzip();
         let go = Go {
             plan: if self.privileged {
                 plan.inside()
             } else {
                 plan.clone()
             },
+            groups: given.groups.len(),
             trees: list,
         };
-        let fds: Vec<_> = stdio
+        let fds: Vec<_> = given
+            .stdio
             .all()
             .into_iter()
             .chain([&self.daemon])
+            .chain(&given.groups)
             .map(|fd| fd.as_fd())
             .chain(copies.into_iter().flatten())
             .collect();
@@ -234,9 +245,29 @@ impl Launcher {
     }
 }
 
-/// From outside: cgroup, ids, the namespaces user and net kept.
-fn prepare(pid: i32, plan: &Plan) -> Result<(OwnedFd, OwnedFd), Fault> {
+/// Where a thread moves itself into the groups of a plan: v1 has such a file in each, v2 has none.
+fn lists_of_threads(plan: &Plan) -> Result<Vec<OwnedFd>, Fault> {
+    let mut lists = Vec::new();
     for dir in plan.cgroup.iter().flat_map(|group| &group.dirs) {
+        match fs::OpenOptions::new().write(true).open(dir.join("tasks")) {
+            Ok(list) => lists.push(list.into()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => {
+                return Err(Fault::new(
+                    Step::Cgroup,
+                    format!("opening {}", dir.display()),
+                    e,
+                ));
+            }
+        }
+    }
+    Ok(lists)
+}
+
+/// From outside: cgroup, ids, the namespaces user and net kept.
+fn prepare(pid: i32, plan: &Plan, moves_itself: bool) -> Result<(OwnedFd, OwnedFd), Fault> {
+    let groups = plan.cgroup.iter().filter(|_| !moves_itself);
+    for dir in groups.flat_map(|group| &group.dirs) {
         fs::write(dir.join("cgroup.procs"), pid.to_string())
             .map_err(|e| Fault::new(Step::Cgroup, format!("joining {}", dir.display()), e))?;
     }

@@ -95,10 +95,11 @@ pub(crate) enum FromZygote {
 }
 
 /// To a new process that was not forked by the launcher and so has nothing at hand; with descriptors: stdin, stdout,
-/// stderr, channel, stacks, the daemon's pidfd, then the copies of mounts in this order.
+/// stderr, channel, stacks, the daemon's pidfd, the lists of threads of its cgroups, then the copies of mounts in this order.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Go {
     pub(crate) plan: Plan,
+    pub(crate) groups: usize,
     pub(crate) trees: Option<Vec<Copied>>,
 }
 
