@@ -6,9 +6,11 @@ use pyo3::prelude::*;
 
 /// What CPython does around `os.fork`: its locks, the state of its threads, and what modules registered with
 /// `os.register_at_fork` (`random` seeds itself anew).
-struct Interpreter;
+struct Interpreter<'py> {
+    rehearse: Bound<'py, PyAny>,
+}
 
-impl Forks for Interpreter {
+impl Forks for Interpreter<'_> {
     fn before(&self) {
         // SAFETY: `serve_forks` is called with the interpreter attached, and stays so until it returns.
         unsafe { pyo3::ffi::PyOS_BeforeFork() }
@@ -23,6 +25,13 @@ impl Forks for Interpreter {
         // SAFETY: as above, in the only thread of the new process.
         unsafe { pyo3::ffi::PyOS_AfterFork_Child() }
     }
+
+    fn rehearse(&self) {
+        // A worker says itself what it cannot do.
+        if let Err(error) = self.rehearse.call0() {
+            error.print(self.rehearse.py());
+        }
+    }
 }
 
 /// What the worker's `main` is called with: channel, profile, (signal, descriptor) for stacks.
@@ -30,8 +39,9 @@ type Arguments = (i32, String, (i32, i32));
 
 /// See `_native.pyi`.
 #[pyfunction]
-pub(crate) fn serve_forks(_python: Python<'_>) -> PyResult<Option<Arguments>> {
-    let made = zygote::serve(&Interpreter).map_err(|e| PyOSError::new_err(e.to_string()))?;
+pub(crate) fn serve_forks(rehearse: Bound<'_, PyAny>) -> PyResult<Option<Arguments>> {
+    let made =
+        zygote::serve(&Interpreter { rehearse }).map_err(|e| PyOSError::new_err(e.to_string()))?;
     Ok(made.map(|made| {
         let stacks = (made.stacks_signal, made.stacks);
         (made.channel, made.profile, stacks)

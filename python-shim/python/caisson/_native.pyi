@@ -1,6 +1,6 @@
 """The native half: lock, channel, encoder, decoder, HTTP transport."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, Self, final
 
 __all__ = [
@@ -26,8 +26,12 @@ def lock(profile: str) -> None:
         ValueError: No such profile.
     """
 
-def serve_forks() -> tuple[int, str, tuple[int, int]] | None:
+def serve_forks(rehearse: Callable[[], object]) -> tuple[int, str, tuple[int, int]] | None:
     """Has this interpreter be a zygote, which workers are forked from.
+
+    Args:
+        rehearse: Called in each fork while it waits, before it is isolated:
+            does for nothing what a worker does, and leaves no thread.
 
     Returns:
         In a worker, once every layer but the final filter is on: the channel,

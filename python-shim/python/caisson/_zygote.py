@@ -176,12 +176,13 @@ def main() -> NoReturn:
     """Forks workers until the daemon goes; returns in none of them."""
     preload()
     from caisson._native import serve_forks
+    from caisson._rehearsal import rehearse
     from caisson._worker import main as work
 
     sys.modules["__main__"] = type(sys)("__main__")
     gc.collect()
     gc.freeze()
-    arguments = serve_forks()
+    arguments = serve_forks(rehearse)
     if arguments is None:
         sys.exit()
     _standard_streams()

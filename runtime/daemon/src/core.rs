@@ -84,8 +84,13 @@ impl Core {
             .registry
             .resolve(workspace, pin)
             .map_err(registry_error)?;
-        let unpack =
-            |archive: &Path, into: &Path| caisson_bundle::unpack(archive, into, None).map(drop);
+        let (launcher, worker) = (self.host.launcher.clone(), self.next_worker());
+        let runtime = tokio::runtime::Handle::current();
+        let unpack = move |archive: &Path, into: &Path| {
+            caisson_bundle::unpack(archive, into, None)?;
+            crate::bytecode::compile(&runtime, &launcher, worker, into);
+            Ok::<_, BundleError>(())
+        };
         let bundle = self
             .registry
             .install(&entry, unpack)

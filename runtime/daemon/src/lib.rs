@@ -11,6 +11,7 @@
     reason = "an error is the end of a call, and tonic's Status is no smaller"
 )]
 
+mod bytecode;
 mod call;
 mod config;
 mod core;

@@ -156,6 +156,8 @@ pub(crate) fn first_of(files: &[std::path::PathBuf]) -> Option<Vec<u8>> {
 /// What a new process has at hand.
 pub(crate) struct Inside<'a> {
     pub(crate) plan: &'a Plan,
+    /// Its network, where it was set up ahead of need.
+    pub(crate) up: Option<network::Up>,
     /// Mounts that a privileged launcher already copied.
     pub(crate) trees: Option<Trees>,
     pub(crate) ca_bundle: Option<&'a [u8]>,
@@ -279,8 +281,9 @@ impl Inside<'_> {
         Ok(())
     }
 
-    fn network(&self) -> Result<(), Fault> {
-        let sockets = network::set_up(&self.plan.network)?;
+    fn network(&mut self) -> Result<(), Fault> {
+        let up = self.up.take().map_or_else(network::set_up, Ok)?;
+        let sockets = network::open_ports(up, &self.plan.network)?;
         let message = FromWorker::Sockets(sockets.list());
         protocol::send(self.report.as_fd(), &message, &sockets.fds())
             .map_err(|e| Fault::new(Step::Network, "handing the sockets out", e))

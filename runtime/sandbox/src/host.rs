@@ -197,6 +197,11 @@ impl Launcher {
         &self.0.instance
     }
 
+    /// The interpreter of its workers.
+    pub fn interpreter(&self) -> &crate::Interpreter {
+        &self.0.config.interpreter
+    }
+
     /// Layers that are missing here, by the operator's leave.
     pub fn missing(&self) -> Vec<Layer> {
         if self.0.hierarchy.is_none() {

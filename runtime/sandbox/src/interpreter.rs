@@ -24,6 +24,14 @@ pub struct Interpreter {
     pub libraries: Vec<PathBuf>,
 }
 
+impl Interpreter {
+    /// What the names of its bytecode files bear: `cpython-311` (PEP 3147).
+    pub fn cache_tag(&self) -> String {
+        let release: Vec<&str> = self.version.split('.').take(2).collect();
+        format!("cpython-{}", release.concat())
+    }
+}
+
 /// Imports what connectors commonly need, so that their libraries are mapped, and prints what was found.
 const DESCRIBE: &str = r#"
 import sys, os, json

@@ -26,6 +26,8 @@ use zygotes::Zygotes;
 
 /// Names the daemon's process in the launcher's environment, which is then cleared.
 pub(crate) const PARENT_VARIABLE: &str = "CAISSON_LAUNCHER_PARENT";
+/// Without a request for so long, processes are made for the next ones.
+const QUIET_MS: u16 = 20;
 /// Where the launcher finds its socket.
 const CONTROL: i32 = 0;
 
@@ -165,8 +167,18 @@ impl Launcher {
                     .controls()
                     .map(|control| PollFd::new(control, PollFlags::POLLIN)),
             );
-            match poll(&mut fds, PollTimeout::NONE) {
+            // Not at once: what was just made is about to work.
+            let quiet = match self.zygotes.is_short() {
+                true => PollTimeout::from(QUIET_MS),
+                false => PollTimeout::NONE,
+            };
+            match poll(&mut fds, quiet) {
                 Err(nix::Error::EINTR) => continue,
+                Ok(0) => {
+                    drop(fds);
+                    self.provide();
+                    continue;
+                }
                 other => other?,
             };
             let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();

@@ -6,10 +6,12 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use crate::enforce::{CHANNEL, Ending, Fault, Inside, STACKS, Stdio, Step, Trees, first_of};
+use crate::enforce::{
+    CHANNEL, Ending, Fault, Inside, STACKS, Stdio, Step, Trees, first_of, network,
+};
 use crate::launcher::protocol::{self, FromWorker, FromZygote, Go, ToZygote};
 use crate::process::STACKS_SIGNAL;
 use crate::sys::{self, Side};
@@ -24,8 +26,11 @@ pub trait Forks {
     fn before(&self);
     /// After it, in the zygote.
     fn in_parent(&self);
-    /// After it, in the new process, once that is a worker.
+    /// After it, in the new process.
     fn in_child(&self);
+    /// In the new process, while it waits: does once for nothing what a worker does, so that the memory that it writes to is
+    /// its own before that matters. Leaves no thread behind.
+    fn rehearse(&self);
 }
 
 /// What a fork has become: the worker's own arguments.
@@ -46,7 +51,7 @@ pub struct Made {
 /// # Errors
 /// When there is more than one thread, which a fork would lose, or no launcher.
 pub fn serve(forks: &impl Forks) -> io::Result<Option<Made>> {
-    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+    if threads()? != 1 {
         return Err(io::Error::other(
             "something that was preloaded has started a thread",
         ));
@@ -71,9 +76,8 @@ pub fn serve(forks: &impl Forks) -> io::Result<Option<Made>> {
         forks.before();
         let side = sys::fork(flags);
         if matches!(side, Ok(Side::Made)) {
-            let made = become_worker(report, ca_bundle.as_deref());
             forks.in_child();
-            return Ok(Some(made));
+            return Ok(Some(become_worker(report, ca_bundle.as_deref(), forks)));
         }
         forks.in_parent();
         match side {
@@ -89,6 +93,16 @@ pub fn serve(forks: &impl Forks) -> io::Result<Option<Made>> {
     }
 }
 
+fn threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
+/// The zygote's socket is not the fork's: with its last copy the launcher sees that the zygote has ended.
+fn leave_control() -> io::Result<()> {
+    let null = std::fs::File::open("/dev/null")?;
+    sys::place(null.as_raw_fd(), CONTROL, false)
+}
+
 fn hear(control: BorrowedFd<'_>) -> io::Result<Option<(ToZygote, Option<OwnedFd>)>> {
     let (bytes, fds) = sys::receive(control)?;
     if bytes.is_empty() {
@@ -100,13 +114,24 @@ fn hear(control: BorrowedFd<'_>) -> io::Result<Option<(ToZygote, Option<OwnedFd>
     )))
 }
 
-/// In the fork: waits for the plan and carries it out.
-fn become_worker(report: OwnedFd, ca_bundle: Option<&[u8]>) -> Made {
+/// In the fork: does what every worker needs, waits for the plan and carries it out.
+fn become_worker(report: OwnedFd, ca_bundle: Option<&[u8]>, forks: &impl Forks) -> Made {
     let fail = |report: &OwnedFd, e: io::Error| -> ! {
         let fault = Fault::new(Step::Namespaces, "what a new process is given", e);
         let _ = protocol::send(report.as_fd(), &FromWorker::Fault(fault), &[]);
         sys::exit(1)
     };
+    if let Err(e) = leave_control() {
+        fail(&report, e);
+    }
+    let up = network::set_up();
+    forks.rehearse();
+    // What follows is done to this thread alone, and must hold for all there is.
+    match threads() {
+        Ok(1) => {}
+        Ok(_) => fail(&report, io::Error::other("the rehearsal left a thread")),
+        Err(e) => fail(&report, e),
+    }
     let (bytes, fds) = match sys::receive(report.as_fd()) {
         Ok((bytes, _)) if bytes.is_empty() => sys::exit(1), // the launcher gave up
         Ok(given) => given,
@@ -117,6 +142,13 @@ fn become_worker(report: OwnedFd, ca_bundle: Option<&[u8]>) -> Made {
         Err(e) => fail(&report, e.into()),
     };
     drop(bytes);
+    let up = match up {
+        Ok(up) => Some(up),
+        Err(fault) => {
+            let _ = protocol::send(report.as_fd(), &FromWorker::Fault(fault), &[]);
+            sys::exit(1)
+        }
+    };
     let mut fds = fds.into_iter();
     let stdio: Vec<OwnedFd> = fds.by_ref().take(Stdio::COUNT).collect();
     let (Ok(stdio), Some(daemon)) = (<[OwnedFd; Stdio::COUNT]>::try_from(stdio), fds.next()) else {
@@ -132,6 +164,7 @@ fn become_worker(report: OwnedFd, ca_bundle: Option<&[u8]>) -> Made {
     let daemon = ManuallyDrop::new(daemon);
     Inside {
         plan: &go.plan,
+        up,
         trees,
         ca_bundle,
         filters: &filters,

@@ -16,7 +16,7 @@ use nix::sys::socket::{
 use serde::{Deserialize, Serialize};
 
 use super::{Fault, Step};
-use crate::plan::NetworkPlan;
+use crate::plan::{DNS_PORT, NetworkPlan};
 
 pub(crate) use watch::attach as attach_watch_filter;
 
@@ -44,27 +44,45 @@ impl Sockets {
     }
 }
 
-/// Sets lo up and opens every socket of the plan.
-pub(crate) fn set_up(plan: &NetworkPlan) -> Result<Sockets, Fault> {
+/// A network that is up: what is left is the ports of a plan.
+pub(crate) struct Up {
+    v6: bool,
+    sockets: Sockets,
+}
+
+/// Sets lo up and opens what every worker has: the watch, and port 53.
+pub(crate) fn set_up() -> Result<Up, Fault> {
     let fault = |what: &str, e: io::Error| Fault::new(Step::Network, what, e);
     let v6 = routes::make_everything_local().map_err(|(what, e)| fault(what, e))?;
-    let watch =
-        watch::open(&plan.tcp_ports).map_err(|e| fault("the watch on refused packets", e))?;
+    let watch = watch::open(&[]).map_err(|e| fault("the watch on refused packets", e))?;
     let mut sockets = Sockets(vec![(SocketKind::Watch, watch)]);
-    sockets.0.extend(
-        tcp_listeners(&plan.tcp_ports, v6)
-            .map_err(|(what, e)| fault(&what, e))?
-            .0,
-    );
     for v6 in families(v6) {
-        let tcp =
-            tcp_listener(plan.dns_port, v6).map_err(|e| fault("listening for DNS over TCP", e))?;
-        let udp =
-            udp_socket(plan.dns_port, v6).map_err(|e| fault("listening for DNS over UDP", e))?;
+        let tcp = tcp_listener(DNS_PORT, v6).map_err(|e| fault("listening for DNS over TCP", e))?;
+        let udp = udp_socket(DNS_PORT, v6).map_err(|e| fault("listening for DNS over UDP", e))?;
         sockets
             .0
             .extend([(SocketKind::DnsTcp, tcp), (SocketKind::DnsUdp, udp)]);
     }
+    Ok(Up { v6, sockets })
+}
+
+/// Opens the ports of the plan, which the watch then leaves alone. Every socket of the worker's network.
+pub(crate) fn open_ports(up: Up, plan: &NetworkPlan) -> Result<Sockets, Fault> {
+    let fault = |what: &str, e: io::Error| Fault::new(Step::Network, what, e);
+    let Up { v6, mut sockets } = up;
+    if plan.tcp_ports.is_empty() {
+        return Ok(sockets);
+    }
+    let opened = tcp_listeners(&plan.tcp_ports, v6).map_err(|(what, e)| fault(&what, e))?;
+    let watch = sockets
+        .0
+        .iter()
+        .find(|(kind, _)| *kind == SocketKind::Watch);
+    if let Some((_, watch)) = watch {
+        watch::attach(watch.as_fd(), &plan.tcp_ports)
+            .map_err(|e| fault("the watch on refused packets", e))?;
+    }
+    sockets.0.extend(opened.0);
     Ok(sockets)
 }
 

@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use super::protocol::{self, FromWorker, Go, Reply};
+use super::zygotes::Fork;
 use super::{Kept, Launcher, id_map};
 use crate::enforce::network::SocketKind;
 use crate::enforce::{Ending, Fault, Inside, Stdio, Step, Trees};
@@ -22,6 +23,11 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS;
+
+/// Of the clone that makes a worker: the daemon's child, in namespaces of its own.
+fn flags() -> i32 {
+    without::namespaces(NAMESPACES) | libc::CLONE_PARENT
+}
 
 /// Setting up takes milliseconds; a worker that has said nothing for so long hangs (a dead network mount).
 const PATIENCE_MS: u16 = 20_000;
@@ -110,6 +116,11 @@ impl Launcher {
         }
     }
 
+    /// Has a process made for a worker to come.
+    pub(super) fn provide(&mut self) {
+        self.zygotes.provide(flags());
+    }
+
     /// Makes a process, by a clone of this one or of a zygote, and lets it go once it is in its cgroup and has its
     /// ids. A failure after the clone carries the pidfd, because only the daemon can reap.
     pub(super) fn begin(
@@ -126,16 +137,8 @@ impl Launcher {
         };
         let groups = lists_of_threads(plan).map_err(early)?;
         let moves_itself = !groups.is_empty();
-        let (report, theirs) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )
-        .map_err(|e| early(Fault::new(Step::Descriptors, "a socket pair", e)))?;
-        let flags = without::namespaces(NAMESPACES) | libc::CLONE_PARENT;
         let forked = if plan.program.preloaded && !probe {
-            self.zygotes.fork(&plan.program, flags, &theirs)
+            self.zygotes.fork(&plan.program, flags())
         } else {
             None
         };
@@ -144,15 +147,11 @@ impl Launcher {
             groups,
             trees,
         };
-        let (pid, pidfd, report, given) = match forked {
-            Some((pid, pidfd)) => (pid, pidfd, report, Some(given)),
-            None => {
-                let (pid, pidfd, report) = self
-                    .clone_self(plan, given, (report, theirs), flags, probe)
-                    .map_err(early)?;
-                (pid, pidfd, report, None)
-            }
+        let (fork, given) = match forked {
+            Some(fork) => (fork, Some(given)),
+            None => (self.clone_self(plan, given, probe).map_err(early)?, None),
         };
+        let Fork { pid, pidfd, report } = fork;
         let gone = prepare(pid, plan, moves_itself).and_then(|kept| {
             let sent = match &given {
                 None => sys::send(report.as_fd(), b"go", &[]),
@@ -177,20 +176,20 @@ impl Launcher {
     }
 
     /// Clones this process; the new one waits for word, carries the plan out and executes.
-    fn clone_self(
-        &mut self,
-        plan: &Plan,
-        given: Given,
-        (report, theirs): (OwnedFd, OwnedFd),
-        flags: i32,
-        probe: bool,
-    ) -> Result<(i32, OwnedFd, OwnedFd), Fault> {
+    fn clone_self(&mut self, plan: &Plan, given: Given, probe: bool) -> Result<Fork, Fault> {
         let filters = seccomp::before_exec(plan).map_err(|e| {
             let cause = io::Error::other(e.to_string());
             Fault::new(Step::Seccomp, "compiling the profile", cause)
         })?;
         let ca_bundle = self.ca_bundle(plan);
-        let side = sys::clone(flags, 0).map_err(|e| {
+        let (report, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .map_err(|e| Fault::new(Step::Descriptors, "a socket pair", e))?;
+        let side = sys::clone(flags(), 0).map_err(|e| {
             Fault::new(
                 Step::Namespaces,
                 "making a process with fresh namespaces",
@@ -206,6 +205,7 @@ impl Launcher {
             }
             let inside = Inside {
                 plan,
+                up: None,
                 trees: given.trees,
                 ca_bundle: ca_bundle.as_deref(),
                 filters: &filters,
@@ -217,7 +217,7 @@ impl Launcher {
             };
             if probe { inside.probe() } else { inside.run() }
         };
-        Ok((pid, pidfd, report))
+        Ok(Fork { pid, pidfd, report })
     }
 
     /// Tells a fork of a zygote what it is to become.

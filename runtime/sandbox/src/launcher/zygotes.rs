@@ -1,8 +1,11 @@
-//! Zygotes as the launcher sees them: one that workers are forked from, and one that comes up to take its place.
+//! Zygotes as the launcher sees them: one that workers are forked from, one that comes up to take its place, and forks
+//! that wait.
 //!
 //! A zygote only clones. What the new process is to become is told to it alone, by the launcher and over its own
-//! socket, so that nothing of one worker is in the memory that the next is made of.
+//! socket, so that nothing of one worker is in the memory that the next is made of. A few forks are made ahead of need:
+//! each has its namespaces and its network, and waits for that word.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -17,17 +20,30 @@ use crate::sys::{self, Side};
 
 /// A clone takes a millisecond; a zygote that is silent for so long is of no use.
 const PATIENCE_MS: u16 = 2_000;
+/// Forks that wait.
+const SPARES: usize = 2;
 
 #[derive(Default)]
 pub(super) struct Zygotes {
     ready: Option<Zygote>,
     coming: Option<Zygote>,
+    /// Of whichever zygote; only the daemon could reap one that nobody used, so all are.
+    spares: VecDeque<Fork>,
 }
 
 /// Ends when its socket closes; the daemon reaps it.
 struct Zygote {
     control: OwnedFd,
     program: ProgramPlan,
+    /// The launcher's ends of the sockets of forks that it was asked for, in their order.
+    asked: VecDeque<OwnedFd>,
+}
+
+/// A process that waits for word over `report`.
+pub(super) struct Fork {
+    pub(super) pid: i32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) report: OwnedFd,
 }
 
 impl Zygotes {
@@ -57,6 +73,7 @@ impl Zygotes {
                 self.coming = Some(Zygote {
                     control,
                     program: program.clone(),
+                    asked: VecDeque::new(),
                 });
                 Ok(pidfd)
             }
@@ -71,39 +88,83 @@ impl Zygotes {
             .map(|zygote| zygote.control.as_fd())
     }
 
-    /// Takes note of one that is ready, or gone.
+    /// Takes note of a fork that is made, and of a zygote that is ready, or gone.
     pub(super) fn hear(&mut self) {
         if let Some(coming) = self
             .coming
             .take_if(|one| sys::is_readable(one.control.as_fd()))
             && matches!(coming.hear(), Ok((FromZygote::Ready, _)))
         {
+            // What the one before was asked for it no longer makes.
             self.ready = Some(coming);
         }
-        // Nothing is asked of it now, so that it speaks means that it has ended.
-        self.ready
-            .take_if(|one| sys::is_readable(one.control.as_fd()));
+        let readable = |one: &Zygote| sys::is_readable(one.control.as_fd());
+        if self.ready.as_ref().is_some_and(readable)
+            && let Some(fork) = self.made()
+        {
+            self.spares.push_back(fork);
+        }
     }
 
-    /// A new process that waits for word on the other end of `theirs`. `None`: no zygote can make it.
-    pub(super) fn fork(
-        &mut self,
-        program: &ProgramPlan,
-        flags: i32,
-        theirs: &OwnedFd,
-    ) -> Option<(i32, OwnedFd)> {
-        let zygote = self.ready.as_ref().filter(|zygote| {
-            (&zygote.program.executable, &zygote.program.env) == (&program.executable, &program.env)
-        })?;
-        let asked = protocol::send(
-            zygote.control.as_fd(),
-            &ToZygote::Fork { flags },
-            &[theirs.as_fd()],
-        );
-        match asked.and_then(|()| zygote.hear()) {
-            Ok((FromZygote::Forked { pid }, Some(pidfd))) => Some((pid, pidfd)),
+    /// A process that waits for word. `None`: no zygote can make it.
+    pub(super) fn fork(&mut self, program: &ProgramPlan, flags: i32) -> Option<Fork> {
+        let ready = self.ready.as_ref()?;
+        if (&ready.program.executable, &ready.program.env) != (&program.executable, &program.env) {
+            return None;
+        }
+        if let Some(spare) = self.spares.pop_front() {
+            return Some(spare);
+        }
+        if ready.asked.is_empty() {
+            self.ask(flags);
+        }
+        self.made()
+    }
+
+    /// Are there fewer forks than should wait?
+    pub(super) fn is_short(&self) -> bool {
+        self.ready
+            .as_ref()
+            .is_some_and(|ready| self.spares.len() + ready.asked.len() < SPARES)
+    }
+
+    /// Has a fork made for a next worker.
+    pub(super) fn provide(&mut self, flags: i32) {
+        if self.is_short() {
+            self.ask(flags);
+        }
+    }
+
+    /// Asks the zygote for a fork, and lets go of one that cannot be asked.
+    fn ask(&mut self, flags: i32) {
+        let Some(ready) = &mut self.ready else { return };
+        let asked = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .map_err(io::Error::from)
+        .and_then(|(report, theirs)| {
+            let fork = ToZygote::Fork { flags };
+            protocol::send(ready.control.as_fd(), &fork, &[theirs.as_fd()])?;
+            Ok(report)
+        });
+        match asked {
+            Ok(report) => ready.asked.push_back(report),
+            Err(_) => self.ready = None,
+        }
+    }
+
+    /// The fork that was asked for first, waited for. `None`: it could not be made, or the zygote is gone.
+    fn made(&mut self) -> Option<Fork> {
+        let ready = self.ready.as_mut()?;
+        match (ready.hear(), ready.asked.pop_front()) {
+            (Ok((FromZygote::Forked { pid }, Some(pidfd))), Some(report)) => {
+                Some(Fork { pid, pidfd, report })
+            }
             // The host withholds it: what the launcher itself may do is tried, and its error told.
-            Ok((FromZygote::NotForked(_), _)) => None,
+            (Ok((FromZygote::NotForked(_), _)), Some(_)) => None,
             _ => {
                 self.ready = None;
                 None
