@@ -13,6 +13,7 @@ __all__ = [
     "RecordBatch",
     "TransportError",
     "lock",
+    "serve_forks",
 ]
 
 PROTOCOL_VERSION: Final[int]

@@ -123,6 +123,7 @@ class Finder:
 
 def preload() -> None:
     """Imports everything and leaves no trace of how."""
+    os.environ.pop("LC_ALL", None)
     _cryptography()
     for name in STANDARD:
         importlib.import_module(name)

@@ -27,6 +27,7 @@ FROM_WORKER: dict[str, dict[str, Any]] = {
     "acknowledged": {"stream": "s", "partition": "", "sequence": 1, "records": 2},
     "committed": {"stream": "s", "partition": "", "checkpoint_id": "x"},
     "facts": {},
+    "prepared": {},
     "done": {"requests": 1, "throttled_seconds": 1.5},
     "failed": {
         "code": "C",
@@ -93,6 +94,15 @@ def test_states_of_many_megabytes_arrive_as_they_were_sent(daemon: Daemon) -> No
     came = daemon.channel.opening()
     sending.join()
     assert [stream["state"] for stream in came["streams"]] == states
+
+
+def test_prepare_comes_before_an_opening_and_not_within_one(daemon: Daemon) -> None:
+    daemon.send("prepare", entrypoint="shop:Shop")
+    assert daemon.channel.opening() == {"prepare": "shop:Shop"}
+    daemon.send("start", stream_count=1)
+    daemon.send("prepare", entrypoint="shop:Shop")
+    with pytest.raises(ValueError, match="Prepare came where StreamStart belongs"):
+        daemon.channel.opening()
 
 
 BROKEN: dict[str, list[tuple[str, dict[str, Any], bytes]]] = {

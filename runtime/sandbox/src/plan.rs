@@ -22,6 +22,8 @@ pub const INNER_ID: u32 = 1000;
 pub const OWN_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// The worker's own IPv6 address on lo (documentation prefix, RFC 3849).
 pub const OWN_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+/// In a zygote's environment beside what is in a worker's, until it has started.
+pub(crate) const LOCALE: &str = "LC_ALL";
 /// At most so many TCP ports besides DNS.
 pub const MAX_PORTS: usize = 64;
 /// DNS, always listened on.

@@ -72,6 +72,8 @@ MESSAGES: dict[str, Fields] = {
     },
     "committed": {1: ("stream", "string"), 2: ("partition", "string"), 3: ("checkpoint_id", "string")},
     "facts": {},
+    "prepare": {1: ("entrypoint", "string")},
+    "prepared": {},
     "done": {1: ("requests", "uint"), 2: ("throttled_seconds", "double")},
     "failed": {
         1: ("code", "string"), 2: ("exception", "string"), 3: ("message", "string"),
@@ -81,11 +83,14 @@ MESSAGES: dict[str, Fields] = {
     },
 }  # fmt: skip
 
-TO_WORKER = {1: "start", 2: "schema", 3: "batch", 4: "checkpoint", 5: "end_of_input", 6: "cancel", 7: "stream_start"}
+TO_WORKER = {
+    1: "start", 2: "schema", 3: "batch", 4: "checkpoint", 5: "end_of_input", 6: "cancel", 7: "stream_start",
+    8: "prepare",
+}  # fmt: skip
 FROM_WORKER = {
     1: "hello", 2: "started", 3: "object", 4: "step", 5: "schema", 6: "batch", 7: "checkpoint",
     8: "stream_status", 9: "log", 10: "progress", 11: "throttled", 12: "rejected", 13: "acknowledged",
-    14: "committed", 15: "facts", 16: "done", 17: "failed",
+    14: "committed", 15: "facts", 16: "done", 17: "failed", 18: "prepared",
 }  # fmt: skip
 
 

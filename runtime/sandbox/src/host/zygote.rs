@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::Host;
 use crate::ids::Lease;
 use crate::launcher::protocol::{Reply, Request};
-use crate::plan::{ProgramPlan, worker_environment};
+use crate::plan::{LOCALE, ProgramPlan, worker_environment};
 use crate::{HostConfig, sys};
 
 /// One that ends sooner has something wrong with it, and the next will have it too.
@@ -75,10 +75,13 @@ async fn reap(pidfd: OwnedFd, lease: Lease) {
 fn program(config: &HostConfig) -> ProgramPlan {
     let executable = config.interpreter.executable.clone();
     let name = executable.to_string_lossy().into_owned();
+    let mut env = worker_environment();
+    // The root of a worker has no locale but C, which decides how an interpreter starts (PEP 540).
+    env.insert(LOCALE.into(), "C".into());
     ProgramPlan {
         argv: [&name, "-I", "-S", "-B", SOURCE].map(str::to_owned).into(),
         executable,
-        env: worker_environment(),
+        env,
         cwd: config.shim_dir.clone(),
         preloaded: false,
     }

@@ -15,7 +15,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use super::CONTROL;
 use super::protocol::{self, FromZygote, ToZygote};
 use crate::enforce::{Fault, exec};
-use crate::plan::{OuterIds, ProgramPlan};
+use crate::plan::{LOCALE, OuterIds, ProgramPlan};
 use crate::sys::{self, Side};
 
 /// A clone takes a millisecond; a zygote that is silent for so long is of no use.
@@ -34,6 +34,7 @@ pub(super) struct Zygotes {
 /// Ends when its socket closes; the daemon reaps it.
 struct Zygote {
     control: OwnedFd,
+    /// With the environment of its forks.
     program: ProgramPlan,
     /// The launcher's ends of the sockets of forks that it was asked for, in their order.
     asked: VecDeque<OwnedFd>,
@@ -70,9 +71,11 @@ impl Zygotes {
                 sys::exit(1)
             }
             Side::Maker { pidfd, .. } => {
+                let mut program = program.clone();
+                program.env.remove(LOCALE);
                 self.coming = Some(Zygote {
                     control,
-                    program: program.clone(),
+                    program,
                     asked: VecDeque::new(),
                 });
                 Ok(pidfd)

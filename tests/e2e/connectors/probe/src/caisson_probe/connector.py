@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import locale
 import os
 import random
 import resource
@@ -19,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import caisson
 from caisson import Connector, Idle, stream
 
 
@@ -32,6 +34,7 @@ class Config:
 
 
 Record = dict[str, Any]
+STREAMS = (sys.stdin, sys.stdout, sys.stderr)
 
 
 def outcome(attempt: Callable[[], object]) -> str:
@@ -134,6 +137,9 @@ class Probe(Connector[Config]):
             ("list home", lambda: os.listdir("/root") + os.listdir("/home")),
             ("list dev", lambda: sorted(os.listdir("/dev"))),
             ("list proc", lambda: sorted(name for name in os.listdir("/proc") if name.isdigit())),
+            ("shim", lambda: (caisson.__file__, Connector.open.__code__.co_filename, type(caisson.__loader__).__name__)),
+            ("arguments", lambda: (sys.argv, sys.path, sys.flags, locale.setlocale(locale.LC_CTYPE))),
+            ("streams", lambda: [(each.name, each.mode, each.encoding, each.errors) for each in STREAMS]),
             ("environ", lambda: dict(os.environ)),
             ("descriptors", descriptors),
             ("interfaces", lambda: [name for _, name in socket.if_nameindex()]),
