@@ -42,7 +42,7 @@ def zygotes(daemon: Daemon) -> list[int]:
     assert daemon.process is not None
 
     def network(pid: int) -> str:
-        return os.readlink(f"/proc/{pid}/ns/net")
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
 
     found = []
     for children in Path(f"/proc/{daemon.process.pid}/task").glob("*/children"):

@@ -45,6 +45,4 @@ def bytecode(path: Path) -> bytes | None:
     import marshal
 
     flags = UNCHECKED.to_bytes(4, "little")
-    return b"".join(
-        (importlib.util.MAGIC_NUMBER, flags, importlib.util.source_hash(source), marshal.dumps(code))
-    )
+    return b"".join((importlib.util.MAGIC_NUMBER, flags, importlib.util.source_hash(source), marshal.dumps(code)))

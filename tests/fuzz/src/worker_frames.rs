@@ -9,7 +9,8 @@ use caisson_daemon::fuzzing::{Heard, Listener};
 use caisson_wire::message::from_worker::Message as Said;
 use caisson_wire::message::{
     Acknowledged, Batch, Checkpoint, Committed, Done, Facts, Failed, FromWorker, Hello, Log,
-    Object, Operation, Progress, Rejected, Schema, Started, Step, StreamStatus, Throttled,
+    Object, Operation, Prepared, Progress, Rejected, Schema, Started, Step, StreamStatus,
+    Throttled,
 };
 use caisson_wire::{DecodeError, Decoder, HEADER, MAX_BODY, MAX_META, PROTOCOL_VERSION, encode};
 use std::collections::{HashMap, HashSet};
@@ -151,6 +152,7 @@ impl Expected {
             Said::Schema(_) | Said::Batch(_) | Said::Checkpoint(_) => ("event", &[Read]),
             Said::StreamStatus(_) | Said::Rejected(_) => ("event", &[Read, Write]),
             Said::Acknowledged(_) | Said::Committed(_) => ("event", &[Write]),
+            Said::Prepared(_) => panic!("Prepared, for which no call asks"),
         };
         let before = |word| self.said.contains(&word);
         assert!(operations.is_empty() || operations.contains(&self.operation));
@@ -211,6 +213,9 @@ fn messages(script: &mut Script<'_>) -> Vec<Frame> {
 fn message(kind: u8, script: &mut Script<'_>) -> Said {
     let stream = text(script);
     let partition = script.of(&["", "p", "q"]).to_owned();
+    if kind == 0xfe {
+        return Said::Prepared(Prepared {});
+    }
     match kind % 17 {
         0 => Said::Hello(Hello {
             protocol_version: PROTOCOL_VERSION + u32::from(script.byte() == 0xff),

@@ -106,14 +106,15 @@ class Probe(Connector[Config]):
     @stream(primary_key="what", modes=("full",))
     def birth(self) -> Iterator[Record]:
         """What a worker is a fork of, and what no two of them may share."""
-        for what, value in [
+        said: list[tuple[str, Callable[[], str]]] = [
             ("command line", lambda: Path("/proc/self/cmdline").read_text()),
             ("random", lambda: str(random.random())),
             ("secrets", secrets.token_hex),
             ("ssl", lambda: ssl.RAND_bytes(16).hex()),
             ("tempfile", lambda: tempfile.mkdtemp(dir="/tmp")),
             ("uuid", lambda: str(uuid.uuid4())),
-        ]:
+        ]
+        for what, value in said:
             yield {"what": what, "value": value()}
 
     def fixed(self) -> list[tuple[str, Callable[[], object]]]:
@@ -137,7 +138,10 @@ class Probe(Connector[Config]):
             ("list home", lambda: os.listdir("/root") + os.listdir("/home")),
             ("list dev", lambda: sorted(os.listdir("/dev"))),
             ("list proc", lambda: sorted(name for name in os.listdir("/proc") if name.isdigit())),
-            ("shim", lambda: (caisson.__file__, Connector.open.__code__.co_filename, type(caisson.__loader__).__name__)),
+            (
+                "shim",
+                lambda: (caisson.__file__, Connector.open.__code__.co_filename, type(caisson.__loader__).__name__),
+            ),
             ("arguments", lambda: (sys.argv, sys.path, sys.flags, locale.setlocale(locale.LC_CTYPE))),
             ("streams", lambda: [(each.name, each.mode, each.encoding, each.errors) for each in STREAMS]),
             ("environ", lambda: dict(os.environ)),
