@@ -6,7 +6,7 @@ What it imports from here bears the names that a worker sees it under.
 """
 
 # pathlib costs a worker's start more than all of this module.
-# ruff: noqa: PTH113, PTH118, PTH119, PTH122, PTH208
+# ruff: noqa: PTH113, PTH118, PTH119, PTH122
 
 from __future__ import annotations
 
