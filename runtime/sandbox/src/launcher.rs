@@ -148,7 +148,7 @@ impl Launcher {
         ids: Option<crate::plan::OuterIds>,
     ) -> (Reply, Vec<OwnedFd>) {
         match self.zygotes.raise(program, ids) {
-            Ok(pidfd) => (Reply::Raised, vec![pidfd]),
+            Ok(pidfds) => (Reply::Raised, pidfds),
             Err(e) => (Reply::RaiseFailed(e.to_string()), Vec::new()),
         }
     }

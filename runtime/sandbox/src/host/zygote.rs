@@ -23,7 +23,7 @@ pub(super) async fn keep(weak: Weak<Host>) {
         let began = Instant::now();
         match raise(&host).await {
             Ok((pidfd, lease)) => {
-                let ended = tokio::spawn(reap(pidfd, lease));
+                let ended = tokio::spawn(reap(pidfd, Some(lease)));
                 let renewal = host.renewal.clone();
                 drop(host);
                 let ended = tokio::select! {
@@ -53,17 +53,22 @@ async fn raise(host: &Arc<Host>) -> Result<(OwnedFd, Lease), crate::LaunchError>
     };
     let gone = crate::LaunchError::LauncherGone;
     match host.ask(&request, &[]).await? {
-        (Reply::Raised, fds) => match fds.into_iter().next() {
-            Some(pidfd) => Ok((pidfd, lease)),
-            None => Err(gone("it handed over no process".into())),
-        },
+        (Reply::Raised, fds) => {
+            let mut fds = fds.into_iter();
+            let zygote = fds.next();
+            fds.for_each(|unused| drop(tokio::spawn(reap(unused, None))));
+            match zygote {
+                Some(pidfd) => Ok((pidfd, lease)),
+                None => Err(gone("it handed over no process".into())),
+            }
+        }
         (Reply::RaiseFailed(detail), _) => Err(gone(detail)),
         (other, _) => Err(gone(format!("a strange answer: {other:?}"))),
     }
 }
 
 /// Its id is free again once it has ended.
-async fn reap(pidfd: OwnedFd, lease: Lease) {
+async fn reap(pidfd: OwnedFd, lease: Option<Lease>) {
     if let Ok(readable) = pidfd.try_clone().and_then(sys::readable) {
         let _ = readable.readable().await;
     }

@@ -43,7 +43,7 @@ pub(crate) enum Reply {
     PortsFailed(String),
     UnknownWorker,
     Probed(Probed),
-    /// With the pidfd of a zygote that comes up.
+    /// With the pidfd of a zygote that comes up, and of forks that nobody will use.
     Raised,
     RaiseFailed(String),
 }

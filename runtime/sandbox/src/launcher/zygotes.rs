@@ -27,8 +27,10 @@ const SPARES: usize = 2;
 pub(super) struct Zygotes {
     ready: Option<Zygote>,
     coming: Option<Zygote>,
-    /// Of whichever zygote; only the daemon could reap one that nobody used, so all are.
+    /// Of whichever zygote.
     spares: VecDeque<Fork>,
+    /// Forks that nobody will use, for the daemon to reap.
+    unused: Vec<OwnedFd>,
 }
 
 /// Ends when its socket closes; the daemon reaps it.
@@ -48,12 +50,12 @@ pub(super) struct Fork {
 }
 
 impl Zygotes {
-    /// Has a new one come up. The one before goes on until this one is ready.
+    /// Has a new one come up. The one before goes on until this one is ready. Its pidfd, then those of unused forks.
     pub(super) fn raise(
         &mut self,
         program: &ProgramPlan,
         ids: Option<OuterIds>,
-    ) -> io::Result<OwnedFd> {
+    ) -> io::Result<Vec<OwnedFd>> {
         let (control, theirs) = socketpair(
             AddressFamily::Unix,
             SockType::SeqPacket,
@@ -78,7 +80,9 @@ impl Zygotes {
                     program,
                     asked: VecDeque::new(),
                 });
-                Ok(pidfd)
+                Ok(std::iter::once(pidfd)
+                    .chain(self.unused.drain(..))
+                    .collect())
             }
         }
     }
@@ -98,7 +102,11 @@ impl Zygotes {
             .take_if(|one| sys::is_readable(one.control.as_fd()))
             && matches!(coming.hear(), Ok((FromZygote::Ready, _)))
         {
-            // What the one before was asked for it no longer makes.
+            // What the one before was asked for it has as good as made.
+            while self.ready.as_ref().is_some_and(|one| !one.asked.is_empty()) {
+                let made = self.made();
+                self.spares.extend(made);
+            }
             self.ready = Some(coming);
         }
         let readable = |one: &Zygote| sys::is_readable(one.control.as_fd());
@@ -115,8 +123,15 @@ impl Zygotes {
         if (&ready.program.executable, &ready.program.env) != (&program.executable, &program.env) {
             return None;
         }
-        if let Some(spare) = self.spares.pop_front() {
-            return Some(spare);
+        match self.spares.pop_front() {
+            // It waits, and has nothing to say.
+            Some(spare) if !sys::is_readable(spare.report.as_fd()) => return Some(spare),
+            Some(spare) => {
+                self.unused.push(spare.pidfd);
+                self.give_up();
+                return None;
+            }
+            None => {}
         }
         if ready.asked.is_empty() {
             self.ask(flags);
@@ -155,8 +170,15 @@ impl Zygotes {
         });
         match asked {
             Ok(report) => ready.asked.push_back(report),
-            Err(_) => self.ready = None,
+            Err(_) => self.give_up(),
         }
+    }
+
+    /// Lets go of a zygote that is of no use; the daemon sees it end, and has another come up in a while.
+    fn give_up(&mut self) {
+        self.ready = None;
+        let pidfds = self.spares.drain(..).map(|spare| spare.pidfd);
+        self.unused.extend(pidfds);
     }
 
     /// The fork that was asked for first, waited for. `None`: it could not be made, or the zygote is gone.
@@ -166,10 +188,9 @@ impl Zygotes {
             (Ok((FromZygote::Forked { pid }, Some(pidfd))), Some(report)) => {
                 Some(Fork { pid, pidfd, report })
             }
-            // The host withholds it: what the launcher itself may do is tried, and its error told.
-            (Ok((FromZygote::NotForked(_), _)), Some(_)) => None,
+            // The host withholds it, or it is gone: what the launcher itself may do is tried, and its error told.
             _ => {
-                self.ready = None;
+                self.give_up();
                 None
             }
         }

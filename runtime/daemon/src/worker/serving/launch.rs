@@ -31,6 +31,8 @@ use crate::worker::way::Way;
 
 /// From exec to Hello; a bare interpreter needs about 15 ms.
 const HELLO: Duration = Duration::from_secs(30);
+/// Until workers that were killed have given their ids back.
+const REAPED: Duration = Duration::from_millis(200);
 /// From Hello until the worker has read Start and its streams.
 const OPENING: Duration = Duration::from_secs(30);
 
@@ -201,8 +203,14 @@ async fn worker(host: &Host, job: &mut Job) -> Result<(Made, Option<Hello>), Lau
             return Ok((waiting.made, Some(waiting.hello)));
         }
     }
-    let made = Made::new(host.launcher.launch(job.spec.clone()).await?)?;
-    Ok((made, None))
+    let mut launched = host.launcher.launch(job.spec.clone()).await;
+    if matches!(launched, Err(LaunchError::NoFreeId(_))) {
+        // Those that wait have ids too, which are free once they are reaped.
+        host.pool.drain();
+        tokio::time::sleep(REAPED).await;
+        launched = host.launcher.launch(job.spec.clone()).await;
+    }
+    Ok((Made::new(launched?)?, None))
 }
 
 /// The Hello that was said before, or the one that comes.
