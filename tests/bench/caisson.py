@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,9 @@ class Caisson:
     def __init__(self, **configuration: Any) -> None:
         self.caller = caller()
         self.stage = Stage()
+        # The library that was built with the binary, whatever lies in the tree by now.
+        native = Path(os.environ.get("CAISSON", ROOT / "target/release/caisson")).resolve().with_name("lib_native.so")
+        shutil.copy(native, self.stage.shim / "caisson/_native.abi3.so")
         for source in (HERE / "connectors").iterdir():
             folder = self.stage.connectors / source.name
             shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -67,12 +70,12 @@ class Caisson:
             request["connector"] = connector
         else:
             request["path"] = str(self.stage.connectors / connector)
+        command = [self.caller, what, str(self.daemon.socket), json.dumps(request)]
+        return self.costs(lambda: pipeline(command, cwd=self.daemon.folder))
+
+    def costs(self, run: Callable[[], Cost]) -> Cost:
+        """What a run costs with the daemon's part in it, up to the end of its last worker."""
         before, used = set(self.tree.processes()), self.tree.cpu()
-        began = time.perf_counter()
-        cost = pipeline(
-            [self.caller, what, str(self.daemon.socket), json.dumps(request)],
-            cwd=self.daemon.folder,
-        )
-        wall = time.perf_counter() - began
+        cost = run()
         self.tree.settle(before)
-        return Cost(cost.cpu + self.tree.cpu() - used, wall, cost.told)
+        return Cost(cost.cpu + self.tree.cpu() - used, cost.wall, cost.told)

@@ -16,7 +16,9 @@ PINNED: dict[str, tuple[str, ...]] = {
     "grpcio": ("grpcio==1.85.3", "protobuf==7.36.2", "orjson==3.13.0"),
     "airbyte": ("airbyte-cdk==7.39.1",),
     "singer": ("singer-sdk[msgspec]==0.54.9",),
-    "dlt": ("dlt[parquet]==1.31.0",),
+    "dlt": ("dlt[parquet,postgres]==1.31.0",),
+    "arrow": ("pyarrow==26.0.1",),
+    "target": ("meltanolabs-target-postgres==0.8.1",),
     "imports": ("httpx==0.28.1", "pydantic==2.14.4"),
 }
 
