@@ -40,7 +40,7 @@ def metrics(rounds: int = 5, others: bool = True) -> dict[str, float]:
     with Caisson(dependencies="dependencies.toml") as running, tempfile.TemporaryDirectory() as folder:
         cwd = Path(folder)
         package = running.stage.connectors / "columns/src/caisson_columns"
-        shutil.copy(HERE / "peers/columns.py", package)
+        shutil.copy(HERE / "programs/columns.py", package)
         connector = publish(running, "columns")
         hops = peers.program("arrow", "arrow_hops.py", BATCHES)
         contestants: dict[str, Callable[[], Cost]] = {

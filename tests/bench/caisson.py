@@ -47,7 +47,7 @@ class Caisson:
             folder = self.stage.connectors / source.name
             shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
             for package in (folder / "src").iterdir():
-                shutil.copy(HERE / "peers/records.py", package)
+                shutil.copy(HERE / "programs/records.py", package)
         # A published bundle is compiled when it is installed; a folder is not.
         compileall = [str(self.stage.python), "-m", "compileall", "-q", str(self.stage.connectors)]
         subprocess.run(compileall, check=True, env=environment())
@@ -70,7 +70,7 @@ class Caisson:
             request["connector"] = connector
         else:
             request["path"] = str(self.stage.connectors / connector)
-        command = [self.caller, what, str(self.daemon.socket), json.dumps(request)]
+        command: list[str | Path] = [self.caller, what, str(self.daemon.socket), json.dumps(request)]
         return self.costs(lambda: pipeline(command, cwd=self.daemon.folder))
 
     def costs(self, run: Callable[[], Cost]) -> Cost:

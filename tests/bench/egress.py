@@ -27,6 +27,7 @@ from .measure import TICKS, environment, pipeline
 GIB = 1 << 30
 AMOUNTS = {"download": 2 * GIB, "trips": 5_000, "connections": 1_000}
 
+# Splicing always, which halves what it needs in bulk; its default decides for itself, and copies.
 HAPROXY = """
 global
     maxconn 4096
@@ -35,7 +36,8 @@ defaults
     timeout connect 5s
     timeout client 60s
     timeout server 60s
-    option splice-auto
+    option splice-request
+    option splice-response
 listen relay
     bind 127.0.0.1:{port}
     server upstream 127.0.0.1:{upstream}
@@ -51,7 +53,7 @@ def used(pid: int) -> float:
 @contextmanager
 def server() -> Iterator[int]:
     """The port of the plumbing's other end."""
-    command = [str(peers.worker_python()), str(HERE / "peers/plumbing_server.py")]
+    command = [str(peers.worker_python()), str(HERE / "programs/plumbing_server.py")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as process:
         assert process.stdout is not None
         try:
@@ -85,14 +87,14 @@ def metrics(rounds: int = 5, others: bool = True) -> dict[str, float]:
     ):
         rule = {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [upstream], "protocol": "tcp"}
         running.daemon.policy("plumb", egress=[rule])
-        shutil.copy(HERE / "peers/plumbing.py", running.stage.connectors / "plumb/src/caisson_plumb")
+        shutil.copy(HERE / "programs/plumbing.py", running.stage.connectors / "plumb/src/caisson_plumb")
 
         def ours(what: str, amount: int) -> int:
             config = {"port": upstream, "what": what, "amount": amount}
             return int(running.ask("read", "plumb", stream="figure", config=config).told["sum"])
 
         def by(port: int) -> Callable[[str, int], int]:
-            script = [str(peers.worker_python()), str(HERE / "peers/plumbing.py"), str(port)]
+            script = [str(peers.worker_python()), str(HERE / "programs/plumbing.py"), str(port)]
             return lambda what, amount: int(pipeline([*script, what, str(amount)], cwd=Path(scratch)).told["sum"])
 
         ways = {

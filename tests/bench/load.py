@@ -12,6 +12,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ class Server(Postgres):
         self._run("pg_ctl", "-D", "data", "-w", "-t", "60", "-l", "log", "-o", options, "start")
         self.tree = Tree(int((self.folder / "data/postmaster.pid").read_text().split()[0]))
 
+    def __enter__(self) -> Server:
+        return self
+
     def costs(self, database: str, table: str, run: Callable[[], Cost]) -> Cost:
         """A run, its own processes' and the server's time; the rows are counted afterwards.
 
@@ -61,7 +65,7 @@ class Server(Postgres):
 
 def at_rest(folder: Path) -> None:
     """The records as an Arrow file, Singer's messages and CSV."""
-    from .peers import records
+    from .programs import records
 
     rows = list(records.mixed(RECORDS))
     address = pa.struct([("street", pa.string()), ("city", pa.string()), ("zip", pa.string()), ("floor", pa.int64())])
@@ -79,7 +83,7 @@ def at_rest(folder: Path) -> None:
     with pa.ipc.new_stream(folder / "rows.arrow", table.schema) as out:
         out.write_table(table, max_chunksize=8192)
     with (folder / "rows.singer").open("w") as out:
-        schema = {name: {"type": ["string", "null"]} for name in types}
+        schema: dict[str, Any] = {name: {"type": ["string", "null"]} for name in types}
         schema |= {"id": {"type": "integer"}, "visits": {"type": "integer"}, "amount": {"type": "number"}}
         schema |= {"active": {"type": "boolean"}, "created_at": {"type": "string", "format": "date-time"}}
         schema["address"] = {"type": "object", "additionalProperties": True}
@@ -95,6 +99,9 @@ def at_rest(folder: Path) -> None:
                 f"{row['id']},{row['email']},{row['name']},{active},{row['amount']},{row['visits']},"
                 f'{row["created_at"]},{note},"{quoted}",{row["source"]}\n'
             )
+
+
+Command = list[str | Path]
 
 
 def metrics(rounds: int = 5, others: bool = True) -> dict[str, float]:
@@ -121,11 +128,19 @@ def metrics(rounds: int = 5, others: bool = True) -> dict[str, float]:
         connection = daemon.folder / "postgres.json"
         connection.write_text(json.dumps({"connector": "postgres@0.1.0", "config": config}))
         url = f"postgresql://postgres:{server.password}@127.0.0.1:{server.port}/{database}"
-        psql = [server.bin / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c"]
-        done = [peers.worker_python(), "-I", "-S", "-c", "import sys; sys.stdin.read(); print('{}')"]
+        psql: Command = [server.bin / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c"]
+        done: Command = [peers.worker_python(), "-I", "-S", "-c", "import sys; sys.stdin.read(); print('{}')"]
 
         def ours() -> Cost:
-            command = [running.stage.caisson, "write", connection, "--input", folder / "rows.arrow", "--stream", "ours"]
+            command: Command = [
+                running.stage.caisson,
+                "write",
+                connection,
+                "--input",
+                folder / "rows.arrow",
+                "--stream",
+                "ours",
+            ]
             asked = [*command, "--primary-key", "id", "--mode", "upsert", "--server", f"unix:{daemon.socket}"]
             return running.costs(lambda: pipeline(asked, done, cwd=folder))
 
@@ -156,13 +171,8 @@ def metrics(rounds: int = 5, others: bool = True) -> dict[str, float]:
         contestants = {"caisson": ("ours", ours), "copy": ("copied", copy)}
         if others:
             contestants |= {"dlt": ("bench.records", dlt), "target_postgres": ("singer", singer)}
-        told = alternate(
-            {
-                name: (lambda table=table, run=run: server.costs(database, table, run))  # type: ignore[misc]
-                for name, (table, run) in contestants.items()
-            },
-            rounds,
-        )
+        counted = {name: partial(server.costs, database, table, run) for name, (table, run) in contestants.items()}
+        told = alternate(counted, rounds)
     found = {f"load_postgres_{name}_records_per_cpu_s": RECORDS / cost.cpu for name, cost in told.items()}
     found |= {f"load_postgres_{name}_records_per_s": RECORDS / cost.wall for name, cost in told.items()}
     for name in told.keys() - {"caisson"}:

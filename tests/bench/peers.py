@@ -10,7 +10,7 @@ from .caisson import BENCH, HERE
 from .contest import say
 from .measure import environment
 
-PROGRAMS = HERE / "peers"
+PROGRAMS = HERE / "programs"
 PINNED: dict[str, tuple[str, ...]] = {
     "floor": ("orjson==3.13.0", "requests==2.34.0"),
     "grpcio": ("grpcio==1.85.3", "protobuf==7.36.2", "orjson==3.13.0"),

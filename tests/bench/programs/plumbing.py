@@ -49,11 +49,12 @@ def trips(host: str, port: int, amount: int) -> int:
 
 
 def connections(host: str, port: int, amount: int) -> int:
-    """Connects, gets one byte and leaves, so many times."""
+    """Connects, gets one byte and leaves, so many times; the name is resolved once."""
     taken = []
+    address = socket.gethostbyname(host)
     for _ in range(amount):
         began = time.perf_counter_ns()
-        with connected(host, port, b"S") as stream:
+        with connected(address, port, b"S") as stream:
             if stream.recv(1) != b"s":
                 raise ConnectionError("nothing was said")
         taken.append(time.perf_counter_ns() - began)
