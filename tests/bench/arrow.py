@@ -6,13 +6,12 @@ batches of about 1 MB, that is a small part of what is counted.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from . import peers
-from .caisson import HERE, Caisson
+from .caisson import Caisson
 from .contest import alternate
 from .measure import Cost, pipeline
 from .start import publish
@@ -39,8 +38,6 @@ def metrics(rounds: int = 5, others: bool = True) -> dict[str, float]:
     """The keys of this part."""
     with Caisson(dependencies="dependencies.toml") as running, tempfile.TemporaryDirectory() as folder:
         cwd = Path(folder)
-        package = running.stage.connectors / "columns/src/caisson_columns"
-        shutil.copy(HERE / "programs/columns.py", package)
         connector = publish(running, "columns")
         hops = peers.program("arrow", "arrow_hops.py", BATCHES)
         contestants: dict[str, Callable[[], Cost]] = {

@@ -44,10 +44,9 @@ class Caisson:
         native = Path(os.environ.get("CAISSON", ROOT / "target/release/caisson")).resolve().with_name("lib_native.so")
         shutil.copy(native, self.stage.shim / "caisson/_native.abi3.so")
         for source in (HERE / "connectors").iterdir():
-            folder = self.stage.connectors / source.name
-            shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
-            for package in (folder / "src").iterdir():
-                shutil.copy(HERE / "programs/records.py", package)
+            # What they share with the peers' programs is a link in the tree, and a file in the copy.
+            copy = self.stage.connectors / source.name
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
         # A published bundle is compiled when it is installed; a folder is not.
         compileall = [str(self.stage.python), "-m", "compileall", "-q", str(self.stage.connectors)]
         subprocess.run(compileall, check=True, env=environment())

@@ -87,7 +87,6 @@ def metrics(rounds: int = 5, others: bool = True) -> dict[str, float]:
     ):
         rule = {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [upstream], "protocol": "tcp"}
         running.daemon.policy("plumb", egress=[rule])
-        shutil.copy(HERE / "programs/plumbing.py", running.stage.connectors / "plumb/src/caisson_plumb")
 
         def ours(what: str, amount: int) -> int:
             config = {"port": upstream, "what": what, "amount": amount}

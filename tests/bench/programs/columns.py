@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-try:
+if __package__:
     from .records import mixed
-except ImportError:
-    from records import mixed
+else:
+    from records import mixed  # type: ignore[import-not-found,no-redef]
 
 ROWS = 8192
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypedDict
 
 from caisson import Connector, stream
 
-from . import records
+from .records import SETS
 
 
 @dataclass
@@ -79,8 +79,8 @@ class Faucet(Connector[Config]):
 
     @stream(schema=Mixed, primary_key="id")
     def mixed(self) -> Iterator[dict[str, Any]]:
-        return records.mixed(self.config.count)
+        return SETS["mixed"](self.config.count)
 
     @stream(schema=Exact, primary_key="id")
     def exact(self) -> Iterator[dict[str, Any]]:
-        return records.exact(self.config.count)
+        return SETS["exact"](self.config.count)

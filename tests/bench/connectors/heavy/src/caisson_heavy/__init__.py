@@ -17,7 +17,7 @@ from caisson import Connector, stream
 __all__ = ["Heavy"]
 
 
-class Row(pydantic.BaseModel):
+class Row(pydantic.BaseModel):  # type: ignore[misc]  # not installed where this is checked
     """What a record is."""
 
     id: int

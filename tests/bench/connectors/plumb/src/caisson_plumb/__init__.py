@@ -8,7 +8,7 @@ from typing import Any
 
 from caisson import Connector, stream
 
-from . import plumbing
+from .plumbing import WORK
 
 __all__ = ["Plumb"]
 
@@ -30,4 +30,4 @@ class Plumb(Connector[Config]):
 
     @stream(schema=[{"name": "nanoseconds", "type": "int64"}])
     def figure(self) -> Iterator[dict[str, Any]]:
-        yield {"nanoseconds": plumbing.WORK[self.config.what]("localhost", self.config.port, self.config.amount)}
+        yield {"nanoseconds": WORK[self.config.what]("localhost", self.config.port, self.config.amount)}
