@@ -60,7 +60,7 @@ bench bench-quick: PROFILE := release
 bench: ## speed against what users would pick instead, all of it or PARTS="extract start"; to target/bench
 	@tests/setup/preflight.sh bench
 	@$(MAKE) --no-print-directory build PROFILE=$(PROFILE)
-	@$(BENCH) $(PARTS)
+	@$(BENCH) --page $(PARTS)
 
 bench-quick: ## the parts that need no peer, in two minutes; names what is a tenth worse than the baseline
 	@tests/setup/preflight.sh bench-quick

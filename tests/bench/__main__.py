@@ -66,6 +66,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of a contest; medians are of these")
     parser.add_argument("--quick", action="store_true", help="no peers; compare with the baseline")
     parser.add_argument("--keep-baseline", action="store_true", help="write baseline.json from a quick run")
+    parser.add_argument("--page", action="store_true", help="put the table into docs/performance.md")
     asked = parser.parse_args()
     chosen = asked.parts or list(QUICK if asked.quick else PARTS)
     if unknown := set(chosen) - PARTS.keys():
@@ -80,7 +81,10 @@ def main() -> int:
         except Exception as error:  # the other parts' hours are not lost with this one's
             faults[part] = f"{type(error).__name__}: {error}"
             say(f"{part} failed: {faults[part]}")
-    report.write(BENCH / ("quick.json" if asked.quick else "results.json"), machine(), versions(), found)
+    name = "quick.json" if asked.quick else "results.json"
+    together = report.write(BENCH / name, machine(), versions(), found)
+    if asked.page:
+        report.page(ROOT / "docs/performance.md", together, versions(), machine())
     print(report.table(found))
     if asked.keep_baseline:
         BASELINE.write_text(json.dumps(report.ratios(found), indent=2) + "\n")

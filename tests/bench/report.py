@@ -12,20 +12,33 @@ TOLERANCE = 0.10
 SMALLER_IS_BETTER = ("_ms", "_mib", "_errors", "_vs_haproxy")
 
 
-def write(path: Path, machine: dict[str, Any], versions: dict[str, str], metrics: dict[str, float]) -> None:
-    """Writes the results; parts that this run left out keep the figures of the run before."""
+MARK = "<!-- table -->"
+"""Where the table begins in docs/performance.md."""
+
+
+def write(path: Path, machine: dict[str, Any], versions: dict[str, str], metrics: dict[str, float]) -> dict[str, float]:
+    """Writes the results; parts that this run left out keep the figures of the run before. Returns all."""
     earlier: dict[str, float] = {}
     if path.exists():
         earlier = json.loads(path.read_text()).get("metrics", {})
     together = {**earlier, **{key: round(value, 4) for key, value in metrics.items()}}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": machine, "versions": versions, "metrics": together}, indent=2) + "\n")
+    return together
 
 
 def table(metrics: dict[str, float]) -> str:
     """Markdown, one line a metric."""
     lines = [f"| `{key}` | {number(value)} |" for key, value in metrics.items()]
     return "\n".join(["| metric | value |", "|---|---|", *lines])
+
+
+def page(path: Path, metrics: dict[str, float], versions: dict[str, str], machine: dict[str, Any]) -> None:
+    """Writes the table into a page, below its mark."""
+    text = path.read_text().partition(MARK)[0]
+    what = ", ".join(f"{name} {version}" for name, version in versions.items())
+    about = f"{machine['cores']} cores, {machine['processor']}, Linux {machine['kernel']}; {what}."
+    path.write_text(f"{text}{MARK}\n\n{about}\n\n{table(metrics)}\n")
 
 
 def number(value: float) -> str:
