@@ -14,7 +14,7 @@ from typing import Any
 
 from . import peers
 from .caisson import Caisson
-from .contest import alternate
+from .contest import alternate, say
 from .measure import Cost, pipeline
 
 RECORDS = 500_000
@@ -76,7 +76,12 @@ def contest(running: Caisson | None, kind: str, rounds: int, others: bool) -> di
             contestants["dlt"] = dlt(kind, cwd)
             contestants["airbyte-cdk"] = line_of("airbyte", "airbyte_source.py", '"RECORD"', kind, cwd)
             contestants["singer-sdk"] = line_of("singer", "singer_tap.py", '"RECORD","stream"', kind, cwd)
-        return {name: RECORDS / cost.cpu for name, cost in alternate(contestants, rounds).items()}
+        costs = alternate(contestants, rounds)
+    for name, cost in costs.items():
+        if "worker_cpu_seconds" in cost.told:
+            worker, daemon = cost.told["worker_cpu_seconds"], cost.told["daemon_cpu_seconds"]
+            say(f"  {name}, the last run: worker {worker:.3f} CPU s, daemon {daemon:.3f}")
+    return {name: RECORDS / cost.cpu for name, cost in costs.items()}
 
 
 def metrics(rounds: int = 5, others: bool = True) -> dict[str, float]:

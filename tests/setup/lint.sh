@@ -16,6 +16,7 @@ lint() {
 python_paths="python-shim/python python-shim/tests connectors tests"
 
 lint rustfmt "$CARGO" fmt --all --check
+lint rustfmt-caller "$CARGO" fmt --manifest-path tests/bench/caller/Cargo.toml --check
 lint clippy "$CARGO" clippy --quiet --workspace --exclude caisson-less --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" lint rustdoc "$CARGO" doc --quiet --workspace --exclude caisson-less --no-deps --document-private-items
 lint ruff-format "$venv/ruff" format --quiet --check $python_paths
