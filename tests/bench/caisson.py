@@ -74,7 +74,6 @@ class Caisson:
 
     def costs(self, run: Callable[[], Cost]) -> Cost:
         """What a run costs with the daemon's part in it, up to the end of its last worker."""
-        before, used = set(self.tree.processes()), self.tree.cpu()
+        used = self.tree.settled()
         cost = run()
-        self.tree.settle(before)
-        return Cost(cost.cpu + self.tree.cpu() - used, cost.wall, cost.told)
+        return Cost(cost.cpu + self.tree.settled() - used, cost.wall, cost.told)

@@ -3,8 +3,8 @@
 Two kinds of contestants. A *pipeline* is processes that begin and end with
 the run: `wait4` gives the time of each and of the children that it reaped. A
 *daemon* was there before and stays: what its tree of processes has used is
-read from /proc before and after, once all workers of the run are reaped, and
-what the caller's process used is added. A daemon's own start is not counted.
+read from /proc before and after, once none of them works any more, and what
+the caller's process used is added. A daemon's own start is not counted.
 """
 
 from __future__ import annotations
@@ -107,14 +107,20 @@ class Tree:
             total += sum(int(field) for field in fields[11:15])
         return total / TICKS
 
-    def settle(self, to: set[int], seconds: float = 10) -> None:
-        """Waits until only these processes, or fewer, are left.
+    def settled(self, quiet: float = 0.1, seconds: float = 10) -> float:
+        """As `cpu`, once it has not grown for a while: a worker that ends after its call has ended too.
+
+        It does not matter whether a worker was reaped by then, and workers that wait for a call may stay.
 
         Raises:
-            TimeoutError: Others still live.
+            TimeoutError: Something goes on working.
         """
         until = time.monotonic() + seconds
-        while left := set(self.processes()) - to:
+        used, since = self.cpu(), time.monotonic()
+        while time.monotonic() - since < quiet:
             if time.monotonic() > until:
-                raise TimeoutError(f"processes {sorted(left)} of the daemon do not end")
-            time.sleep(0.005)
+                raise TimeoutError("the processes of the daemon go on working")
+            time.sleep(0.02)
+            if (now := self.cpu()) != used:
+                used, since = now, time.monotonic()
+        return used
