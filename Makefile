@@ -12,6 +12,7 @@ VENV    := .venv
 BIN     := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 SHIM    := python-shim/python/caisson
 NATIVE  := $(SHIM)/_native.abi3.so
+BENCH    = CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) CARGO=$(CARGO) PYTHONPATH=tests/e2e $(VENV)/bin/python -m tests.bench
 
 .PHONY: help
 help: ## this text
@@ -53,11 +54,18 @@ lint: ## formatting, clippy, documentation, ruff, mypy: warnings are errors
 	@$(MAKE) --no-print-directory build
 	@CARGO=$(CARGO) tests/setup/lint.sh
 
-.PHONY: bench
-bench: ## records a second through the daemon against plain Python, to target/bench/results.json
-	@tests/setup/preflight.sh demo
-	@$(MAKE) --no-print-directory build
-	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) PYTHONPATH=tests/e2e $(VENV)/bin/python tests/bench/bench.py
+# Figures of a build that nobody would install say nothing: these two are of a release build.
+.PHONY: bench bench-quick
+bench bench-quick: PROFILE := release
+bench: ## speed against what users would pick instead, all of it or PARTS="extract start"; to target/bench
+	@tests/setup/preflight.sh bench
+	@$(MAKE) --no-print-directory build PROFILE=$(PROFILE)
+	@$(BENCH) --page $(PARTS)
+
+bench-quick: ## the parts that need no peer, in two minutes; names what is a tenth worse than the baseline
+	@tests/setup/preflight.sh bench-quick
+	@$(MAKE) --no-print-directory build PROFILE=$(PROFILE)
+	@$(BENCH) --quick $(PARTS)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZ_SECONDS (600) each, or those of TARGETS, under libFuzzer

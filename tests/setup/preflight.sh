@@ -1,6 +1,6 @@
 #!/bin/sh
-# What this machine lacks for `make demo`, `make test`, `make test-long`, `make escape` or
-# `make lint`: all of it at once, within seconds, before anything is compiled. Root on Debian or
+# What this machine lacks for `make demo`, `make test`, `make test-long`, `make escape`,
+# `make bench` or `make lint`: all of it at once, within seconds, before anything is compiled. Root on Debian or
 # Ubuntu gets missing packages installed by name; anybody else is told which.
 set -u
 goal=${1:-demo}
@@ -33,7 +33,13 @@ fi
 
 wants() { case " $1 " in *" $goal "*) return 0 ;; *) return 1 ;; esac; }
 
-if wants "test test-long"; then
+if wants "bench bench-quick"; then
+    command -v bwrap >/dev/null 2>&1 || need bubblewrap
+fi
+if wants bench; then
+    [ -n "$(PATH="$PATH:/usr/sbin" command -v haproxy)" ] || need haproxy
+fi
+if wants "test test-long bench"; then
     postgres=$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null | tail -n 1)
     [ -n "$postgres" ] || command -v initdb >/dev/null 2>&1 || need postgresql
     command -v openssl >/dev/null 2>&1 || need openssl

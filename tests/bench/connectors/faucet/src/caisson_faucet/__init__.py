@@ -1,0 +1,5 @@
+"""Yields the records of the benchmark."""
+
+from .connector import Faucet
+
+__all__ = ["Faucet"]
