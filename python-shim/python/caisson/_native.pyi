@@ -1,6 +1,6 @@
 """The native half: lock, channel, encoder, decoder, HTTP transport."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Literal, Self, final
 
 __all__ = [
@@ -110,6 +110,14 @@ class Emitter:
         of them (or a checkpoint, flush, or flush_seconds) fix it."""
     def records(self, records: Iterable[dict[str, Any]]) -> int:
         """Adds records until the iterable ends; returns how many."""
+    def pump(self, source: Iterator[Any], most: int) -> tuple[int, Any, bool]:
+        """Adds records of an iterator while they are plain dicts, at most so
+        many. Returns how many, the item that it stopped at (no plain dict, or
+        the first one after an `interrupt`; else None), and whether the iterator
+        ended."""
+    def interrupt(self) -> int:
+        """Called by what the iterator runs: `pump` is to return the next item
+        rather than add it. Returns how many records it has added so far."""
     def arrow(self, data: Any) -> int:
         """Adds everything of an object with __arrow_c_stream__ or
         __arrow_c_array__, without going through Python values; returns the number of

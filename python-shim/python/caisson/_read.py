@@ -289,11 +289,20 @@ class _Lazy:
                 flush_seconds=(start.get("flush_ms") or 200) / 1000,
             )
             self.record = self._made.record  # type: ignore[method-assign]
+            self.pump = self._made.pump  # type: ignore[method-assign]
         made: EmitterLike = self._made
         return made
 
     def record(self, record: dict[str, Any]) -> None:
         self._emitter().record(record)
+
+    def pump(self, source: Any, most: int) -> tuple[int, Any, bool]:
+        made: Any = self._emitter()
+        taken: tuple[int, Any, bool] = made.pump(source, most)
+        return taken
+
+    def interrupt(self) -> int:
+        return 0 if self._made is None else int(self._made.interrupt())
 
     def arrow(self, data: Any) -> int:
         return self._emitter().arrow(data)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
         def record(self, record: dict[str, Any]) -> None: ...
         def arrow(self, data: Any) -> int: ...
+        def interrupt(self) -> int: ...
         def checkpoint(self, state: bytes, final: bool = False) -> str: ...
         def flush(self) -> None: ...
         def close(self) -> None: ...
@@ -84,11 +85,38 @@ class StreamRun:
         if hasattr(source, "__anext__"):
             idle: float | None = self.call.loop.run_until_complete(self._pump(source))
             return idle
+        pump = getattr(self._emitter, "pump", None)
+        most = 1
+        while pump is not None and self._plain:
+            try:
+                count, item, over = pump(source, most)
+            except BaseException:
+                self._passed(self._emitter.interrupt())
+                raise
+            self._passed(count)
+            if count:
+                self._running()
+                self._look()
+            if over or self.limited:
+                return None
+            wait = None if item is None else self.accept(item)
+            if wait is not None:
+                return None if wait < 0 else wait
+            most = min(self._look_every, self._max - self.count) if self._max else self._look_every
         for item in source:
             wait = self.accept(item)
             if wait is not None:
                 return None if wait < 0 else wait
         return None
+
+    @property
+    def _plain(self) -> bool:
+        """Whether a record needs nothing but to be encoded: then the encoder takes many without a look at each."""
+        return self.stream.mode != "streaming"
+
+    def _passed(self, count: int) -> None:
+        """So many records were encoded unseen."""
+        self.count += count
 
     async def _pump(self, source: Any) -> float | None:
         async for item in source:
@@ -224,7 +252,20 @@ class Managed(StreamRun):
         return self._slice.cursor
 
     def track(self, request: str) -> Track | None:
-        return None if self._orderly else self._slice.trail.open(request)
+        if self._orderly:
+            return None
+        if self._emitter.interrupt():
+            self._slice.trail.foreign()
+        return self._slice.trail.open(request)
+
+    @property
+    def _plain(self) -> bool:
+        return super()._plain and self._slice.plain
+
+    def _passed(self, count: int) -> None:
+        super()._passed(count)
+        if count and not self._orderly:
+            self._slice.trail.foreign()
 
     def settle(self) -> None:
         if self._slice.moved:

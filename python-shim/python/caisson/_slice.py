@@ -79,6 +79,11 @@ class Slice:
         return self._order == "asc"
 
     @property
+    def plain(self) -> bool:
+        """True if every record is delivered, whatever it is, and none is followed."""
+        return not self._field and not self.trail.followed
+
+    @property
     def moved(self) -> bool:
         """True if `state()` would say more than the last one that was saved."""
         if self.orderly:

@@ -137,6 +137,15 @@ class Trail:
         """True if `pages` names all that came out, and nothing else."""
         return not self._foreign and all(track.clean for track in self._tracks)
 
+    @property
+    def followed(self) -> bool:
+        """True if records may be those of a track."""
+        return bool(self._tracks)
+
+    def foreign(self) -> None:
+        """Records came out that are of no track."""
+        self._foreign = True
+
     def open(self, request: str) -> Track:
         """A track for `request`; the same one asked again in one slice is another track."""
         count = self._names[request] = self._names.get(request, 0) + 1

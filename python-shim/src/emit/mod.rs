@@ -11,6 +11,7 @@ mod lane;
 mod send;
 mod state;
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,10 @@ pub(crate) struct Emitter {
     lane: Arc<Lane>,
     /// Made when the schema is known. Locked after the lane's state.
     shape: Mutex<Option<Shape>>,
+    /// Records that the running `pump` has taken.
+    pumped: AtomicU64,
+    /// It is to take no more.
+    interrupted: AtomicBool,
 }
 
 #[pymethods]
@@ -90,6 +95,8 @@ impl Emitter {
         Ok(Self {
             lane: Arc::new(lane),
             shape: Mutex::new(None),
+            pumped: AtomicU64::new(0),
+            interrupted: AtomicBool::new(false),
         })
     }
 
@@ -109,6 +116,37 @@ impl Emitter {
             count += 1;
         }
         Ok(count)
+    }
+
+    fn pump<'py>(
+        &self,
+        py: Python<'py>,
+        source: &Bound<'py, PyAny>,
+        most: u64,
+    ) -> PyResult<(u64, Option<Bound<'py, PyAny>>, bool)> {
+        let mut source = source.try_iter()?;
+        self.interrupted.store(false, Ordering::Relaxed);
+        let mut count = 0;
+        self.pumped.store(count, Ordering::Relaxed);
+        while count < most {
+            let Some(item) = source.next().transpose()? else {
+                return Ok((count, None, true));
+            };
+            if self.interrupted.load(Ordering::Relaxed) || !item.is_exact_instance_of::<PyDict>() {
+                return Ok((count, Some(item), false));
+            }
+            if self.push(py, &item)? {
+                self.flush(py)?;
+            }
+            count += 1;
+            self.pumped.store(count, Ordering::Relaxed);
+        }
+        Ok((count, None, false))
+    }
+
+    fn interrupt(&self) -> u64 {
+        self.interrupted.store(true, Ordering::Relaxed);
+        self.pumped.load(Ordering::Relaxed)
     }
 
     fn arrow(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<u64> {

@@ -184,3 +184,37 @@ def test_a_daemon_that_is_gone_is_an_eof_error_from_then_on(daemon: Daemon) -> N
 def test_options_that_mean_nothing_are_value_errors(daemon: Daemon, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"encoding|unknown|flush_seconds"):
         end(daemon, **options)
+
+
+def test_a_pump_takes_plain_records_and_stops_at_whatever_else_comes(daemon: Daemon) -> None:
+    class Kept(dict[str, Any]):
+        """Not exactly a dict."""
+
+    emitter = end(daemon)
+    kept = Kept(id=3)
+    source = iter([{"id": 1}, {"id": 2}, kept, None, {"id": 4}, {"id": 5}, {"id": 6}])
+    assert emitter.pump(source, 10) == (2, kept, False)
+    assert emitter.pump(source, 10) == (0, None, False)
+    assert emitter.pump(source, 2) == (2, None, False)
+    assert emitter.pump(source, 10) == (1, None, True)
+    emitter.checkpoint(b"end", final=True)
+    assert [row["id"] for row in table(daemon.until()).to_pylist()] == [1, 2, 4, 5, 6]
+
+
+def test_a_pump_that_is_interrupted_gives_the_next_record_back(daemon: Daemon) -> None:
+    emitter = end(daemon)
+    taken = []
+
+    def source() -> Any:
+        yield {"id": 1}
+        yield {"id": 2}
+        taken.append(emitter.interrupt())
+        yield {"id": 3}
+        raise KeyError("over")
+
+    items = source()
+    assert emitter.pump(items, 10) == (2, {"id": 3}, False)
+    assert taken == [2]
+    with pytest.raises(KeyError, match="over"):
+        emitter.pump(items, 10)
+    assert emitter.interrupt() == 0
