@@ -118,7 +118,7 @@ def upstream(request: Request) -> Any:
 @pytest.mark.parametrize("name", ["first", "later"])
 def test_own_records_beside_pages_lose_none_wherever_a_worker_dies(name: str) -> None:
     harness = Harness(Between, api=Api(upstream))
-    kill_after_each_checkpoint(harness, name, mode="full", key="id")
+    kill_after_each_checkpoint(harness, name, mode="full", key="id", every=1)
 
 
 @pytest.mark.parametrize("name", ["first", "later"])
@@ -126,6 +126,11 @@ def test_a_checkpoint_between_own_records_and_pages_is_the_same(looked_at: Calla
     seen = []
     for on in (False, True):
         looked_at(on)
-        run = Harness(Between, api=Api(upstream)).read(name).check()
+        run = Harness(Between, api=Api(upstream)).read(name, checkpoint_every=1).check()
         seen.append((run.records, [checkpoint.state for checkpoint in run.checkpoints]))
     assert seen[0] == seen[1]
+
+
+def test_pages_that_come_first_are_followed() -> None:
+    run = Harness(Between, api=Api(upstream)).read("later", checkpoint_every=1).check()
+    assert len(run.checkpoints) >= 5
