@@ -29,6 +29,8 @@ CALLS = 60
 TURNS = 2
 """Contestants take turns in so many blocks of calls a round."""
 TESTS = 20
+PAUSE_MS = 150
+"""Between warm calls: a worker that waits must have been made, its connector imported."""
 
 STAMP = "import time; print(time.time_ns())"
 CLIENT = "import caisson, caisson._http"
@@ -97,9 +99,14 @@ def launches(rounds: int, others: bool) -> dict[str, list[float]]:
         found.setdefault(name, []).extend(values)
 
     each = CALLS // TURNS
-    with Caisson(dependencies="dependencies.toml") as running:
+    cold = Caisson(dependencies="dependencies.toml", pool="0MiB")
+    with cold as running, Caisson(dependencies="dependencies.toml") as pooled:
         # The third carries wheels, which a quick run does not fetch.
         names = {name: publish(running, name) for name in ("blank", "rest", "heavy")[: 3 if others else 2]}
+        for daemon in (running, pooled):
+            for connector in names:
+                # The first call of a version installs it, and the one after finds nobody waiting.
+                calls(daemon, publish(daemon, connector) if daemon is pooled else names[connector], 2)
         python, shim = running.stage.python, running.stage.shim
         sandboxed = {
             "bwrap bare": (bubble(python, shim), f"{STAMP}"),
@@ -118,6 +125,9 @@ def launches(rounds: int, others: bool) -> dict[str, list[float]]:
                 note(f"cold {name}", told["code_ms"])
                 note(f"cold {name} batch", told["batch_ms"])
                 note(f"cold {name} told", told["start_ms"])
+                told = calls(pooled, connector, each, pause_ms=PAUSE_MS)
+                note(f"warm {name}", told["code_ms"])
+                note(f"warm {name} batch", told["batch_ms"])
             for name, (command, code) in sandboxed.items():
                 isolation = ["-I", "-S"] if "bare" in name else ["-I"]
                 note(name, spawned([*command, *isolation, "-c", code], each))
@@ -135,7 +145,7 @@ def launches(rounds: int, others: bool) -> dict[str, list[float]]:
 
 
 def metrics(rounds: int = 5, others: bool = True) -> dict[str, float]:
-    """The keys of this part. Warm starts are measured once there is a pool."""
+    """The keys of this part."""
     taken = launches(rounds, others)
     half = {name: statistics.median(values) for name, values in taken.items()}
     for name, values in taken.items():
@@ -153,7 +163,11 @@ def metrics(rounds: int = 5, others: bool = True) -> dict[str, float]:
         "start_bwrap_client_p50_ms": half["bwrap client"],
         "start_python_bare_p50_ms": half["python bare"],
     }
-    for name in [name for name in ("blank", "rest", "heavy") if f"cold {name}" in taken]:
+    connectors = [name for name in ("blank", "rest", "heavy") if f"cold {name}" in taken]
+    found["start_warm_p50_ms"] = max(half[f"warm {name}"] for name in connectors)
+    found["start_warm_p99_ms"] = max(percentile(taken[f"warm {name}"], 0.99) for name in connectors)
+    found["start_warm_first_batch_p50_ms"] = max(half[f"warm {name} batch"] for name in connectors)
+    for name in connectors:
         found[f"start_cold_{name}_p50_ms"] = half[f"cold {name}"]
         found[f"start_cold_{name}_p99_ms"] = percentile(taken[f"cold {name}"], 0.99)
     if others:

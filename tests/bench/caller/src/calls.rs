@@ -39,6 +39,7 @@ pub(crate) async fn time(
         {
             all.push(times?);
         }
+        tokio::time::sleep(request.pause).await;
         running.spawn(one(runtime.clone(), request.clone()));
     }
     while let Some(times) = running.join_next().await {

@@ -4,7 +4,7 @@
 //! first column summed, every JSON line is counted and the last one kept. `caller calls SOCKET
 //! REQUEST` makes many calls, some at once, and times their parts. REQUEST is a JSON object:
 //! `path`, `connector`, `config`, `stream`, `encoding` (`arrow` or `jsonl`), `test` (a Test in
-//! place of a Read), `count`, `at_once`. All times are milliseconds from the moment before the
+//! place of a Read), `count`, `at_once`, `pause_ms` (before each call). All times are milliseconds from the moment before the
 //! request is sent.
 #![forbid(unsafe_code)]
 

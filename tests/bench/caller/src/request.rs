@@ -1,5 +1,7 @@
 //! What a caller is told to ask for.
 
+use std::time::Duration;
+
 use caisson_proto::v1;
 use serde_json::Value;
 
@@ -16,6 +18,7 @@ pub(crate) struct Request {
     pub(crate) test: bool,
     pub(crate) count: usize,
     pub(crate) at_once: usize,
+    pub(crate) pause: Duration,
 }
 
 impl Request {
@@ -34,6 +37,7 @@ impl Request {
             test: value["test"].as_bool().unwrap_or(false),
             count: number("count"),
             at_once: number("at_once"),
+            pause: Duration::from_millis(value["pause_ms"].as_u64().unwrap_or(0)),
         })
     }
 
