@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use caisson_without::Part;
 use nix::fcntl::OFlag;
@@ -41,6 +41,10 @@ struct Host {
     made: AtomicU64,
     /// It is time for another zygote.
     renewal: Arc<Notify>,
+    /// Ids that zygotes hold.
+    held: Arc<AtomicUsize>,
+    /// A worker needed such an id.
+    crowded: AtomicBool,
 }
 
 /// A worker, made and running: its process and what it is spoken to through.
@@ -184,6 +188,8 @@ impl Launcher {
             connection: Mutex::new(Some(connection)),
             made: AtomicU64::new(0),
             renewal: Arc::default(),
+            held: Arc::default(),
+            crowded: AtomicBool::new(false),
         });
         // A build that leaves layers out leaves them out of what is executed.
         if host.config.zygote_forks.is_some() && caisson_without::handed_on().is_none() {
@@ -289,7 +295,12 @@ impl Host {
     }
 
     async fn launch(&self, spec: &WorkerSpec, program: &Program) -> Result<Worker, LaunchError> {
-        let lease = self.ids.lease()?;
+        let lease = match self.ids.lease() {
+            Err(LaunchError::NoFreeId(_)) if self.held.load(Ordering::SeqCst) > 0 => {
+                zygote::make_room(self).await?
+            }
+            lease => lease?,
+        };
         let plan = self.plan(spec, program, &lease)?;
         let io = |what: &'static str| move |e: nix::Error| LaunchError::io(what, e);
         let (channel, inner_channel) =

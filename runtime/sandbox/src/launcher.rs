@@ -135,6 +135,7 @@ impl Launcher {
                 Request::OpenPorts { worker, ports } => self.open_ports(worker, &ports),
                 Request::Probe(plan) => self.probe(&plan),
                 Request::Zygote { program, ids } => self.raise(&program, ids),
+                Request::Retire => (Reply::Retired, self.zygotes.retire()),
             };
             let borrowed: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
             protocol::send(self.control.as_fd(), &reply, &borrowed)?;

@@ -3,6 +3,7 @@
 //! What workers share by birth (where things lie in memory, the seed of hashes) does not last longer than their zygote.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,9 @@ use crate::{HostConfig, sys};
 
 /// One that ends sooner has something wrong with it, and the next will have it too.
 const PAUSE: Duration = Duration::from_secs(60);
+/// A zygote that is to end needs some milliseconds.
+const ROOM_TRIES: usize = 50;
+const ROOM_STEP: Duration = Duration::from_millis(10);
 /// In the shim.
 const SOURCE: &str = "caisson/_zygote.py";
 
@@ -23,7 +27,7 @@ pub(super) async fn keep(weak: Weak<Host>) {
         let began = Instant::now();
         match raise(&host).await {
             Ok((pidfd, lease)) => {
-                let ended = tokio::spawn(reap(pidfd, Some(lease)));
+                let ended = tokio::spawn(reap(pidfd, Some((lease, host.held.clone()))));
                 let renewal = host.renewal.clone();
                 drop(host);
                 let ended = tokio::select! {
@@ -39,7 +43,10 @@ pub(super) async fn keep(weak: Weak<Host>) {
                 drop(host);
             }
         }
-        if began.elapsed() < PAUSE {
+        let crowded = weak
+            .upgrade()
+            .is_some_and(|host| host.crowded.swap(false, Ordering::SeqCst));
+        if crowded || began.elapsed() < PAUSE {
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -47,6 +54,15 @@ pub(super) async fn keep(weak: Weak<Host>) {
 
 async fn raise(host: &Arc<Host>) -> Result<(OwnedFd, Lease), crate::LaunchError> {
     let lease = host.ids.lease()?;
+    host.held.fetch_add(1, Ordering::SeqCst);
+    let raised = ask(host, &lease).await;
+    if raised.is_err() {
+        host.held.fetch_sub(1, Ordering::SeqCst);
+    }
+    Ok((raised?, lease))
+}
+
+async fn ask(host: &Host, lease: &Lease) -> Result<OwnedFd, crate::LaunchError> {
     let request = Request::Zygote {
         program: Box::new(program(&host.config)),
         ids: Some(lease.outer).filter(|outer| outer.privileged),
@@ -57,23 +73,39 @@ async fn raise(host: &Arc<Host>) -> Result<(OwnedFd, Lease), crate::LaunchError>
             let mut fds = fds.into_iter();
             let zygote = fds.next();
             fds.for_each(|unused| drop(tokio::spawn(reap(unused, None))));
-            match zygote {
-                Some(pidfd) => Ok((pidfd, lease)),
-                None => Err(gone("it handed over no process".into())),
-            }
+            zygote.ok_or_else(|| gone("it handed over no process".into()))
         }
         (Reply::RaiseFailed(detail), _) => Err(gone(detail)),
         (other, _) => Err(gone(format!("a strange answer: {other:?}"))),
     }
 }
 
+/// An id for a worker where zygotes hold the last ones: they end, and none comes up for a while.
+pub(super) async fn make_room(host: &Host) -> Result<Lease, crate::LaunchError> {
+    host.crowded.store(true, Ordering::SeqCst);
+    let (_, unused) = host.ask(&Request::Retire, &[]).await?;
+    for pidfd in unused {
+        tokio::spawn(reap(pidfd, None));
+    }
+    for _ in 0..ROOM_TRIES {
+        if let Ok(lease) = host.ids.lease() {
+            return Ok(lease);
+        }
+        tokio::time::sleep(ROOM_STEP).await;
+    }
+    host.ids.lease()
+}
+
 /// Its id is free again once it has ended.
-async fn reap(pidfd: OwnedFd, lease: Option<Lease>) {
+async fn reap(pidfd: OwnedFd, held: Option<(Lease, Arc<AtomicUsize>)>) {
     if let Ok(readable) = pidfd.try_clone().and_then(sys::readable) {
         let _ = readable.readable().await;
     }
     let _ = sys::reap(std::os::fd::AsFd::as_fd(&pidfd), true);
-    drop(lease);
+    if let Some((lease, count)) = held {
+        drop(lease);
+        count.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// The interpreter as workers have it, but in the shim's directory.

@@ -25,6 +25,8 @@ pub(crate) enum Request {
         program: Box<ProgramPlan>,
         ids: Option<OuterIds>,
     },
+    /// Let go of the zygotes.
+    Retire,
 }
 
 /// To the daemon.
@@ -46,6 +48,8 @@ pub(crate) enum Reply {
     /// With the pidfd of a zygote that comes up, and of forks that nobody will use.
     Raised,
     RaiseFailed(String),
+    /// With the pidfds of forks that nobody will use.
+    Retired,
 }
 
 /// What a probe found.

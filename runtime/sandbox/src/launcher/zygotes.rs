@@ -87,6 +87,14 @@ impl Zygotes {
         }
     }
 
+    /// Lets go of all there are. The pidfds of unused forks.
+    pub(super) fn retire(&mut self) -> Vec<OwnedFd> {
+        self.coming = None;
+        self.settle();
+        self.give_up();
+        std::mem::take(&mut self.unused)
+    }
+
     /// What to wait for besides requests: a word from either.
     pub(super) fn controls(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         [&self.ready, &self.coming]
@@ -102,11 +110,7 @@ impl Zygotes {
             .take_if(|one| sys::is_readable(one.control.as_fd()))
             && matches!(coming.hear(), Ok((FromZygote::Ready, _)))
         {
-            // What the one before was asked for it has as good as made.
-            while self.ready.as_ref().is_some_and(|one| !one.asked.is_empty()) {
-                let made = self.made();
-                self.spares.extend(made);
-            }
+            self.settle();
             self.ready = Some(coming);
         }
         let readable = |one: &Zygote| sys::is_readable(one.control.as_fd());
@@ -171,6 +175,14 @@ impl Zygotes {
         match asked {
             Ok(report) => ready.asked.push_back(report),
             Err(_) => self.give_up(),
+        }
+    }
+
+    /// Takes what was asked for and is as good as made.
+    fn settle(&mut self) {
+        while self.ready.as_ref().is_some_and(|one| !one.asked.is_empty()) {
+            let made = self.made();
+            self.spares.extend(made);
         }
     }
 
