@@ -122,7 +122,7 @@ class Finder:
 
 
 def preload() -> None:
-    """Imports everything and leaves no trace of how."""
+    """Imports everything and leaves no trace of how, nor of where."""
     os.environ.pop("LC_ALL", None)
     _cryptography()
     for name in STANDARD:
@@ -138,6 +138,7 @@ def preload() -> None:
             _as_in_a_worker(name, module)
     sys.path.append(SHIM)
     sys.argv = ["-c"]
+    _forget_the_host()
 
 
 def _cryptography() -> None:
@@ -147,6 +148,13 @@ def _cryptography() -> None:
 
     ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     del os.environ["OPENSSL_CONF"]
+
+
+def _forget_the_host() -> None:
+    """Loses what modules remember: `uuid` has `platform` ask for the host's name."""
+    platform = sys.modules["platform"]
+    platform._uname_cache = None  # type: ignore[attr-defined]
+    platform._platform_cache.clear()
 
 
 def _as_in_a_worker(name: str, module: ModuleType) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .daemon import ORDINARY, Identity
+from .watch import eventually
 
 NEEDED = ("memory", "cpu", "pids")
-LEAVES = ("caisson", "caisson-daemon")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,16 @@ def delegated() -> Iterator[Delegated]:
         yield Delegated("delegated", ORDINARY, groups)
     finally:
         for group in groups:
-            for path in (*(group / leaf for leaf in LEAVES), group):
-                if path.exists():
-                    path.rmdir()
+            eventually(partial(_removed, group), f"{group} to be empty")
+
+
+def _removed(group: Path) -> bool:
+    """Removes it and what is below; False while something in it is still ending."""
+    try:
+        for folder, _, _ in os.walk(group, topdown=False):
+            os.rmdir(folder)  # noqa: PTH106
+    except OSError as busy:
+        if busy.errno != errno.EBUSY:
+            raise
+        return False
+    return True

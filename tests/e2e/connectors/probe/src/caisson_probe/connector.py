@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import locale
 import os
+import platform
 import random
 import resource
 import secrets
@@ -13,6 +14,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -149,6 +151,8 @@ class Probe(Connector[Config]):
             ("interfaces", lambda: [name for _, name in socket.if_nameindex()]),
             ("ids", lambda: (os.getuid(), os.geteuid(), os.getgid(), os.getgroups())),
             ("hostname", socket.gethostname),
+            ("platform", platform.node),
+            ("time zone", lambda: (time.tzname, time.localtime().tm_gmtoff, time.mktime((2000, *[1] * 8)))),
             ("kill init", partial(os.kill, 1, 9)),
             ("resolv.conf", lambda: Path("/etc/resolv.conf").read_text()),
             ("sysctl", lambda: Path("/proc/sys/kernel/hostname").write_text("x")),
