@@ -5,62 +5,54 @@ it writes there. A worker that has served a call before there is one finds
 most of the pages that it will write to copied.
 """
 
+# pathlib costs a worker's start more than all of this module.
+# ruff: noqa: PTH118
+
 from __future__ import annotations
 
+import gc
 import json
+import logging
+import os
 import socket
 import sys
 
 from . import _logs, _native
-from ._worker import serve
+from ._worker import hello, serve
 
 NAME = "caisson_rehearsal"
-SOURCE = '''
-from dataclasses import dataclass
-
-from caisson import Connector, Secret, stream
-
-@dataclass
-class Config:
-    """Nothing."""
-
-    name: str = "nobody"
-    count: int = 1
-    token: Secret | None = None
-
-class Rehearsal(Connector[Config]):
-    """Speaks to no one."""
-
-    def test(self) -> None:
-        """Nothing to try."""
-
-    @stream(primary_key="id", cursor="id", modes=("full", "incremental"), schema=[
-        {"name": "id", "type": "int64", "nullable": False},
-        {"name": "text", "type": "string", "nullable": True},
-    ])
-    def lines(self):
-        """Two records."""
-        for number in range(2):
-            yield {"id": number, "text": f"{self.config.name} {number}"}
-'''
 START = {
-    "operation": "list",
-    "manifest_json": json.dumps({"capabilities": ["test", "list", "read.full", "read.incremental"]}),
+    "operation": "read",
+    "encoding": "arrow_ipc",
+    "streams": [{"name": "lines", "partition": "", "mode": "full"}],
+    "manifest_json": json.dumps(
+        {"entrypoint": f"{NAME}:Rehearsal", "capabilities": ["test", "list", "read.full", "read.incremental"]}
+    ),
     "config_json": json.dumps({"name": "nobody", "count": 2}),
     "secrets": [],
     "heartbeat_ms": 5000,
 }
 
 
-def rehearse() -> None:
-    """Imports a connector and lists its streams, for nobody."""
+def rehearse(folder: str) -> None:
+    """Imports a connector and reads its stream, for nobody.
+
+    Args:
+        folder: Where this package lies for now.
+    """
+    bundle = os.path.join(folder, "_rehearsed")
+    path = list(sys.path)
     ours, theirs = socket.socketpair()
     try:
         channel = _native.Channel(theirs.detach())
-        module = sys.modules[NAME] = type(sys)(NAME)
-        exec(compile(SOURCE, NAME, "exec"), vars(module))
-        serve(channel, START, connector=module.Rehearsal)
+        hello(channel, "")
+        serve(channel, START, bundle=bundle)
     finally:
+        sys.path[:] = path
         sys.modules.pop(NAME, None)
+        for place in [place for place in sys.path_importer_cache if place.startswith(bundle)]:
+            del sys.path_importer_cache[place]
+        logging.root.manager.loggerDict.pop(NAME, None)
         _logs.remove()
         ours.close()
+        gc.collect()

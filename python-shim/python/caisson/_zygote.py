@@ -191,7 +191,12 @@ def main() -> NoReturn:
     sys.modules["__main__"] = type(sys)("__main__")
     gc.collect()
     gc.freeze()
-    arguments = serve_forks(rehearse)
+
+    def rehearsal() -> None:
+        _standard_streams()
+        rehearse(here(f"{SHIM}/{PACKAGE}"))
+
+    arguments = serve_forks(rehearsal)
     if arguments is None:
         sys.exit()
     _standard_streams()

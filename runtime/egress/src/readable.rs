@@ -35,6 +35,11 @@ impl Readable {
             .await
     }
 
+    /// The descriptor, which the runtime waits on no more.
+    pub(crate) fn into_descriptor(self) -> OwnedFd {
+        self.0.into_inner()
+    }
+
     /// What `read` yields at once; nothing where it would have to wait.
     pub(crate) fn now<R>(
         &self,

@@ -1,6 +1,7 @@
 //! The daemon's side: starts the launcher, asks it for workers, hands out what comes back.
 
 mod connection;
+mod groups;
 mod sockets;
 mod zygote;
 
@@ -25,6 +26,7 @@ use crate::without;
 use crate::{Exit, Killer};
 use crate::{HostConfig, Instance, LaunchError, Layer, Program, Usage, WorkerSpec};
 use connection::Connection;
+use groups::Groups;
 pub use sockets::{Listener, NetworkSockets};
 
 /// Makes workers. Cheap to clone; the launcher process ends with the last clone.
@@ -35,7 +37,7 @@ struct Host {
     config: HostConfig,
     instance: Instance,
     ids: Ids,
-    hierarchy: Option<Hierarchy>,
+    groups: Option<Arc<Groups>>,
     connection: Mutex<Option<Connection>>,
     /// Workers made of zygotes, or that could have been.
     made: AtomicU64,
@@ -180,11 +182,12 @@ impl Launcher {
         crate::instance::sweep_locks()?;
         config.forbidden.push(crate::instance::host_dir()?);
         let connection = Connection::start(&config.launcher_exe).await?;
+        let groups = hierarchy.map(|hierarchy| Arc::new(Groups::new(hierarchy, &instance)));
         let host = Arc::new(Host {
             config,
             instance,
             ids,
-            hierarchy,
+            groups,
             connection: Mutex::new(Some(connection)),
             made: AtomicU64::new(0),
             renewal: Arc::default(),
@@ -210,7 +213,7 @@ impl Launcher {
 
     /// Layers that are missing here, by the operator's leave.
     pub fn missing(&self) -> Vec<Layer> {
-        if self.0.hierarchy.is_none() {
+        if self.0.groups.is_none() {
             vec![Layer::Cgroup]
         } else {
             Vec::new()
@@ -286,9 +289,9 @@ impl Host {
     ) -> Result<Plan, LaunchError> {
         let name = self.instance.group_name(spec.id);
         let cgroup = self
-            .hierarchy
+            .groups
             .as_ref()
-            .map(|hierarchy| hierarchy.plan(&name, &spec.limits));
+            .map(|groups| groups.plan(&name, &spec.limits));
         let mut plan = plan::plan(&self.config, spec, program, lease.outer, cgroup)?;
         without::take_away(&mut plan, &self.config, spec);
         Ok(plan)
@@ -301,7 +304,7 @@ impl Host {
             }
             lease => lease?,
         };
-        let plan = self.plan(spec, program, &lease)?;
+        let mut plan = self.plan(spec, program, &lease)?;
         let io = |what: &'static str| move |e: nix::Error| LaunchError::io(what, e);
         let (channel, inner_channel) =
             UnixStream::pair().map_err(|e| LaunchError::io("the channel", e))?;
@@ -312,10 +315,11 @@ impl Host {
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io("the stderr pipe"))?;
         let (stacks, inner_stacks) =
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io("the pipe for stacks"))?;
-        let group = plan
-            .cgroup
+        let group = self
+            .groups
             .as_ref()
-            .map(Cgroup::create)
+            .zip(plan.cgroup.as_mut())
+            .map(|(groups, planned)| groups.take(planned, &spec.limits))
             .transpose()
             .map_err(|e| LaunchError::MissingLayer {
                 layer: Layer::Cgroup,
@@ -335,6 +339,10 @@ impl Host {
             inner_stacks.as_fd(),
         ];
         let answer = self.ask(&Request::Launch(Box::new(plan)), &fds).await;
+        if let Some(groups) = self.groups.clone() {
+            let limits = spec.limits.clone();
+            tokio::task::spawn_blocking(move || groups.provide(&limits));
+        }
         let not_made = |group: &Option<Cgroup>| group.as_ref().map(Cgroup::remove);
         match answer {
             Ok((Reply::Launched { pid, sockets }, mut fds)) if fds.len() == sockets.len() + 1 => {

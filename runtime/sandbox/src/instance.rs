@@ -81,6 +81,11 @@ impl Instance {
         format!("caisson-{}-{worker}", self.id)
     }
 
+    /// What the names of groups that are made ahead of need begin with.
+    pub(crate) fn spare_group_prefix(&self) -> String {
+        format!("caisson-{}-spare-", self.id)
+    }
+
     /// Ends and removes what instances without a living daemon left behind (and an earlier life of this one).
     /// Returns the names of the groups that were removed.
     pub fn sweep(&self, hierarchy: &Hierarchy) -> Result<Vec<String>, InstanceError> {

@@ -8,6 +8,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::enforce::{
     CHANNEL, Ending, Fault, Inside, STACKS, Stdio, Step, Trees, first_of, network,
@@ -19,6 +20,8 @@ use crate::{plan, seccomp};
 
 /// Where a zygote finds its socket.
 const CONTROL: i32 = 0;
+/// How long a thread may take to end that has nothing left to do.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// What an interpreter does around fork(2).
 pub trait Forks {
@@ -29,7 +32,7 @@ pub trait Forks {
     /// After it, in the new process.
     fn in_child(&self);
     /// In the new process, while it waits: does once for nothing what a worker does, so that the memory that it writes to is
-    /// its own before that matters. Leaves no thread behind.
+    /// its own before that matters. Leaves no thread behind that does not end by itself.
     fn rehearse(&self);
 }
 
@@ -97,6 +100,18 @@ fn threads() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
+/// Waits for threads that are about to end.
+fn alone() -> io::Result<()> {
+    let began = Instant::now();
+    while threads()? != 1 {
+        if began.elapsed() > ENDING {
+            return Err(io::Error::other("the rehearsal left a thread"));
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    Ok(())
+}
+
 /// The zygote's socket is not the fork's: with its last copy the launcher sees that the zygote has ended.
 fn leave_control() -> io::Result<()> {
     let null = std::fs::File::open("/dev/null")?;
@@ -127,10 +142,8 @@ fn become_worker(report: OwnedFd, ca_bundle: Option<&[u8]>, forks: &impl Forks) 
     let up = network::set_up();
     forks.rehearse();
     // What follows is done to this thread alone, and must hold for all there is.
-    match threads() {
-        Ok(1) => {}
-        Ok(_) => fail(&report, io::Error::other("the rehearsal left a thread")),
-        Err(e) => fail(&report, e),
+    if let Err(e) = alone() {
+        fail(&report, e);
     }
     let (bytes, fds) = match sys::receive(report.as_fd()) {
         Ok((bytes, _)) if bytes.is_empty() => sys::exit(1), // the launcher gave up

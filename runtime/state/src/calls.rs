@@ -6,6 +6,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Sqlite, Transaction};
 
 use crate::connections::get;
 use crate::page::{self, Bound, Page};
@@ -119,6 +120,8 @@ pub struct Ending {
     pub summary: Option<Value>,
     /// Why it failed.
     pub failure: Option<Value>,
+    /// It has a request id.
+    pub requested: bool,
     /// Nothing of it ran: its request id is free for the same request, or another.
     pub released: bool,
     /// `name@version` of what ran; empty where that was never known.
@@ -211,7 +214,7 @@ impl Calls {
         requests_since: DateTime<Utc>,
     ) -> Result<Begun, CallError> {
         const DOING: &str = "recording a call";
-        let mut tx = self.store.change(DOING).await?;
+        let mut tx = self.begin_note(call.request_id.is_some(), DOING).await?;
         if let Some(request_id) = &call.request_id {
             sqlx::query(
                 "UPDATE calls SET released = 1 WHERE tenant = ?1 AND workspace = ?2 AND request_id = ?3 AND released = 0
@@ -273,7 +276,7 @@ impl Calls {
         if ending.state == CallState::Running {
             return Err(CallError::NotAnEnding(call_id.to_owned()));
         }
-        let mut tx = self.store.change(DOING).await?;
+        let mut tx = self.begin_note(ending.requested, DOING).await?;
         let done = sqlx::query(
             "UPDATE calls SET state = ?2, ended_us = ?3, summary = ?4, failure = ?5, released = ?6, connector = ?7 WHERE call_id = ?1 AND state = 'running'",
         )
@@ -296,6 +299,20 @@ impl Calls {
             call_id: call_id.to_owned(),
             state,
         })
+    }
+
+    /// A request id is held to after a power cut too. Of other calls only the record would be lost, which nobody is
+    /// answered with.
+    async fn begin_note(
+        &self,
+        requested: bool,
+        doing: &'static str,
+    ) -> Result<Transaction<'static, Sqlite>, StorageError> {
+        if requested {
+            self.store.change(doing).await
+        } else {
+            self.store.note(doing).await
+        }
     }
 
     /// One call.

@@ -97,7 +97,6 @@ impl Store {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
-            // A commit that was answered survives a power cut; NORMAL would lose the last ones.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(PATIENCE);
@@ -128,13 +127,32 @@ impl Store {
         self.writer.close().await;
     }
 
-    /// Begins a change. Taking the write lock at once means that a change never fails halfway for another's.
+    /// Begins a change, whose commit survives a power cut. Taking the write lock at once means that a change never fails halfway for another's.
     pub(crate) async fn change(
         &self,
         doing: &'static str,
     ) -> Result<Transaction<'static, Sqlite>, StorageError> {
+        self.begin("PRAGMA synchronous = FULL; BEGIN IMMEDIATE", doing)
+            .await
+    }
+
+    /// Begins a change that may be lost if the host's power is cut within seconds; never if this process ends. It does
+    /// not wait for the disk.
+    pub(crate) async fn note(
+        &self,
+        doing: &'static str,
+    ) -> Result<Transaction<'static, Sqlite>, StorageError> {
+        self.begin("PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE", doing)
+            .await
+    }
+
+    async fn begin(
+        &self,
+        statements: &'static str,
+        doing: &'static str,
+    ) -> Result<Transaction<'static, Sqlite>, StorageError> {
         self.writer
-            .begin_with("BEGIN IMMEDIATE")
+            .begin_with(statements)
             .await
             .map_err(StorageError::of(doing))
     }
@@ -215,4 +233,28 @@ pub(crate) fn unsigned(doing: &'static str, number: i64) -> Result<u64, StorageE
 /// A number on its way into the database, whose integers are signed.
 pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_waits_for_the_disk_also_after_a_note_that_was_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("state.db")).await.unwrap();
+        for _ in 0..2 {
+            let note = store.note("noting").await.unwrap();
+            assert_eq!(synchronous(note).await, 1);
+            let change = store.change("changing").await.unwrap();
+            assert_eq!(synchronous(change).await, 2);
+        }
+    }
+
+    async fn synchronous(mut tx: Transaction<'static, Sqlite>) -> i64 {
+        sqlx::query_scalar("PRAGMA synchronous")
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap()
+    }
 }

@@ -41,6 +41,7 @@ fn succeeded() -> Ending {
         ended: at(9),
         summary: Some(json!({ "records": 3 })),
         failure: None,
+        requested: true,
         released: false,
         connector: "shop@1.4.2".into(),
     }
@@ -56,6 +57,7 @@ fn refused() -> Ending {
         ended: at(9),
         summary: None,
         failure: Some(json!({ "code": "EGRESS_DENIED" })),
+        requested: true,
         released: true,
         connector: String::new(),
     }

@@ -37,6 +37,7 @@ pub(crate) enum End {
 pub(crate) struct Live {
     pub(crate) call_id: String,
     pub(crate) cancel: CancellationToken,
+    requested: bool,
     connector: Mutex<String>,
     /// Process ids of the workers; of a Sync, the source's is the first.
     pids: Mutex<BTreeMap<u8, i32>>,
@@ -191,6 +192,7 @@ impl Calls {
         let live = Arc::new(Live {
             call_id: call_id.clone(),
             cancel: CancellationToken::new(),
+            requested: new.request_id.is_some(),
             connector: Mutex::default(),
             pids: Mutex::default(),
             end: watch::channel(None).0,
@@ -318,6 +320,7 @@ impl Calls {
                 ended: Utc::now(),
                 summary,
                 failure,
+                requested: live.requested,
                 // Nothing of it ran: the same request may come again.
                 released: !live.ran(),
                 connector: live

@@ -32,6 +32,14 @@ pub(crate) async fn serve_watch(shared: Arc<Shared>, socket: OwnedFd) -> io::Res
     fcntl(&socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     prepare(&socket);
     let socket = Readable::new(socket)?;
+    let read = read(&shared, &socket).await;
+    // The kernel lets go of a packet socket when every processor has passed by: in milliseconds, that nobody waits for.
+    let descriptor = socket.into_descriptor();
+    tokio::task::spawn_blocking(move || drop(descriptor));
+    read
+}
+
+async fn read(shared: &Shared, socket: &Readable) -> io::Result<()> {
     loop {
         let read = tokio::select! {
             read = socket.read(receive) => read,
@@ -49,7 +57,7 @@ pub(crate) async fn serve_watch(shared: Arc<Shared>, socket: OwnedFd) -> io::Res
             shared.reporter.lost(packets);
         }
         if let Some(packet) = packet {
-            refuse(&shared, packet);
+            refuse(shared, packet);
         }
     }
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import locale
+import logging
 import os
 import platform
 import random
@@ -152,6 +153,9 @@ class Probe(Connector[Config]):
             ("ids", lambda: (os.getuid(), os.geteuid(), os.getgid(), os.getgroups())),
             ("hostname", socket.gethostname),
             ("platform", platform.node),
+            ("importers", lambda: sorted(place for place in sys.path_importer_cache if not place.startswith("/usr"))),
+            ("connectors", lambda: [each.__name__ for each in Connector.__subclasses__()]),
+            ("loggers", lambda: [name for name in logging.root.manager.loggerDict if "rehears" in name]),
             ("time zone", lambda: (time.tzname, time.localtime().tm_gmtoff, time.mktime((2000, *[1] * 8)))),
             ("kill init", partial(os.kill, 1, 9)),
             ("resolv.conf", lambda: Path("/etc/resolv.conf").read_text()),
