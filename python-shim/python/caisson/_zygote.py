@@ -6,7 +6,7 @@ What it imports from here bears the names that a worker sees it under.
 """
 
 # pathlib costs a worker's start more than all of this module.
-# ruff: noqa: PTH113, PTH118, PTH119, PTH122
+# ruff: noqa: PTH100, PTH113, PTH118, PTH119, PTH122
 
 from __future__ import annotations
 
@@ -151,7 +151,8 @@ def _cryptography() -> None:
 
 
 def _forget_the_host() -> None:
-    """Loses what modules remember: `uuid` has `platform` ask for the host's name."""
+    """Loses what modules remember: `uuid` has `platform` ask for the host's name, and this file was run by its path."""
+    sys.path_importer_cache.pop(os.path.abspath(__file__), None)
     platform = sys.modules["platform"]
     platform._uname_cache = None  # type: ignore[attr-defined]
     platform._platform_cache.clear()

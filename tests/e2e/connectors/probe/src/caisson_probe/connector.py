@@ -153,7 +153,7 @@ class Probe(Connector[Config]):
             ("ids", lambda: (os.getuid(), os.geteuid(), os.getgid(), os.getgroups())),
             ("hostname", socket.gethostname),
             ("platform", platform.node),
-            ("importers", lambda: sorted(place for place in sys.path_importer_cache if not place.startswith("/usr"))),
+            ("importers", lambda: [at for at in sys.path_importer_cache if not at.startswith(("/usr", "/caisson"))]),
             ("connectors", lambda: [each.__name__ for each in Connector.__subclasses__()]),
             ("loggers", lambda: [name for name in logging.root.manager.loggerDict if "rehears" in name]),
             ("time zone", lambda: (time.tzname, time.localtime().tm_gmtoff, time.mktime((2000, *[1] * 8)))),
