@@ -1,8 +1,9 @@
 //! What every service of one daemon shares.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use caisson_bundle::{
     AllowedDependencies, BundleError, Facts, Manifest, ProjectDir, ProjectError, Report,
@@ -22,8 +23,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{
-    Admitted, Calls, Connector, Event, Sequencer, Source, States, check_config, selects,
-    state_error, states_limit, states_too_large,
+    Admitted, Calls, Connector, Event, Form, Sequencer, Source, States, selects, state_error,
+    states_limit, states_too_large,
 };
 use crate::config::Config;
 use crate::egress::undecided;
@@ -33,6 +34,8 @@ use crate::worker::{Control, Host, Job, Outlet, run};
 
 /// How long the inspection of a bundle's source may take.
 const INSPECT: std::time::Duration = std::time::Duration::from_secs(60);
+/// Forms that are remembered; then it begins anew.
+const FORMS: usize = 256;
 
 /// The state of a running daemon.
 pub(crate) struct Core {
@@ -48,6 +51,8 @@ pub(crate) struct Core {
     /// Where bundles are taken apart before they are judged.
     pub(crate) scratch: PathBuf,
     pub(crate) workers: Arc<AtomicU64>,
+    /// Of installed bundles, by their digests.
+    pub(crate) forms: Mutex<HashMap<String, Form>>,
 }
 
 impl Core {
@@ -96,18 +101,31 @@ impl Core {
             .install(&entry, unpack)
             .await
             .map_err(registry_error)?;
-        let manifest = Document::read(&bundle.join("connector.yaml"))
-            .map_err(|error| CallError::internal("an installed bundle", error))
-            .and_then(|document| {
-                Manifest::from_document(&document)
-                    .map_err(|error| CallError::internal("an installed bundle", error))
-            })?;
+        let digest = entry.digest.to_string();
         Ok(Connector {
-            manifest,
-            origin: Origin::Published(entry.digest.to_string()),
+            form: self.form(&digest, &bundle)?,
+            origin: Origin::Published(digest),
             bundle,
             _prepared: None,
         })
+    }
+
+    /// The form of an installed bundle, which its digest names for good.
+    fn form(&self, digest: &str, bundle: &Path) -> Result<Form, CallError> {
+        let known = || self.forms.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(form) = known().get(digest) {
+            return Ok(form.clone());
+        }
+        let installed = |error| CallError::internal("an installed bundle", error);
+        let document = Document::read(&bundle.join("connector.yaml"))
+            .map_err(|error| CallError::internal("an installed bundle", error))?;
+        let form = Form::new(Manifest::from_document(&document).map_err(installed)?)?;
+        let mut known = known();
+        if known.len() >= FORMS {
+            known.clear();
+        }
+        known.insert(digest.to_owned(), form.clone());
+        Ok(form)
     }
 
     async fn prepared_folder(
@@ -138,7 +156,7 @@ impl Core {
             let bundle = prepared.path().join("bundle");
             let manifest = caisson_bundle::prepare(&project, &bundle).map_err(bundle_error)?;
             Ok(Connector {
-                manifest,
+                form: Form::new(manifest)?,
                 origin,
                 bundle,
                 _prepared: Some(prepared),
@@ -186,7 +204,10 @@ impl Core {
                 source.folder.as_ref(),
             )
             .await?;
-        check_config(&connector.manifest, &source.connection.config_json).map(drop)
+        connector
+            .form
+            .check(&source.connection.config_json)
+            .map(drop)
     }
 
     /// Whether a connection may reach `host:port`, and why.
@@ -204,7 +225,7 @@ impl Core {
                 source.folder.as_ref(),
             )
             .await?;
-        let config: Value = check_config(&connector.manifest, &source.connection.config_json)?;
+        let config: Value = connector.form.check(&source.connection.config_json)?;
         let policies = self.host.gateway.policies();
         let policy = policies.find(&connector.id(workspace)).map_err(undecided)?;
         let guard = self.host.gateway.guard();

@@ -161,6 +161,7 @@ impl Daemon {
             calls,
             writers: Writers::new(),
             resolver: resolver(&config)?,
+            forms: Default::default(),
             scratch,
             workers,
             store,

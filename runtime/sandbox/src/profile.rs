@@ -5,6 +5,7 @@
 
 mod compile;
 mod constants;
+mod search;
 
 pub use compile::{Filters, Target};
 

@@ -16,7 +16,7 @@ pub(crate) use event::{Emitted, Event, Sequencer};
 pub(crate) use listening::Listening;
 pub(crate) use live::{Begun, Calls, End, Live, Ticket, What, ended, state_error};
 pub(crate) use names::{check_name, joined};
-pub(crate) use prepare::{Connector, Prepared, Source, check_config, prepare};
+pub(crate) use prepare::{Connector, Form, Prepared, Source, prepare};
 pub(crate) use read::{
     States, Streams, check_opening, encoding, is_unbounded, read_opening, selections, selects,
     states_limit, states_too_large, wire_encoding,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use caisson_bundle::{Manifest, SECRET_KEY};
+use caisson_bundle::{ConfigSchema, Manifest, SECRET_KEY};
 use caisson_document::Document;
 use caisson_egress::{ConnectorId, Origin, Policy, SandboxProfile};
 use caisson_proto::v1::{self, ErrorCode, connection_ref};
@@ -89,9 +89,50 @@ impl Source {
     }
 }
 
+/// A connector's manifest, and the schema of its config, ready to check one.
+#[derive(Clone)]
+pub(crate) struct Form {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) schema: Arc<ConfigSchema>,
+}
+
+impl Form {
+    pub(crate) fn new(manifest: Manifest) -> Result<Self, CallError> {
+        let schema = manifest
+            .config_schema()
+            .map_err(|error| CallError::internal("the connector's config schema", error))?;
+        Ok(Self {
+            manifest: Arc::new(manifest),
+            schema: Arc::new(schema),
+        })
+    }
+
+    /// The config with its defaults, if it fits.
+    pub(crate) fn check(&self, config_json: &str) -> Result<Value, CallError> {
+        let text = if config_json.trim().is_empty() {
+            "{}"
+        } else {
+            config_json
+        };
+        let document = Document::parse("config.json", text)
+            .map_err(|faults| CallError::invalid("the config", faults.0))?;
+        let checked = self
+            .schema
+            .check(&document)
+            .map_err(|faults| CallError::invalid("the config", faults.0))?;
+        references(&checked.value).map_err(|faults| {
+            let faults = faults
+                .into_iter()
+                .map(|fault| document.fault(&fault.pointer, fault.message, fault.help));
+            CallError::invalid("the config", faults)
+        })?;
+        Ok(checked.value)
+    }
+}
+
 /// A connector that is ready to run.
 pub(crate) struct Connector {
-    pub(crate) manifest: Manifest,
+    pub(crate) form: Form,
     pub(crate) origin: Origin,
     /// Unpacked: connector.yaml, src, deps.
     pub(crate) bundle: PathBuf,
@@ -103,8 +144,8 @@ impl Connector {
     /// What policies know it by.
     pub(crate) fn id(&self, workspace: &Workspace) -> ConnectorId {
         ConnectorId {
-            name: self.manifest.name.clone(),
-            version: self.manifest.version.clone(),
+            name: self.form.manifest.name.clone(),
+            version: self.form.manifest.version.clone(),
             origin: self.origin.clone(),
             workspace: workspace.to_string(),
         }
@@ -152,7 +193,7 @@ pub(crate) async fn prepare(
             source.folder.as_ref(),
         )
         .await?;
-    let config = check_config(&connector.manifest, &source.connection.config_json)?;
+    let config = connector.form.check(&source.connection.config_json)?;
     let policies = core.host.gateway.policies();
     let policy = policies.find(&connector.id(workspace)).map_err(undecided)?;
     let (ports, files) = match &policy {
@@ -184,7 +225,7 @@ pub(crate) async fn prepare(
         .await
         .map_err(secret_error)?;
     let redactor = Arc::new(Redactor::new(secrets.values()));
-    let (limits, duration) = limits(core, &connector.manifest, policy.as_deref());
+    let (limits, duration) = limits(core, &connector.form.manifest, policy.as_deref());
     Ok(Prepared {
         connector,
         connection: source.connection,
@@ -211,7 +252,7 @@ pub(crate) async fn prepare(
 impl Prepared {
     /// `name@version`.
     pub(crate) fn pin(&self) -> String {
-        self.connector.manifest.pin()
+        self.connector.form.manifest.pin()
     }
 
     /// The part of Start that every operation has.
@@ -224,12 +265,13 @@ impl Prepared {
             secrets.push(message::Secret { reference, value });
             json!({ SECRET_KEY: secrets.len() - 1 })
         });
-        let write = &self.connector.manifest.write;
+        let write = &self.connector.form.manifest.write;
         message::Start {
             protocol_version: caisson_wire::PROTOCOL_VERSION,
             operation: operation.into(),
             call_id: call_id.to_owned(),
-            manifest_json: serde_json::to_string(&self.connector.manifest).unwrap_or_default(),
+            manifest_json: serde_json::to_string(&*self.connector.form.manifest)
+                .unwrap_or_default(),
             config_json: config.to_string(),
             secrets,
             write_max_records: write.max_records.unwrap_or(0),
@@ -258,7 +300,7 @@ impl Prepared {
         // What only this call has cannot have been there before it.
         let alike = self.files.is_empty() && self.connector.digest().is_some();
         let warmth = alike.then(|| Warmth {
-            entrypoint: self.connector.manifest.entrypoint.to_string(),
+            entrypoint: self.connector.form.manifest.entrypoint.to_string(),
             ports: self.fixed_ports.clone(),
         });
         Job {
@@ -311,30 +353,6 @@ impl Prepared {
             secrets: self.secrets,
         }
     }
-}
-
-/// The config with defaults filled in, or every fault of it.
-pub(crate) fn check_config(manifest: &Manifest, config_json: &str) -> Result<Value, CallError> {
-    let text = if config_json.trim().is_empty() {
-        "{}"
-    } else {
-        config_json
-    };
-    let document = Document::parse("config.json", text)
-        .map_err(|faults| CallError::invalid("the config", faults.0))?;
-    let schema = manifest
-        .config_schema()
-        .map_err(|error| CallError::internal("the connector's config schema", error))?;
-    let checked = schema
-        .check(&document)
-        .map_err(|faults| CallError::invalid("the config", faults.0))?;
-    references(&checked.value).map_err(|faults| {
-        let faults = faults
-            .into_iter()
-            .map(|fault| document.fault(&fault.pointer, fault.message, fault.help));
-        CallError::invalid("the config", faults)
-    })?;
-    Ok(checked.value)
 }
 
 fn secret_error(faults: SecretFaults) -> CallError {

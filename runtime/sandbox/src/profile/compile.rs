@@ -9,6 +9,7 @@ use seccompiler::{BpfProgram, TargetArch};
 use serde_json::{Value, json};
 
 use super::constants::constant;
+use super::search::by_halves;
 use super::{Condition, Number, Profile, Rule};
 use crate::LockError;
 
@@ -67,6 +68,24 @@ impl Profile {
     /// # Errors
     /// As [`Profile::compile`].
     pub fn compile_for(&self, target: Target) -> Result<Filters, LockError> {
+        let mut programs = self.programs(target)?;
+        let mut take = |name: &str| {
+            programs
+                .remove(name)
+                .map(by_halves)
+                .ok_or_else(|| self.fault(format!("no {name} filter")))
+        };
+        Ok(Filters {
+            before_exec: vec![crate::seccomp::foreign_abi_filter(), take("kill")?],
+            lock: vec![take("absent")?, take("allow")?],
+        })
+    }
+
+    /// What seccompiler makes of it, by name.
+    pub(super) fn programs(
+        &self,
+        target: Target,
+    ) -> Result<BTreeMap<String, BpfProgram>, LockError> {
         // `absent` calls are let through by the allowlist: of two errnos the newest filter's would win.
         let allowed = self.allow.iter().chain(&self.absent);
         let filters = json!({
@@ -74,20 +93,10 @@ impl Profile {
             "absent": { "mismatch_action": "allow", "match_action": { "errno": libc::ENOSYS }, "filter": self.rules(self.absent.iter(), target)? },
             "allow": { "mismatch_action": { "errno": libc::EPERM }, "match_action": "allow", "filter": self.rules(allowed, target)? },
         });
-        let mut compiled: BTreeMap<String, BpfProgram> =
+        let compiled =
             seccompiler::compile_from_json(filters.to_string().as_bytes(), target.seccompiler())
-                .map_err(|e| self.fault(e.to_string()))?
-                .into_iter()
-                .collect();
-        let mut take = |name: &str| {
-            compiled
-                .remove(name)
-                .ok_or_else(|| self.fault(format!("no {name} filter")))
-        };
-        Ok(Filters {
-            before_exec: vec![crate::seccomp::foreign_abi_filter(), take("kill")?],
-            lock: vec![take("absent")?, take("allow")?],
-        })
+                .map_err(|e| self.fault(e.to_string()))?;
+        Ok(compiled.into_iter().collect())
     }
 
     fn rules<'a>(

@@ -40,8 +40,8 @@ pub(super) fn launch(
     tokio::spawn(async move {
         let call_id = ticket.live.call_id.clone();
         let operation = opening.start.operation();
-        let unbounded =
-            operation == Operation::Read && is_unbounded(&opening, &prepared.connector.manifest);
+        let unbounded = operation == Operation::Read
+            && is_unbounded(&opening, &prepared.connector.form.manifest);
         let job = prepared.job(&core, &call_id, opening, unbounded);
         let mut sequencer = Sequencer::new(&call_id, unix_ms());
         let started = v1::Started {

@@ -17,7 +17,7 @@ pub(super) async fn spec(
     let connector = core
         .connector(&workspace, &request.connector, folder.as_ref())
         .await?;
-    let manifest = &connector.manifest;
+    let manifest = &connector.form.manifest;
     Ok(v1::SpecResponse {
         name: manifest.name.clone(),
         version: manifest.version.to_string(),

@@ -193,7 +193,7 @@ async fn admitted(core: &Core, ticket: &mut Ticket, asked: Asked) -> Result<Admi
     let start = source.start(&call_id, Operation::Read);
     let opening = read_opening(start, &selections, streams, &states, encoding, 0);
     check_opening(&opening, memory)?;
-    let unbounded = is_unbounded(&opening, &source.connector.manifest);
+    let unbounded = is_unbounded(&opening, &source.connector.form.manifest);
     let mut write = destination.start(&call_id, Operation::Write);
     write.encoding = wire_encoding(encoding).into();
     let duration = source.duration.min(destination.duration);
