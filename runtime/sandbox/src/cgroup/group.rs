@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::plan::{CgroupPlan, CgroupValue};
+use crate::plan::CgroupPlan;
 
 /// A group that exists. Dropping it removes nothing; [`Cgroup::remove`] does.
 #[derive(Debug)]
@@ -35,18 +35,13 @@ impl Cgroup {
     }
 
     fn fill(&self, plan: &CgroupPlan) -> io::Result<()> {
+        let named = |path: &Path, e: io::Error| {
+            io::Error::new(e.kind(), format!("{}: {e}", path.display()))
+        };
         for dir in &self.dirs {
             fs::create_dir(dir).map_err(|e| named(dir, e))?;
         }
-        self.write(&plan.values)
-    }
-
-    /// Writes some of its limits.
-    pub(crate) fn write<'a>(
-        &self,
-        values: impl IntoIterator<Item = &'a CgroupValue>,
-    ) -> io::Result<()> {
-        for value in values {
+        for value in &plan.values {
             match fs::write(&value.file, &value.value) {
                 Err(e) if value.required => return Err(named(&value.file, e)),
                 _ => {}
@@ -180,8 +175,4 @@ impl Cgroup {
         line.and_then(|value| value.trim().parse().ok())
             .unwrap_or(0)
     }
-}
-
-fn named(path: &Path, e: io::Error) -> io::Error {
-    io::Error::new(e.kind(), format!("{}: {e}", path.display()))
 }

@@ -24,9 +24,8 @@ pub(super) struct Groups {
     making: Mutex<()>,
 }
 
-/// One that exists, with these limits for now.
 struct Spare {
-    name: String,
+    limits: Limits,
     plan: CgroupPlan,
     group: Cgroup,
 }
@@ -47,26 +46,35 @@ impl Groups {
         self.hierarchy.plan(name, limits)
     }
 
-    /// The group that is planned, or one that waits, which the plan then names.
+    /// The group that is planned, or one with the same limits that waits, which the plan then names.
     pub(super) fn take(&self, plan: &mut CgroupPlan, limits: &Limits) -> io::Result<Cgroup> {
-        let Some(spare) = self.lock().pop() else {
+        let mut spares = self.lock();
+        let Some(at) = spares.iter().position(|spare| spare.limits == *limits) else {
+            drop(spares);
             return Cgroup::create(plan);
         };
-        *plan = self.plan(&spare.name, limits);
-        let written = &spare.plan.values;
-        let differ = plan.values.iter().filter(|value| !written.contains(value));
-        let adapted = spare.group.write(differ);
-        if adapted.is_err() {
-            spare.group.remove();
-        }
-        adapted.map(|()| spare.group)
+        let spare = spares.remove(at);
+        *plan = spare.plan;
+        Ok(spare.group)
     }
 
-    /// Makes those that should wait, with limits that the next worker is likely to have.
+    /// Makes those that should wait, for workers like the last one.
     pub(super) fn provide(&self, limits: &Limits) {
         let Ok(_making) = self.making.try_lock() else {
             return;
         };
+        let others = {
+            let mut spares = self.lock();
+            let is_other = |spare: &Spare| spare.limits != *limits;
+            if spares.len() == SPARES && spares.iter().all(is_other) {
+                std::mem::take(&mut *spares)
+            } else {
+                Vec::new()
+            }
+        };
+        for spare in others {
+            spare.group.remove();
+        }
         while self.lock().len() < SPARES {
             let number = self.made.fetch_add(1, Ordering::Relaxed);
             let name = format!("{}{number}", self.prefix);
@@ -75,7 +83,12 @@ impl Groups {
             let Ok(group) = Cgroup::create(&plan) else {
                 return;
             };
-            self.lock().push(Spare { name, plan, group });
+            let limits = limits.clone();
+            self.lock().push(Spare {
+                limits,
+                plan,
+                group,
+            });
         }
     }
 
