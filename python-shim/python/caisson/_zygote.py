@@ -171,7 +171,11 @@ def _as_in_a_worker(name: str, module: ModuleType) -> None:
 
 
 def _standard_streams() -> None:
-    """stdin, stdout and stderr anew: those of the zygote know what they were connected to."""
+    """stdin, stdout and stderr anew, as of a worker: its stdin is /dev/null already, and the others will be pipes."""
+    read, write = os.pipe()
+    own = [(number, os.dup(number)) for number in (1, 2)]
+    for number, _ in own:
+        os.dup2(write, number)
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         errors = getattr(sys, name).errors
         stream = open(number, mode, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
@@ -180,6 +184,11 @@ def _standard_streams() -> None:
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     sys.stderr.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    for number, kept in own:
+        os.dup2(kept, number)
+        os.close(kept)
+    os.close(read)
+    os.close(write)
 
 
 def main() -> NoReturn:
@@ -200,7 +209,6 @@ def main() -> NoReturn:
     arguments = serve_forks(rehearsal)
     if arguments is None:
         sys.exit()
-    _standard_streams()
     work(*arguments)
 
 

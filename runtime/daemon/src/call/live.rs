@@ -93,15 +93,30 @@ pub(crate) struct Ticket {
     pub(crate) live: Arc<Live>,
     calls: Arc<Calls>,
     ended: bool,
+    recording: Option<Recording>,
     _slots: Option<Admitted>,
 }
 
+/// The writing of a call's record.
+type Recording = JoinHandle<Result<(), caisson_state::CallError>>;
+
 impl Ticket {
+    /// Waits until the call is recorded. Nothing of it may run before.
+    pub(crate) async fn recorded(&mut self) -> Result<(), CallError> {
+        if let Some(recording) = &mut self.recording {
+            let recorded = recording.await;
+            self.recording = None;
+            recorded.map_err(state_error)?.map_err(state_error)?;
+        }
+        Ok(())
+    }
+
     /// Records the end and tells whoever waits for it; the handle ends when
     /// that is done, and it is done whether or not somebody waits.
     pub(crate) fn end(mut self, end: End) -> JoinHandle<()> {
         self.ended = true;
-        self.calls.clone().finish(&self.live, end)
+        let recording = self.recording.take();
+        self.calls.clone().finish(&self.live, recording, end)
     }
 
     /// Forgets a call that turned out to be another one.
@@ -139,7 +154,8 @@ impl Drop for Ticket {
                 CallError::new(ErrorCode::Cancelled, "the caller left before the call ran")
             };
             let end = End::Failure(error.to_failure());
-            drop(self.calls.clone().finish(&self.live, end));
+            let recording = self.recording.take();
+            drop(self.calls.clone().finish(&self.live, recording, end));
         }
     }
 }
@@ -208,12 +224,20 @@ impl Calls {
         }
         // The ticket before the wait: a caller that leaves meanwhile drops it,
         // and the call ends instead of running for ever.
-        let ticket = Ticket {
+        let mut ticket = Ticket {
             live,
             calls: self.clone(),
             ended: false,
+            recording: None,
             _slots: None,
         };
+        if new.request_id.is_none() {
+            // It is no earlier call, so that the rest of the beginning need not wait for that.
+            let store = self.store.clone();
+            let record = async move { store.begin(&new, Utc::now() - REQUESTS).await.map(drop) };
+            ticket.recording = Some(tokio::spawn(record));
+            return Ok(Begun::New(ticket));
+        }
         match self.store.begin(&new, Utc::now() - REQUESTS).await {
             Ok(Recorded::New) => Ok(Begun::New(ticket)),
             Ok(Recorded::Existing(record)) => {
@@ -302,9 +326,19 @@ impl Calls {
         &self.store
     }
 
-    fn finish(self: Arc<Self>, live: &Arc<Live>, end: End) -> JoinHandle<()> {
+    fn finish(
+        self: Arc<Self>,
+        live: &Arc<Live>,
+        recording: Option<Recording>,
+        end: End,
+    ) -> JoinHandle<()> {
         let live = live.clone();
         tokio::spawn(async move {
+            if let Some(recording) = recording
+                && let Ok(Err(error)) = recording.await
+            {
+                tracing::error!(call = live.call_id, %error, "a call could not be recorded");
+            }
             let (state, summary, failure) = match &end {
                 End::Summary(summary) => {
                     (CallState::Succeeded, Some(kept("summary", summary)), None)
@@ -330,7 +364,7 @@ impl Calls {
                     .clone(),
             };
             let stored = self.store.finish(&live.call_id, &ending).await;
-            // A caller that left while its call was being recorded leaves no record.
+            // Where there is no record, that was told already, or its caller left while it was made.
             if let Err(error) = stored
                 && !matches!(error, caisson_state::CallError::Unknown(_))
             {

@@ -184,6 +184,11 @@ impl Registry {
     pub fn resolve(&self, workspace: &str, pin: &str) -> Result<Entry, RegistryError> {
         entry::check_name("workspace", workspace)?;
         let (name, pin) = Pin::parse(pin)?;
+        if let Pin::Version(version) = &pin
+            && let Some(entry) = self.read(workspace, name, version)?
+        {
+            return Ok(entry);
+        }
         let versions = self.versions(workspace, name)?;
         if versions.is_empty() {
             let mut names = self.names(workspace)?;
@@ -195,14 +200,11 @@ impl Registry {
             });
         }
         match pin {
-            Pin::Version(version) => match self.read(workspace, name, &version)? {
-                Some(entry) => Ok(entry),
-                None => Err(RegistryError::UnknownVersion {
-                    name: name.into(),
-                    wanted: version.to_string(),
-                    versions,
-                }),
-            },
+            Pin::Version(version) => Err(RegistryError::UnknownVersion {
+                name: name.into(),
+                wanted: version.to_string(),
+                versions,
+            }),
             Pin::Digest(digest) => {
                 for version in &versions {
                     match self.read(workspace, name, version)? {
@@ -264,6 +266,10 @@ impl Registry {
         F: FnOnce(&Path, &Path) -> Result<(), E> + Send + 'static,
         E: std::fmt::Display,
     {
+        let bundle = self.bundle(&entry.digest);
+        if bundle.is_dir() {
+            return Ok(bundle);
+        }
         let (registry, entry) = (self.clone(), entry.clone());
         blocking(move || registry.install_now(&entry, unpack)).await
     }
@@ -274,9 +280,6 @@ impl Registry {
         E: std::fmt::Display,
     {
         let bundle = self.bundle(&entry.digest);
-        if bundle.is_dir() {
-            return Ok(bundle);
-        }
         let archive = self.archive(&entry.digest);
         let found = files::hash(&archive)?;
         if found != entry.digest {

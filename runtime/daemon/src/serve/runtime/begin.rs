@@ -41,7 +41,14 @@ pub(super) async fn prepared(
     workers: u32,
 ) -> Result<Prepared, CallError> {
     admit(core, ticket, opened, &[&source], workers).await?;
-    let prepared = prepare(core, &opened.workspace, &ticket.live.call_id, source).await?;
+    let call_id = ticket.live.call_id.clone();
+    let preparing = prepare(core, &opened.workspace, &call_id, source);
+    let (prepared, recorded) = tokio::join!(preparing, ticket.recorded());
+    let prepared = prepared?;
+    if let Err(error) = recorded {
+        prepared.secrets.revoke().await;
+        return Err(error);
+    }
     core.calls.named(&ticket.live.call_id, &prepared.pin());
     Ok(prepared)
 }

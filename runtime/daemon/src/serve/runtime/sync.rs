@@ -164,6 +164,7 @@ async fn admitted(core: &Core, ticket: &mut Ticket, asked: Asked) -> Result<Admi
     let workspace = &opened.workspace;
     let call_id = ticket.live.call_id.clone();
     admit(core, ticket, &opened, &[&source, &destination], 2).await?;
+    ticket.recorded().await?;
     let source = prepare(core, workspace, &call_id, source)
         .await
         .map_err(|error| error.of_side("source"))?;
