@@ -27,7 +27,7 @@ use zygotes::Zygotes;
 /// Names the daemon's process in the launcher's environment, which is then cleared.
 pub(crate) const PARENT_VARIABLE: &str = "CAISSON_LAUNCHER_PARENT";
 /// Without a request for so long, processes are made for the next ones.
-const QUIET_MS: u16 = 4;
+const QUIET_MS: u16 = 1;
 /// Where the launcher finds its socket.
 const CONTROL: i32 = 0;
 
