@@ -45,6 +45,7 @@ async fn connect(socket: &str) -> Result<RuntimeClient<Channel>, Fault> {
     // Windows for bulk, as docs/guides tell callers to set them.
     let endpoint = Endpoint::from_shared(format!("unix:{socket}"))?
         .initial_stream_window_size(16 << 20)
-        .initial_connection_window_size(64 << 20);
+        .initial_connection_window_size(64 << 20)
+        .max_frame_size(1 << 20);
     Ok(RuntimeClient::new(endpoint.connect().await?).max_decoding_message_size(LARGEST))
 }
