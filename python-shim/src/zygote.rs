@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 /// What CPython does around `os.fork`: its locks, the state of its threads, and what modules registered with
 /// `os.register_at_fork` (`random` seeds itself anew).
 struct Interpreter<'py> {
-    rehearse: Bound<'py, PyAny>,
+    get_ready: Bound<'py, PyAny>,
 }
 
 impl Forks for Interpreter<'_> {
@@ -26,10 +26,10 @@ impl Forks for Interpreter<'_> {
         unsafe { pyo3::ffi::PyOS_AfterFork_Child() }
     }
 
-    fn rehearse(&self) {
+    fn get_ready(&self, has_come: bool) {
         // A worker says itself what it cannot do.
-        if let Err(error) = self.rehearse.call0() {
-            error.print(self.rehearse.py());
+        if let Err(error) = self.get_ready.call1((has_come,)) {
+            error.print(self.get_ready.py());
         }
     }
 }
@@ -39,9 +39,9 @@ type Arguments = (i32, String, (i32, i32));
 
 /// See `_native.pyi`.
 #[pyfunction]
-pub(crate) fn serve_forks(rehearse: Bound<'_, PyAny>) -> PyResult<Option<Arguments>> {
+pub(crate) fn serve_forks(get_ready: Bound<'_, PyAny>) -> PyResult<Option<Arguments>> {
     let made =
-        zygote::serve(&Interpreter { rehearse }).map_err(|e| PyOSError::new_err(e.to_string()))?;
+        zygote::serve(&Interpreter { get_ready }).map_err(|e| PyOSError::new_err(e.to_string()))?;
     Ok(made.map(|made| {
         let stacks = (made.stacks_signal, made.stacks);
         (made.channel, made.profile, stacks)

@@ -27,12 +27,13 @@ def lock(profile: str) -> None:
         ValueError: No such profile.
     """
 
-def serve_forks(rehearse: Callable[[], object]) -> tuple[int, str, tuple[int, int]] | None:
+def serve_forks(get_ready: Callable[[bool], object]) -> tuple[int, str, tuple[int, int]] | None:
     """Has this interpreter be a zygote, which workers are forked from.
 
     Args:
-        rehearse: Called in each fork while it waits, before it is isolated:
-            does for nothing what a worker does, and leaves no thread.
+        get_ready: Called in each fork before it is isolated, with whether its
+            plan has come already; leaves no thread. Where there is time, it
+            does for nothing what a worker does.
 
     Returns:
         In a worker, once every layer but the final filter is on: the channel,

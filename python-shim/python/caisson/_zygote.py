@@ -202,11 +202,12 @@ def main() -> NoReturn:
     gc.collect()
     gc.freeze()
 
-    def rehearsal() -> None:
+    def get_ready(has_come: bool) -> None:
         _standard_streams()
-        rehearse(here(f"{SHIM}/{PACKAGE}"))
+        if not has_come:
+            rehearse(here(f"{SHIM}/{PACKAGE}"))
 
-    arguments = serve_forks(rehearsal)
+    arguments = serve_forks(get_ready)
     if arguments is None:
         sys.exit()
     work(*arguments)

@@ -31,9 +31,10 @@ pub trait Forks {
     fn in_parent(&self);
     /// After it, in the new process.
     fn in_child(&self);
-    /// In the new process, while it waits: does once for nothing what a worker does, so that the memory that it writes to is
-    /// its own before that matters. Leaves no thread behind that does not end by itself.
-    fn rehearse(&self);
+    /// In the new process, before its plan is carried out: what every worker needs. Where no plan has come yet, does once
+    /// for nothing what a worker does, so that the memory that it writes to is its own before that matters. Leaves no
+    /// thread behind that does not end by itself.
+    fn get_ready(&self, has_come: bool);
 }
 
 /// What a fork has become: the worker's own arguments.
@@ -140,7 +141,7 @@ fn become_worker(report: OwnedFd, ca_bundle: Option<&[u8]>, forks: &impl Forks) 
         fail(&report, e);
     }
     let up = network::set_up();
-    forks.rehearse();
+    forks.get_ready(sys::is_readable(report.as_fd()));
     // What follows is done to this thread alone, and must hold for all there is.
     if let Err(e) = alone() {
         fail(&report, e);
