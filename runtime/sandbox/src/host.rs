@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use caisson_without::Part;
 use nix::fcntl::OFlag;
@@ -39,8 +39,6 @@ struct Host {
     ids: Ids,
     groups: Option<Arc<Groups>>,
     connection: Mutex<Option<Connection>>,
-    /// Workers made of zygotes, or that could have been.
-    made: AtomicU64,
     /// It is time for another zygote.
     renewal: Arc<Notify>,
     /// Ids that zygotes hold.
@@ -189,7 +187,6 @@ impl Launcher {
             ids,
             groups,
             connection: Mutex::new(Some(connection)),
-            made: AtomicU64::new(0),
             renewal: Arc::default(),
             held: Arc::default(),
             crowded: AtomicBool::new(false),
@@ -326,12 +323,6 @@ impl Host {
                 detail: e.to_string(),
                 mend: doctor::mend(Layer::Cgroup, e.raw_os_error().unwrap_or(0)),
             })?;
-        if let Some(forks) = self.config.zygote_forks
-            && plan.program.preloaded
-            && self.made.fetch_add(1, Ordering::Relaxed) % forks == forks.get() - 1
-        {
-            self.renewal.notify_one();
-        }
         let fds = [
             inner_channel.as_fd(),
             inner_stdout.as_fd(),
@@ -345,7 +336,21 @@ impl Host {
         }
         let not_made = |group: &Option<Cgroup>| group.as_ref().map(Cgroup::remove);
         match answer {
-            Ok((Reply::Launched { pid, sockets }, mut fds)) if fds.len() == sockets.len() + 1 => {
+            Ok((
+                Reply::Launched {
+                    pid,
+                    sockets,
+                    forks,
+                },
+                mut fds,
+            )) if fds.len() == sockets.len() + 1 => {
+                if self
+                    .config
+                    .zygote_forks
+                    .is_some_and(|most| forks >= most.get())
+                {
+                    self.renewal.notify_one();
+                }
                 let pidfd = fds.remove(0);
                 let memory_limit = if caisson_without::without(Part::Cgroup) {
                     u64::MAX

@@ -105,6 +105,7 @@ impl Launcher {
                     Reply::Launched {
                         pid: begun.pid,
                         sockets,
+                        forks: self.zygotes.forks(),
                     },
                     [begun.pidfd].into_iter().chain(fds).collect(),
                 )

@@ -37,6 +37,8 @@ pub(crate) enum Reply {
     Launched {
         pid: i32,
         sockets: Vec<SocketKind>,
+        /// How many the zygote has made that another should take the place of by and by.
+        forks: u64,
     },
     /// With the pidfd, if a process was made that the daemon must reap.
     Failed(Fault),

@@ -40,6 +40,8 @@ struct Zygote {
     program: ProgramPlan,
     /// The launcher's ends of the sockets of forks that it was asked for, in their order.
     asked: VecDeque<OwnedFd>,
+    /// How many it has made.
+    forks: u64,
 }
 
 /// A process that waits for word over `report`.
@@ -79,6 +81,7 @@ impl Zygotes {
                     control,
                     program,
                     asked: VecDeque::new(),
+                    forks: 0,
                 });
                 Ok(std::iter::once(pidfd)
                     .chain(self.unused.drain(..))
@@ -143,6 +146,12 @@ impl Zygotes {
         self.made()
     }
 
+    /// How many forks the zygote has made that another should take the place of; none while that one comes up.
+    pub(super) fn forks(&self) -> u64 {
+        let ready = self.ready.as_ref().filter(|_| self.coming.is_none());
+        ready.map_or(0, |ready| ready.forks)
+    }
+
     /// Are there fewer forks than should wait?
     pub(super) fn is_short(&self) -> bool {
         self.ready
@@ -198,6 +207,7 @@ impl Zygotes {
         let ready = self.ready.as_mut()?;
         match (ready.hear(), ready.asked.pop_front()) {
             (Ok((FromZygote::Forked { pid }, Some(pidfd))), Some(report)) => {
+                ready.forks += 1;
                 Some(Fork { pid, pidfd, report })
             }
             // The host withholds it, or it is gone: what the launcher itself may do is tried, and its error told.
