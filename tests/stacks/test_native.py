@@ -77,3 +77,9 @@ def test_a_stack_works_under_strict_too(running: Daemon, connection: Run, stack:
 @pytest.mark.parametrize("stack", NATIVE_ALONE)
 def test_a_stack_that_is_said_to_need_native_does(running: Daemon, connection: Run, stack: str) -> None:
     assert "ermi" in failed(running, connection(stack, "strict"))
+
+
+@pytest.mark.once
+def test_no_two_workers_have_the_same_chance_from_numpy(running: Daemon, connection: Run) -> None:
+    seen = [value for _ in range(4) for value in work(running, connection("chance", "native")).values()]
+    assert len(set(seen)) == 8

@@ -207,7 +207,10 @@ def main() -> NoReturn:
         if not has_come:
             rehearse(here(f"{SHIM}/{PACKAGE}"))
 
-    arguments = serve_forks(get_ready)
+    try:
+        arguments = serve_forks(get_ready)
+    except OSError as error:
+        sys.exit(f"workers cannot be forked from a preloaded interpreter, and start slowly: {error}")
     if arguments is None:
         sys.exit()
     work(*arguments)

@@ -191,8 +191,7 @@ impl Launcher {
             held: Arc::default(),
             crowded: AtomicBool::new(false),
         });
-        // A build that leaves layers out leaves them out of what is executed.
-        if host.config.zygote_forks.is_some() && caisson_without::handed_on().is_none() {
+        if host.config.zygote_forks.is_some() && zygote::may_be_forked(&host.config) {
             tokio::spawn(zygote::keep(Arc::downgrade(&host)));
         }
         Ok(Launcher(host))

@@ -148,7 +148,7 @@ impl Launcher {
         program: &crate::plan::ProgramPlan,
         ids: Option<crate::plan::OuterIds>,
     ) -> (Reply, Vec<OwnedFd>) {
-        match self.zygotes.raise(program, ids) {
+        match self.zygotes.raise(program, ids, make::namespaces()) {
             Ok(pidfds) => (Reply::Raised, pidfds),
             Err(e) => (Reply::RaiseFailed(e.to_string()), Vec::new()),
         }

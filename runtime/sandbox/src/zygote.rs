@@ -10,13 +10,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use caps::CapSet;
+
 use crate::enforce::{
     CHANNEL, Ending, Fault, Inside, STACKS, Stdio, Step, Trees, first_of, network,
 };
 use crate::launcher::protocol::{self, FromWorker, FromZygote, Go, ToZygote};
+use crate::plan::{self, OuterIds};
 use crate::process::STACKS_SIGNAL;
+use crate::seccomp;
 use crate::sys::{self, Side};
-use crate::{plan, seccomp};
 
 /// Where a zygote finds its socket.
 const CONTROL: i32 = 0;
@@ -62,14 +65,15 @@ pub fn serve(forks: &impl Forks) -> io::Result<Option<Made>> {
     }
     sys::close_from(3, false)?;
     let control = sys::adopt_borrowed(CONTROL);
-    let Some((ToZygote::Become(ids), _)) = hear(control)? else {
+    let Some((ToZygote::Become { ids, namespaces }, _)) = hear(control)? else {
         return Ok(None);
     };
     if let Some(ids) = ids {
-        sys::become_user(ids.uid, ids.gid)?;
+        become_nobody(ids)?;
     }
     seccomp::compile_all().map_err(|e| io::Error::other(e.to_string()))?;
     let ca_bundle = first_of(&plan::CA_SOURCES.map(PathBuf::from));
+    prove(namespaces)?;
     protocol::send(control, &FromZygote::Ready, &[])?;
     loop {
         let (flags, report) = match hear(control)? {
@@ -94,6 +98,38 @@ pub fn serve(forks: &impl Forks) -> io::Result<Option<Made>> {
             }
             Ok(Side::Made) => unreachable!("it has returned"),
         }
+    }
+}
+
+/// Takes on an id of the workers' range, for good and with no capability. Processes in namespaces that it makes count
+/// against its own limit, so that it has none; a worker's own limit stays.
+fn become_nobody(ids: OuterIds) -> io::Result<()> {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+    // Withheld from whoever lacks CAP_SYS_RESOURCE: then the limit of the daemon holds.
+    let _ = setrlimit(Resource::RLIMIT_NPROC, RLIM_INFINITY, RLIM_INFINITY);
+    sys::become_user(ids.uid, ids.gid)?;
+    for set in [
+        CapSet::Ambient,
+        CapSet::Inheritable,
+        CapSet::Effective,
+        CapSet::Permitted,
+    ] {
+        caps::clear(None, set).map_err(|e| io::Error::other(e.to_string()))?;
+    }
+    Ok(nix::sys::prctl::set_no_new_privs()?)
+}
+
+/// Fails where a process that is made like this can do nothing in its namespaces: some hosts give capabilities in them
+/// to programs that they know only (AppArmor's `restrict_unprivileged_userns`).
+fn prove(namespaces: i32) -> io::Result<()> {
+    match sys::clone(namespaces, libc::SIGCHLD)? {
+        Side::Made => sys::exit(i32::from(network::set_up().is_err())),
+        Side::Maker { pidfd, .. } => match sys::reap(pidfd.as_fd(), true)? {
+            Some(ended) if ended.code == Some(0) => Ok(()),
+            _ => Err(io::Error::other(
+                "the host withholds capabilities in the namespaces that an unprivileged process makes",
+            )),
+        },
     }
 }
 
@@ -140,7 +176,13 @@ fn become_worker(report: OwnedFd, ca_bundle: Option<&[u8]>, forks: &impl Forks) 
     if let Err(e) = leave_control() {
         fail(&report, e);
     }
-    let up = network::set_up();
+    let up = match network::set_up() {
+        Ok(up) => up,
+        Err(fault) => {
+            let _ = protocol::send(report.as_fd(), &FromWorker::Fault(fault), &[]);
+            sys::exit(1)
+        }
+    };
     forks.get_ready(sys::is_readable(report.as_fd()));
     // What follows is done to this thread alone, and must hold for all there is.
     if let Err(e) = alone() {
@@ -156,13 +198,6 @@ fn become_worker(report: OwnedFd, ca_bundle: Option<&[u8]>, forks: &impl Forks) 
         Err(e) => fail(&report, e.into()),
     };
     drop(bytes);
-    let up = match up {
-        Ok(up) => Some(up),
-        Err(fault) => {
-            let _ = protocol::send(report.as_fd(), &FromWorker::Fault(fault), &[]);
-            sys::exit(1)
-        }
-    };
     let mut fds = fds.into_iter();
     let stdio: Vec<OwnedFd> = fds.by_ref().take(Stdio::COUNT).collect();
     let (Ok(stdio), Some(daemon)) = (<[OwnedFd; Stdio::COUNT]>::try_from(stdio), fds.next()) else {
@@ -178,7 +213,7 @@ fn become_worker(report: OwnedFd, ca_bundle: Option<&[u8]>, forks: &impl Forks) 
     let daemon = ManuallyDrop::new(daemon);
     Inside {
         plan: &go.plan,
-        up,
+        up: Some(up),
         trees,
         ca_bundle,
         filters: &filters,

@@ -209,7 +209,9 @@ async fn stock(inner: Weak<Inner>, key: Key, spec: WorkerSpec) {
     match made {
         Ok(Ok(Some((made, hello)))) => {
             let room = held + made.process.usage().memory_bytes <= inner.memory;
-            if room && shelf.policies.as_ptr() == Arc::as_ptr(&policies) {
+            if !room {
+                shelf.failed = Some(Instant::now());
+            } else if shelf.policies.as_ptr() == Arc::as_ptr(&policies) {
                 shelf.waiting.push(Waiting {
                     made,
                     hello,
@@ -257,7 +259,9 @@ async fn tidy(inner: Weak<Inner>) {
         tick.tick().await;
         let Some(inner) = inner.upgrade() else { return };
         let policies = inner.gateway.policies();
-        inner.shelves().retain(|_, shelf| {
+        let mut shelves = inner.shelves();
+        fit(&mut shelves, inner.memory);
+        shelves.retain(|_, shelf| {
             shelf.under(&policies);
             shelf.waiting.retain(|waiting| {
                 waiting.since.elapsed() < IDLE && !waiting.made.process.has_ended()
@@ -266,5 +270,27 @@ async fn tidy(inner: Weak<Inner>) {
                 || shelf.coming > 0
                 || shelf.failed.is_some_and(|at| at.elapsed() < PAUSE)
         });
+    }
+}
+
+/// Ends the largest until all hold no more than `most` bytes together: a worker that waits runs what its import started.
+fn fit(shelves: &mut HashMap<Key, Shelf>, most: u64) {
+    let all = shelves.values_mut().flat_map(|shelf| &mut shelf.waiting);
+    let mut sizes: Vec<_> = all
+        .map(|waiting| (waiting.made.process.usage().memory_bytes, waiting.worker))
+        .collect();
+    sizes.sort_unstable();
+    let mut held: u64 = sizes.iter().map(|(bytes, _)| bytes).sum();
+    while held > most
+        && let Some((bytes, worker)) = sizes.pop()
+    {
+        held -= bytes;
+        for shelf in shelves.values_mut() {
+            let before = shelf.waiting.len();
+            shelf.waiting.retain(|waiting| waiting.worker != worker);
+            if shelf.waiting.len() < before {
+                shelf.failed = Some(Instant::now());
+            }
+        }
     }
 }

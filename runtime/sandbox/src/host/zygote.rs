@@ -2,13 +2,17 @@
 //!
 //! What workers share by birth (where things lie in memory, the seed of hashes) does not last longer than their zygote.
 
+use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::Host;
 use crate::ids::Lease;
+use crate::launcher::is_privileged;
 use crate::launcher::protocol::{Reply, Request};
 use crate::plan::{LOCALE, ProgramPlan, worker_environment};
 use crate::{HostConfig, sys};
@@ -49,6 +53,37 @@ pub(super) async fn keep(weak: Weak<Host>) {
         if crowded || began.elapsed() < PAUSE {
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+/// May workers be forks of this host's interpreter?
+pub(super) fn may_be_forked(config: &HostConfig) -> bool {
+    // A build that leaves layers out leaves them out of what is executed.
+    if caisson_without::handed_on().is_some() {
+        return false;
+    }
+    let program = &config.interpreter.executable;
+    let theirs = belongs_to_workers(program, &config.uid_range);
+    if theirs {
+        tracing::warn!(
+            program = %program.display(),
+            "workers are not forked, which makes them start slowly: the interpreter belongs to the user that they run as; \
+             give `python` one that root owns"
+        );
+    }
+    !theirs
+}
+
+/// What a fork reaches as /proc/self/exe lies on the host's own mount, where its owner may change its mode and times; what
+/// a worker executes lies on a read-only one.
+fn belongs_to_workers(program: &Path, ids: &Range<u32>) -> bool {
+    let Ok(file) = std::fs::metadata(program) else {
+        return false;
+    };
+    if is_privileged() {
+        ids.contains(&file.uid())
+    } else {
+        file.uid() == nix::unistd::geteuid().as_raw()
     }
 }
 
@@ -121,5 +156,24 @@ fn program(config: &HostConfig) -> ProgramPlan {
         env,
         cwd: config.shim_dir.clone(),
         preloaded: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_of_the_interpreter_tells_whether_workers_could_change_it() {
+        let own = tempfile::NamedTempFile::new().expect("a file");
+        let ids = 231_072..231_074;
+        if is_privileged() {
+            assert!(!belongs_to_workers(own.path(), &ids));
+            std::os::unix::fs::chown(own.path(), Some(231_073), None).expect("another owner");
+        }
+        assert!(belongs_to_workers(own.path(), &ids));
+        if !nix::unistd::geteuid().is_root() {
+            assert!(!belongs_to_workers(Path::new("/proc/version"), &ids));
+        }
     }
 }

@@ -24,9 +24,13 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS;
 
+pub(super) fn namespaces() -> i32 {
+    without::namespaces(NAMESPACES)
+}
+
 /// Of the clone that makes a worker: the daemon's child, in namespaces of its own.
 fn flags() -> i32 {
-    without::namespaces(NAMESPACES) | libc::CLONE_PARENT
+    namespaces() | libc::CLONE_PARENT
 }
 
 /// Setting up takes milliseconds; a worker that has said nothing for so long hangs (a dead network mount).

@@ -81,8 +81,11 @@ pub(crate) enum FromWorker {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ToZygote {
-    /// First of all: the ids to take on, if any.
-    Become(Option<OuterIds>),
+    /// First of all: the ids to take on, if any, and the namespaces that forks will have.
+    Become {
+        ids: Option<OuterIds>,
+        namespaces: i32,
+    },
     /// Clone with these flags; with the socket that the new process is to go on with.
     Fork { flags: i32 },
 }

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -22,12 +23,13 @@ use crate::sys::{self, Side};
 const PATIENCE_MS: u16 = 2_000;
 /// Forks that wait.
 const SPARES: usize = 2;
+/// One that is not ready after so long never will be.
+const COMING: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub(super) struct Zygotes {
     ready: Option<Zygote>,
     coming: Option<Zygote>,
-    /// Of whichever zygote.
     spares: VecDeque<Fork>,
     /// Forks that nobody will use, for the daemon to reap.
     unused: Vec<OwnedFd>,
@@ -36,6 +38,8 @@ pub(super) struct Zygotes {
 /// Ends when its socket closes; the daemon reaps it.
 struct Zygote {
     control: OwnedFd,
+    pidfd: OwnedFd,
+    since: Instant,
     /// With the environment of its forks.
     program: ProgramPlan,
     /// The launcher's ends of the sockets of forks that it was asked for, in their order.
@@ -57,6 +61,7 @@ impl Zygotes {
         &mut self,
         program: &ProgramPlan,
         ids: Option<OuterIds>,
+        namespaces: i32,
     ) -> io::Result<Vec<OwnedFd>> {
         let (control, theirs) = socketpair(
             AddressFamily::Unix,
@@ -64,7 +69,7 @@ impl Zygotes {
             None,
             SockFlag::SOCK_CLOEXEC,
         )?;
-        protocol::send(control.as_fd(), &ToZygote::Become(ids), &[])?;
+        protocol::send(control.as_fd(), &ToZygote::Become { ids, namespaces }, &[])?;
         match sys::clone(libc::CLONE_PARENT, 0)? {
             Side::Made => {
                 let fault = match sys::place(theirs.as_raw_fd(), CONTROL, false) {
@@ -77,8 +82,13 @@ impl Zygotes {
             Side::Maker { pidfd, .. } => {
                 let mut program = program.clone();
                 program.env.remove(LOCALE);
+                if let Some(hung) = self.coming.take() {
+                    let _ = sys::kill(hung.pidfd.as_fd());
+                }
                 self.coming = Some(Zygote {
                     control,
+                    pidfd: pidfd.try_clone()?,
+                    since: Instant::now(),
                     program,
                     asked: VecDeque::new(),
                     forks: 0,
@@ -113,7 +123,9 @@ impl Zygotes {
             .take_if(|one| sys::is_readable(one.control.as_fd()))
             && matches!(coming.hear(), Ok((FromZygote::Ready, _)))
         {
+            // No fork outlives its zygote's id.
             self.settle();
+            self.give_up();
             self.ready = Some(coming);
         }
         let readable = |one: &Zygote| sys::is_readable(one.control.as_fd());
@@ -148,7 +160,9 @@ impl Zygotes {
 
     /// How many forks the zygote has made that another should take the place of; none while that one comes up.
     pub(super) fn forks(&self) -> u64 {
-        let ready = self.ready.as_ref().filter(|_| self.coming.is_none());
+        let comes = |coming: &Zygote| coming.since.elapsed() < COMING;
+        let comes = self.coming.as_ref().is_some_and(comes);
+        let ready = self.ready.as_ref().filter(|_| !comes);
         ready.map_or(0, |ready| ready.forks)
     }
 

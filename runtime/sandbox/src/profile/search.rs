@@ -39,8 +39,19 @@ pub(super) fn by_halves(program: BpfProgram) -> BpfProgram {
 
 /// What comes before the first comparison, and what is done for which numbers.
 fn parts(program: &[sock_filter]) -> Option<(&[sock_filter], Vec<Part>)> {
-    let is_load = |step: &sock_filter| (step.code, step.k) == (LOAD, 0);
-    let first = program.iter().position(is_load)? + 1;
+    // The machine is loaded and compared, another one ends the process, and the number is loaded.
+    let (prologue, _) = program.split_at_checked(4)?;
+    let built = [
+        (LOAD, 4),
+        (JUMP_IF_EQUAL, prologue[1].k),
+        (RETURN, 0x8000_0000),
+        (LOAD, 0),
+    ];
+    let found = prologue.iter().map(|step| (step.code, step.k));
+    if !found.eq(built) || (prologue[1].jt, prologue[1].jf) != (1, 0) {
+        return None;
+    }
+    let first = prologue.len();
     let mut parts = vec![Part {
         from: 0,
         code: Vec::new(),
@@ -83,7 +94,7 @@ fn parts(program: &[sock_filter]) -> Option<(&[sock_filter], Vec<Part>)> {
         }
     }
     parts.dedup_by(|next, part| next.code == part.code);
-    Some((&program[..first], parts))
+    Some((prologue, parts))
 }
 
 /// Where a way that begins with jumps comes to.

@@ -42,15 +42,29 @@ pub(super) async fn prepared(
 ) -> Result<Prepared, CallError> {
     admit(core, ticket, opened, &[&source], workers).await?;
     let call_id = ticket.live.call_id.clone();
-    let preparing = prepare(core, &opened.workspace, &call_id, source);
+    let preparing = async {
+        let prepared = prepare(core, &opened.workspace, &call_id, source).await?;
+        Ok::<_, CallError>(Unused(Some(prepared)))
+    };
     let (prepared, recorded) = tokio::join!(preparing, ticket.recorded());
-    let prepared = prepared?;
-    if let Err(error) = recorded {
-        prepared.secrets.revoke().await;
-        return Err(error);
-    }
+    let mut unused = prepared?;
+    recorded?;
+    let Some(prepared) = unused.0.take() else {
+        unreachable!("it was put there")
+    };
     core.calls.named(&ticket.live.call_id, &prepared.pin());
     Ok(prepared)
+}
+
+/// What was prepared for a call that may not come to run: its caller may leave. Then its secrets are given back.
+struct Unused(Option<Prepared>);
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        if let Some(prepared) = self.0.take() {
+            tokio::spawn(async move { prepared.secrets.revoke().await });
+        }
+    }
 }
 
 /// Slots for a call. What could never run is refused before it waits for them.

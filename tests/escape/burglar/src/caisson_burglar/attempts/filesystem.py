@@ -71,6 +71,16 @@ def overwrite(world: World) -> str:
     return f"{os.write(writable, world['canary'].encode())} bytes over a program"
 
 
+@EXECUTABLE.theft("its mode and times, where they may be set")
+def attributes(world: World) -> str:
+    """Sets what is set already: whoever may do that may do more."""
+    program = Path("/proc/self/exe" if world["caged"] else world["tool"])
+    found = program.stat()
+    os.utime(program, ns=(found.st_atime_ns, found.st_mtime_ns))
+    program.chmod(stat.S_IMODE(found.st_mode))
+    return f"mode {stat.S_IMODE(found.st_mode):o}"
+
+
 INHERITED = Attempt("2", "working directory or descriptor that leads to a host directory", "filesystem", "descriptors")
 
 

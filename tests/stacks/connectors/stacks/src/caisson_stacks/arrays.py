@@ -30,3 +30,8 @@ def work_numpy(_options: Options) -> dict[str, Any]:
         "solved": bool(np.allclose(solved, 1)), "positive": bool((values > 0).all()), "wave": wave.shape[0],
         "same": same, "total": total, "pages": int(huge.sum()),
     }  # fmt: skip
+
+
+def work_chance(_options: Options) -> dict[str, Any]:
+    """What no two workers may share: the seed that numpy gave itself, and one that it is asked for."""
+    return {"global": np.random.bytes(16).hex(), "asked": np.random.default_rng().bytes(16).hex()}

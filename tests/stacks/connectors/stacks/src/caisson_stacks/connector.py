@@ -12,7 +12,8 @@ from caisson import Connector, stream
 
 # A worker loads only what its call is about.
 MODULES = {
-    "numpy": "arrays", "pandas": "frames", "pyarrow": "columns", "polars": "frames", "duckdb": "analytics",
+    "numpy": "arrays", "chance": "arrays", "pandas": "frames", "pyarrow": "columns", "polars": "frames",
+    "duckdb": "analytics",
     "psycopg": "databases", "pymysql": "databases", "requests": "web", "httpx": "web", "aiohttp": "web",
     "botocore": "clouds", "grpcio": "rpc", "paramiko": "transfer", "cryptography": "crypto",
     "pydantic": "models", "orjson": "models",
