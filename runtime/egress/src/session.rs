@@ -151,7 +151,7 @@ impl Session {
             self.shared.ended.cancel();
             self.shared.tasks.wait().await;
         }
-        self.shared.reporter.tell_untold();
+        self.shared.reporter.end();
         self.totals()
     }
 }

@@ -220,6 +220,12 @@ impl Reporter {
         }
     }
 
+    /// Has everything that was told so far written now, the counts of what was not told included.
+    pub(crate) fn end(&self) {
+        self.tell_untold();
+        self.audit.hurry();
+    }
+
     /// Text that a worker had a hand in, fit to be told.
     fn redact(&self, text: &str) -> String {
         self.redactor.redact_name(text).into_owned()
@@ -273,6 +279,9 @@ impl Reporter {
             event,
             EgressEvent::Allowed { .. } | EgressEvent::Closed { .. }
         );
+        if !of_allowed {
+            self.audit.hurry();
+        }
         let room = !of_allowed || self.events.capacity() > RESERVED;
         if !room || self.events.try_send(event).is_err() {
             self.sums.events_lost.fetch_add(1, Ordering::Relaxed);
@@ -282,7 +291,7 @@ impl Reporter {
 
 impl Drop for Reporter {
     fn drop(&mut self) {
-        self.tell_untold();
+        self.end();
     }
 }
 
