@@ -85,9 +85,13 @@ impl Lent<'_> {
     pub(super) fn drain(&mut self, to: &TcpStream) -> io::Result<usize> {
         let Pipe { reader, held, .. } = &mut self.pipe;
         // No more is asked for than there is: a kernel holds back the end of what it takes for a part of something longer.
-        let length = to.try_io(Interest::WRITABLE, || moved(reader, to, *held))?;
-        *held -= length;
-        Ok(length)
+        match to.try_io(Interest::WRITABLE, || moved(reader, to, *held))? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            length => {
+                *held -= length;
+                Ok(length)
+            }
+        }
     }
 }
 
