@@ -333,8 +333,8 @@ fn gateway_config(
     })
 }
 
-/// Connections that workers may hold together: two descriptors each, and half of all descriptors are left to the API,
-/// the state and the workers themselves.
+/// Connections that workers may hold together: two descriptors each and a quarter of one for pipes; the rest, close to half
+/// of all descriptors, is left to the API, the state and the workers themselves.
 fn connections(descriptors: u64) -> usize {
     const MOST: u64 = 65_536;
     (descriptors / 4).min(MOST) as usize

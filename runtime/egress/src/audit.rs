@@ -9,9 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Thread;
+use std::time::Duration;
 
 /// Lines that may wait for the disk.
 const QUEUE: usize = 16_384;
+/// A line that comes this soon after others waits, so that many are written at once.
+const GATHERED: Duration = Duration::from_millis(5);
 
 /// Where the audit log goes.
 #[derive(Debug, Clone)]
@@ -44,8 +48,14 @@ enum Message {
 /// A handle on the log. Clones share it; the writer ends when the last one is dropped.
 #[derive(Debug, Clone)]
 pub struct Audit {
-    sender: Option<SyncSender<Message>>,
+    writer: Option<Writer>,
     unwritten: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Clone)]
+struct Writer {
+    sender: SyncSender<Message>,
+    thread: Thread,
 }
 
 impl Audit {
@@ -63,11 +73,13 @@ impl Audit {
         };
         log.open()?;
         let count = Arc::clone(&unwritten);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("audit".into())
-            .spawn(move || write_all(log, &receiver, &count))?;
+            .spawn(move || write_all(log, &receiver, &count))?
+            .thread()
+            .clone();
         Ok(Self {
-            sender: Some(sender),
+            writer: Some(Writer { sender, thread }),
             unwritten,
         })
     }
@@ -76,7 +88,7 @@ impl Audit {
     #[must_use]
     pub fn none() -> Self {
         Self {
-            sender: None,
+            writer: None,
             unwritten: Arc::default(),
         }
     }
@@ -87,9 +99,11 @@ impl Audit {
         self.unwritten.load(Ordering::Relaxed)
     }
 
-    /// Appends one object.
+    /// Appends one object, soon.
     pub(crate) fn write(&self, line: &impl serde::Serialize) {
-        let Some(sender) = &self.sender else { return };
+        let Some(Writer { sender, .. }) = &self.writer else {
+            return;
+        };
         let sent = serde_json::to_vec(line).is_ok_and(|mut bytes| {
             bytes.push(b'\n');
             sender.try_send(Message::Line(bytes)).is_ok()
@@ -99,11 +113,21 @@ impl Audit {
         }
     }
 
+    /// Has what was written so far appended now.
+    pub(crate) fn hurry(&self) {
+        if let Some(Writer { thread, .. }) = &self.writer {
+            thread.unpark();
+        }
+    }
+
     /// Waits until everything written before is in the file. Blocks.
     pub fn flush(&self) {
-        let Some(sender) = &self.sender else { return };
+        let Some(Writer { sender, thread }) = &self.writer else {
+            return;
+        };
         let (done, wait) = sync_channel(1);
         if sender.send(Message::Flush(done)).is_ok() {
+            thread.unpark();
             // The writer drops `done` after the flush or at its end; either way this returns.
             let _ = wait.recv();
         }
@@ -132,6 +156,7 @@ fn write_all(mut log: Log, receiver: &Receiver<Message>, unwritten: &AtomicU64) 
             tracing::error!(%error, "the audit log cannot be flushed");
         }
         drop(waiting);
+        std::thread::park_timeout(GATHERED);
     }
 }
 
@@ -202,6 +227,7 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+    use std::time::Instant;
 
     fn lines(path: &Path) -> Vec<Value> {
         let text = std::fs::read_to_string(path).unwrap();
@@ -231,6 +257,21 @@ mod tests {
             .collect();
         assert_eq!(kept, [7, 8, 9]);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn what_is_written_without_a_hurry_is_written_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let audit = Audit::start(AuditConfig::at(path.clone())).unwrap();
+        let begun = Instant::now();
+        for number in 1..=3 {
+            audit.write(&json!(number));
+            while lines(&path).len() < number {
+                assert!(begun.elapsed() < Duration::from_secs(20));
+                std::thread::yield_now();
+            }
+        }
     }
 
     #[test]

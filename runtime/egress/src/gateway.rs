@@ -9,7 +9,7 @@ use crate::reload::watch_directory;
 use crate::report::Reporter;
 use crate::resolver::Resolver;
 use crate::session::{Session, WorkerSockets};
-use crate::share::Share;
+use crate::share::{Share, Whole};
 use crate::shared::{QueryRate, Shared};
 use crate::stand_in::RANGE;
 use caisson_document::Faults;
@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Addresses of the host are asked of the kernel again after this.
@@ -56,7 +56,8 @@ pub struct GatewayConfig {
     pub dial_timeout: Duration,
     /// DNS queries of one worker.
     pub queries: QueryRate,
-    /// Connections that all workers together may hold. Each takes two descriptors of this process.
+    /// Connections that all workers together may hold. Each takes two descriptors of this process, and a quarter of one for
+    /// pipes.
     pub connections: usize,
     /// First address of the /15 out of which names get theirs inside a worker. Tests without a network namespace of their
     /// own use 127.18.0.0; everybody else leaves it alone.
@@ -125,8 +126,8 @@ pub(crate) struct Upstream {
     pub(crate) dial_timeout: Duration,
     pub(crate) stand_ins: Ipv4Addr,
     pub(crate) queries: QueryRate,
-    /// Connections that all workers together may hold, and how many there are to have.
-    connections: (Arc<Semaphore>, usize),
+    /// What all workers share.
+    whole: Arc<Whole>,
     own: Mutex<Own>,
 }
 
@@ -155,7 +156,7 @@ impl Upstream {
 
     /// What one more worker may take.
     pub(crate) fn share(&self) -> Share {
-        Share::new(Arc::clone(&self.connections.0), self.connections.1)
+        Share::new(Arc::clone(&self.whole))
     }
 
     /// Takes `guard` for the truth, rather than the kernel's word, for a day: longer than any test runs.
@@ -228,10 +229,7 @@ impl Gateway {
             dial_timeout: config.dial_timeout,
             stand_ins: config.stand_ins,
             queries: config.queries,
-            connections: (
-                Arc::new(Semaphore::new(config.connections)),
-                config.connections,
-            ),
+            whole: Arc::new(Whole::new(config.connections)),
             own: Mutex::new(Own {
                 sockets: config.own_sockets,
                 guard: Arc::default(),

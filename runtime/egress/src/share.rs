@@ -3,6 +3,7 @@
 //! A worker's own limits hold inside of it. What its connections and packets cost the daemon is bounded here, so that a
 //! flood of one worker leaves the others and the API what they need.
 
+use crate::relay::{Lent, Pipes};
 use governor::clock::{Clock, DefaultClock};
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
@@ -17,8 +18,12 @@ pub(crate) const CONNECTIONS: usize = 1_024;
 /// Look-ups in the world outside that one worker may have under way; more wait for their turn.
 const LOOK_UPS: usize = 8;
 
-/// Connections of one worker that move bytes through large buffers.
-const LARGE: u64 = 32;
+/// Bytes moved at once in each direction of one connection, where they do not go through a pipe.
+pub(crate) const BUFFER: usize = 16 << 10;
+/// Pipes that one worker may hold, and fewer where the daemon may hold few.
+const PIPES: usize = 64;
+/// Pipes of all workers.
+const ALL_PIPES: usize = 512;
 
 /// Messages and connections per second that are looked at, in the long run and at once. What comes faster waits in the
 /// kernel's queue. The watch is not among them: what waits there too long is not seen.
@@ -47,6 +52,27 @@ impl Pace {
     }
 }
 
+/// What there is for all workers.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    connections: Arc<Semaphore>,
+    /// How many there were to begin with.
+    total: usize,
+    pipes: Pipes,
+}
+
+impl Whole {
+    /// Of a daemon whose workers may hold so many connections together, each of two descriptors. Pipes are an eighth as
+    /// many.
+    pub(crate) fn new(connections: usize) -> Self {
+        Self {
+            connections: Arc::new(Semaphore::new(connections)),
+            total: connections,
+            pipes: Pipes::new((connections / 8).min(ALL_PIPES)),
+        }
+    }
+}
+
 /// One worker's share.
 #[derive(Debug)]
 pub(crate) struct Share {
@@ -54,9 +80,9 @@ pub(crate) struct Share {
     pub(crate) accepts: Pace,
     pub(crate) look_ups: Arc<Semaphore>,
     connections: Arc<Semaphore>,
-    /// Of all workers.
-    all: Arc<Semaphore>,
     most: usize,
+    pipes: Semaphore,
+    whole: Arc<Whole>,
 }
 
 /// The right to hold one connection.
@@ -67,18 +93,28 @@ pub(crate) struct Held {
 }
 
 impl Share {
-    /// `all` holds as many permits as all workers may hold connections, which is `total`.
-    pub(crate) fn new(all: Arc<Semaphore>, total: usize) -> Self {
+    pub(crate) fn new(whole: Arc<Whole>) -> Self {
         // A quarter, so that no worker alone takes all of it.
-        let most = (total / 4).clamp(1, MAX_CONNECTIONS);
+        let most = (whole.total / 4).clamp(1, MAX_CONNECTIONS);
         Self {
             messages: Pace::new(MESSAGES),
             accepts: Pace::new(ACCEPTS),
             look_ups: Arc::new(Semaphore::new(LOOK_UPS)),
             connections: Arc::new(Semaphore::new(most)),
-            all,
             most,
+            pipes: Semaphore::new(PIPES.min(most / 8)),
+            whole,
         }
+    }
+
+    /// A pipe to move bytes through, where one is left. Who gets none copies.
+    pub(crate) fn pipe(&self) -> Option<Lent<'_>> {
+        self.whole.pipes.lend(&self.pipes)
+    }
+
+    /// Takes back a pipe through which everything went.
+    pub(crate) fn take_back(&self, pipe: Lent<'_>) {
+        self.whole.pipes.take_back(pipe);
     }
 
     /// Room for one more connection.
@@ -94,7 +130,7 @@ impl Share {
                     self.most
                 )
             })?;
-        let of_all = Arc::clone(&self.all).try_acquire_owned().map_err(|_| {
+        let of_all = Arc::clone(&self.whole.connections).try_acquire_owned().map_err(|_| {
             "all workers together hold as many connections as the daemon's limit of descriptors allows"
                 .to_owned()
         })?;
@@ -105,19 +141,14 @@ impl Share {
     }
 }
 
-/// Bytes moved at once in each direction of one connection, of a worker that has so many open.
-pub(crate) fn buffer(open: u64) -> usize {
-    if open <= LARGE { 64 << 10 } else { 8 << 10 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn one_worker_never_takes_the_connections_of_all() {
-        let all = Arc::new(Semaphore::new(16));
-        let (greedy, other) = (Share::new(Arc::clone(&all), 16), Share::new(all, 16));
+        let whole = Arc::new(Whole::new(16));
+        let (greedy, other) = (Share::new(Arc::clone(&whole)), Share::new(whole));
         let held: Vec<_> = std::iter::from_fn(|| greedy.connection().ok()).collect();
         assert_eq!(held.len(), 4);
         assert!(greedy.connection().unwrap_err().contains("holds 4"));
@@ -131,8 +162,8 @@ mod tests {
 
     #[test]
     fn all_workers_together_leave_the_daemon_its_descriptors() {
-        let all = Arc::new(Semaphore::new(8));
-        let shares: Vec<_> = (0..8).map(|_| Share::new(Arc::clone(&all), 8)).collect();
+        let whole = Arc::new(Whole::new(8));
+        let shares: Vec<_> = (0..8).map(|_| Share::new(Arc::clone(&whole))).collect();
         let held: Vec<_> = shares
             .iter()
             .flat_map(|share| std::iter::from_fn(|| share.connection().ok()))
@@ -144,6 +175,17 @@ mod tests {
                 .unwrap_err()
                 .contains("all workers together")
         );
+    }
+
+    #[test]
+    fn one_worker_never_takes_the_pipes_of_all() {
+        let whole = Arc::new(Whole::new(64));
+        let (greedy, other) = (Share::new(Arc::clone(&whole)), Share::new(whole));
+        let held: Vec<_> = std::iter::from_fn(|| greedy.pipe()).collect();
+        assert_eq!(held.len(), 2);
+        assert!(other.pipe().is_some());
+        drop(held);
+        assert!(greedy.pipe().is_some());
     }
 
     #[tokio::test(start_paused = true)]

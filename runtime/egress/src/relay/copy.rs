@@ -1,9 +1,13 @@
 //! Bytes both ways, each direction ended on its own.
 
-use std::io;
+use super::pipe::Lent;
+use crate::share::{BUFFER, Share};
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 /// Bytes of one direction: of this connection, and in the session's sum.
 pub(super) struct Count<'a> {
@@ -30,39 +34,78 @@ impl<'a> Count<'a> {
 }
 
 /// Relays until both sides have finished sending. One side's end is passed on as a half-close, so that the other may go on.
-/// What waits in a buffer of `size` bytes each way is all that the gateway ever holds of a connection.
+/// What waits in a buffer or a pipe each way is all that the gateway ever holds of a connection.
 ///
 /// # Errors
 /// Either side broke off; the caller resets both.
 pub(super) async fn both(
     worker: &mut TcpStream,
     upstream: &mut TcpStream,
-    size: usize,
+    share: &Share,
     up: &Count<'_>,
     down: &Count<'_>,
 ) -> io::Result<()> {
-    let (mut worker_read, mut worker_write) = worker.split();
-    let (mut upstream_read, mut upstream_write) = upstream.split();
+    let (worker_read, worker_write) = worker.split();
+    let (upstream_read, upstream_write) = upstream.split();
     tokio::try_join!(
-        one_way(&mut worker_read, &mut upstream_write, size, up),
-        one_way(&mut upstream_read, &mut worker_write, size, down),
+        one_way(worker_read, upstream_write, share, up),
+        one_way(upstream_read, worker_write, share, down),
     )?;
     Ok(())
 }
 
+/// What fits into a buffer is copied, with fewest calls; what fills it is followed by more, which goes through a pipe where
+/// there is one.
 async fn one_way(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    size: usize,
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    share: &Share,
     count: &Count<'_>,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; size];
+    let mut buffer = Vec::with_capacity(BUFFER);
     loop {
-        let length = from.read(&mut buffer).await?;
+        buffer.clear();
+        let length = from.read_buf(&mut buffer).await?;
         if length == 0 {
             return to.shutdown().await;
         }
-        to.write_all(&buffer[..length]).await?;
+        to.write_all(&buffer).await?;
         count.add(length);
+        if length >= BUFFER {
+            while let Some(pipe) = share.pipe()
+                && pour(from.as_ref(), to.as_ref(), share, pipe, count).await? >= BUFFER
+            {
+                poll_fn(|context| from.as_ref().poll_read_ready(context)).await?;
+            }
+        }
+    }
+}
+
+/// Moves what there is, until there is no more for now or at all, and says how much that was.
+async fn pour<'a>(
+    from: &TcpStream,
+    to: &TcpStream,
+    share: &'a Share,
+    mut pipe: Lent<'a>,
+    count: &Count<'_>,
+) -> io::Result<usize> {
+    let mut sum = 0;
+    while some(pipe.fill(from))? > 0 {
+        while pipe.held() > 0 {
+            poll_fn(|context| to.poll_write_ready(context)).await?;
+            let length = some(pipe.drain(to))?;
+            count.add(length);
+            sum += length;
+        }
+    }
+    share.take_back(pipe);
+    Ok(sum)
+}
+
+/// Nothing, where there is nothing for now.
+fn some(moved: io::Result<usize>) -> io::Result<usize> {
+    match moved {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        other => other,
     }
 }

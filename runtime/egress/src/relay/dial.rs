@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
 
 /// Why no address answered.
 #[derive(Debug)]
@@ -23,13 +24,14 @@ pub(super) async fn dial(
     let mut first = None;
     let mut details = Vec::new();
     // A name with many dead addresses takes no longer than a few attempts would.
-    let deadline = tokio::time::Instant::now() + timeout * 3;
+    let deadline = Instant::now() + timeout * 3;
     for &address in addresses {
-        let attempt = tokio::time::timeout(timeout, connect(SocketAddr::new(address, port)));
-        let error = match tokio::time::timeout_at(deadline, attempt).await {
-            Ok(Ok(Ok(stream))) => return Ok((stream, address)),
-            Ok(Ok(Err(error))) => error,
-            Ok(Err(_)) | Err(_) => io::Error::new(
+        let until = deadline.min(Instant::now() + timeout);
+        let attempt = connect(SocketAddr::new(address, port));
+        let error = match tokio::time::timeout_at(until, attempt).await {
+            Ok(Ok(stream)) => return Ok((stream, address)),
+            Ok(Err(error)) => error,
+            Err(_) => io::Error::new(
                 ErrorKind::TimedOut,
                 format!("no answer within {} s", timeout.as_secs()),
             ),

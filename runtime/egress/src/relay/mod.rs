@@ -1,12 +1,14 @@
 //! The way of bytes: a worker's connection is accepted, judged, dialled on and relayed.
 //!
 //! `serve` takes connections and follows each through its life; `hello` reads the name out of a ClientHello; `dial` reaches
-//! the upstream; `copy` moves bytes.
+//! the upstream; `copy` moves bytes, much of them through a `pipe`.
 
 mod copy;
 mod dial;
 mod hello;
+mod pipe;
 mod serve;
 
 pub(crate) use hello::{Hello, HelloError};
+pub(crate) use pipe::{Lent, Pipes};
 pub(crate) use serve::{accept, judge, serve_port, still_allowed};

@@ -9,7 +9,6 @@ use crate::host::Target;
 use crate::name::Name;
 use crate::policy::{Bound, Protocol};
 use crate::reason::Reason;
-use crate::share::buffer;
 use crate::shared::{Meant, Shared};
 use caisson_without::{Part, without};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -156,7 +155,7 @@ async fn carry(
     let to = Endpoint::of(target, Some(address), Some(port), protocol);
     shared.reporter.allowed(&to, &allowed.rule);
     let sums = &shared.reporter.sums;
-    let buffer = buffer(sums.open.fetch_add(1, Ordering::Relaxed));
+    sums.open.fetch_add(1, Ordering::Relaxed);
     let (up, down) = (
         Count::in_sum(&sums.bytes_up),
         Count::in_sum(&sums.bytes_down),
@@ -165,7 +164,7 @@ async fn carry(
     let relay = async {
         upstream.write_all(&first).await?;
         up.add(first.len());
-        both(worker, &mut upstream, buffer, &up, &down).await
+        both(worker, &mut upstream, &shared.share, &up, &down).await
     };
     // In this order: a policy that changed during the ClientHello or the dial lets no byte through.
     let ended = tokio::select! {

@@ -4,8 +4,11 @@ use crate::harness::{
     FIRST, PATIENCE, Setup, UPSTREAM, assert_reset, closed_port, connect, upstream,
 };
 use caisson_egress::{EgressEvent, Ended};
+use proptest::collection::vec;
+use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use std::net::Ipv4Addr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -102,12 +105,127 @@ async fn a_slow_upstream_stops_the_worker_instead_of_filling_memory() {
     };
     // The far side reads nothing, so a write must come to wait; how much the kernel's buffers took is bounded.
     assert!(
-        tokio::time::timeout(std::time::Duration::from_secs(1), flood)
+        tokio::time::timeout(Duration::from_secs(1), flood)
             .await
             .is_err()
     );
     assert!(harness.session.totals().bytes_up < 64 << 20);
     drop(held);
+}
+
+/// So few connections that a worker's part of the pipes is none.
+const WITHOUT_PIPES: usize = 16;
+
+/// Says the first of each pair from the worker's side, then the second from the upstream's, and so on.
+async fn converse(turns: &[(usize, usize)], connections: usize) {
+    let (listener, port) = upstream().await;
+    let mut setup = Setup::new(&rule(port)).listen(FIRST, port);
+    setup.gateway.connections = connections;
+    let mut harness = setup.open();
+    let mut worker = connect(harness.look_up("api.example.com").await, port).await;
+    let (mut far, _) = listener.accept().await.unwrap();
+    for (seed, &(up, down)) in (1..).zip(turns) {
+        say(&mut worker, &mut far, &noise(seed, up)).await;
+        say(&mut far, &mut worker, &noise(!seed, down)).await;
+    }
+    drop((worker, far));
+    assert!(matches!(harness.event().await, EgressEvent::Allowed { .. }));
+    let EgressEvent::Closed {
+        bytes_up,
+        bytes_down,
+        ..
+    } = harness.event().await
+    else {
+        panic!("closed")
+    };
+    let (up, down): (Vec<_>, Vec<_>) = turns.iter().copied().unzip();
+    assert_eq!(bytes_up, up.iter().sum::<usize>() as u64);
+    assert_eq!(bytes_down, down.iter().sum::<usize>() as u64);
+}
+
+async fn say(from: &mut TcpStream, to: &mut TcpStream, what: &[u8]) {
+    let mut heard = vec![0; what.len()];
+    let said = async { tokio::try_join!(from.write_all(what), to.read_exact(&mut heard)) };
+    let said = tokio::time::timeout(PATIENCE, said).await;
+    said.expect("all of it").unwrap();
+    assert!(heard == what, "{} bytes are what was said", what.len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_conversation_is_relayed_alike_through_pipes_and_through_buffers(
+        turns in vec((length(), length()), 1..12)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for connections in [1_024, WITHOUT_PIPES] {
+            runtime.block_on(converse(&turns, connections));
+        }
+    }
+}
+
+/// Messages, and what is too long for a buffer or a pipe.
+fn length() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        0_usize..4,
+        16_380_usize..16_390,
+        65_530_usize..65_540,
+        0_usize..400_000
+    ]
+}
+
+/// Sends until nobody takes any more, and says what.
+async fn flood(stream: &mut TcpStream) -> Vec<u8> {
+    let all = noise(3, 64 << 20);
+    let mut sent = 0;
+    while let Ok(written) =
+        tokio::time::timeout(Duration::from_millis(300), stream.write(&all[sent..])).await
+    {
+        sent += written.unwrap();
+    }
+    all[..sent].to_vec()
+}
+
+#[tokio::test]
+async fn what_waited_for_a_slow_upstream_arrives_before_the_end_does() {
+    let (listener, port) = upstream().await;
+    let mut harness = Setup::new(&rule(port)).listen(FIRST, port).open();
+    let mut worker = connect(harness.look_up("api.example.com").await, port).await;
+    let (mut far, _) = listener.accept().await.unwrap();
+    let sent = flood(&mut worker).await;
+    let waiting = harness.session.totals().bytes_up;
+    assert!(waiting < sent.len() as u64, "what waits is not counted");
+    worker.shutdown().await.unwrap();
+    let mut received = Vec::new();
+    far.read_to_end(&mut received).await.unwrap();
+    assert!(received == sent);
+    drop(far);
+    assert!(matches!(harness.event().await, EgressEvent::Allowed { .. }));
+    let EgressEvent::Closed { bytes_up, .. } = harness.event().await else {
+        panic!("closed")
+    };
+    assert_eq!(bytes_up, sent.len() as u64);
+}
+
+#[tokio::test]
+async fn what_waited_for_an_upstream_that_broke_off_is_in_no_other_connection() {
+    let (listener, port) = upstream().await;
+    let mut setup = Setup::new(&rule(port)).listen(FIRST, port);
+    // The worker's part is one pipe.
+    setup.gateway.connections = 32;
+    let harness = setup.open();
+    let address = harness.look_up("api.example.com").await;
+    for _ in 0..3 {
+        let mut worker = connect(address, port).await;
+        let (far, _) = listener.accept().await.unwrap();
+        flood(&mut worker).await;
+        far.set_zero_linger().unwrap();
+        drop(far);
+        assert_reset(&mut worker).await;
+        let mut worker = connect(address, port).await;
+        let (mut far, _) = listener.accept().await.unwrap();
+        say(&mut worker, &mut far, &noise(4, 1 << 20)).await;
+    }
 }
 
 #[tokio::test]
