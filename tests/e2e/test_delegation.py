@@ -58,6 +58,11 @@ def test_in_groups_that_it_was_handed_an_ordinary_users_daemon_lacks_nothing(han
     stream = glutton(handed, "processor", cpu=0.1)
     assert stream.summary["stats"]["cpu_throttled_seconds"] > 0.3
     assert len(records(stream)) == 100
+    # Two wait for workers to come; those of ended ones are gone.
+    waiting = groups_of(handed)
+    assert len({group.name for group in waiting}) <= 2
+    assert not any((group / "cgroup.procs").read_text() for group in waiting)
+    handed.stop()
     assert groups_of(handed) == []
 
 
