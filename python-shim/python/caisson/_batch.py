@@ -55,6 +55,22 @@ class Batch:
         """Each record as a tuple, in the order of `columns`."""
         return self._data.rows()
 
+    def slice(self, offset: int, length: int) -> Batch:
+        """A part of them, without a copy.
+
+        Raises:
+            IndexError: There are not so many.
+        """
+        return Batch(self._data.slice(offset, length), self.offset + offset)
+
+    def with_json(self, columns: list[str]) -> Batch:
+        """The same records with these columns, nested ones for example, as JSON's text; a null stays one.
+
+        Raises:
+            ValueError: There is no such field, or a value that JSON cannot say.
+        """
+        return Batch(self._data.with_json(columns), self.offset)
+
     def csv(self, null: str = "\\N") -> bytes:
         """PostgreSQL's COPY text format."""
         return self._data.csv(null)

@@ -188,6 +188,12 @@ class RecordBatch:
         Raises:
             ValueError: There is no such field.
         """
+    def with_json(self, columns: list[str]) -> RecordBatch:
+        """The same records, with these columns as JSON's text; a null stays one.
+
+        Raises:
+            ValueError: There is no such field, or a value that JSON cannot say.
+        """
     def slice(self, offset: int, length: int) -> RecordBatch: ...
     def csv(self, null: str = "\\N") -> bytes:
         """PostgreSQL COPY text format (tab separated, backslash escapes)."""

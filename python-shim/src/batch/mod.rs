@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyCapsule, PyDict, PyList, PyTuple};
 
 use crate::capsule;
 use crate::record::copy_text;
+use crate::record::nested::{self, NoJson};
 use crate::record::read::Reader;
 use crate::record::value::Misfit;
 use crate::schema::ArrowSchema;
@@ -26,6 +27,11 @@ fn refused(misfit: &Misfit) -> PyErr {
         misfit.expected,
         misfit.found
     ))
+}
+
+fn place(readers: &[Reader<'_>], name: &str) -> PyResult<usize> {
+    let found = readers.iter().position(|reader| reader.name == name);
+    found.ok_or_else(|| PyValueError::new_err(format!("there is no field {name:?}")))
 }
 
 impl RecordBatch {
@@ -96,10 +102,7 @@ impl RecordBatch {
         columns: Option<Vec<String>>,
     ) -> PyResult<Bound<'py, PyList>> {
         let all = self.readers()?;
-        let named = |name: &String| {
-            let found = all.iter().find(|reader| reader.name == name);
-            found.ok_or_else(|| PyValueError::new_err(format!("there is no field {name:?}")))
-        };
+        let named = |name: &String| place(&all, name).map(|at| &all[at]);
         let readers: Vec<_> = match &columns {
             None => all.iter().collect(),
             Some(names) => names.iter().map(named).collect::<PyResult<_>>()?,
@@ -114,6 +117,19 @@ impl RecordBatch {
             list.append(PyTuple::new(py, cells)?)?;
         }
         Ok(list)
+    }
+
+    fn with_json(&self, py: Python<'_>, columns: Vec<String>) -> PyResult<Self> {
+        let readers = self.readers()?;
+        let places = columns.iter().map(|name| place(&readers, name));
+        let places = places.collect::<PyResult<Vec<_>>>()?;
+        py.detach(|| nested::with_json(&self.0, &readers, &places))
+            .map(Self)
+            .map_err(|refusal| match refusal {
+                NoJson::Value(misfit) => refused(&misfit),
+                NoJson::TooLarge => PyValueError::new_err("more than 2 GiB of JSON in a column"),
+                NoJson::Arrow(error) => PyValueError::new_err(error.to_string()),
+            })
     }
 
     fn slice(&self, offset: usize, length: usize) -> PyResult<Self> {

@@ -13,6 +13,7 @@ pub(crate) mod json_schema;
 pub(crate) mod json_text;
 pub(crate) mod kind;
 pub(crate) mod lines;
+pub(crate) mod nested;
 pub(crate) mod notation;
 pub(crate) mod parse;
 pub(crate) mod plain;

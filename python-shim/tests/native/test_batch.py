@@ -142,6 +142,53 @@ def test_copy_text_spells_values_as_postgresql_does() -> None:
     )
 
 
+NESTED = pa.struct(
+    [
+        ("text", pa.string()),
+        ("numbers", pa.list_(pa.int64())),
+        ("share", pa.float64()),
+        ("at", pa.timestamp("us", "UTC")),
+        ("raw", pa.binary()),
+    ]
+)
+
+
+@given(
+    values=st.lists(
+        st.none()
+        | st.fixed_dictionaries(
+            {
+                "text": st.none() | st.text(st.characters(exclude_categories=["Cs"])),
+                "numbers": st.none() | st.lists(st.none() | st.integers(-(2**63), 2**63 - 1)),
+                "share": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+                "at": st.none() | st.integers(0, 2**50),
+                "raw": st.none() | st.binary(),
+            }
+        ),
+        min_size=1,
+    ),
+    cut=st.integers(0, 3),
+)
+@settings(deadline=None)
+def test_a_column_as_json_is_what_copy_text_says_of_it(values: list[dict[str, Any] | None], cut: int) -> None:
+    data = pa.table({"id": range(len(values)), "doc": pa.array(values, NESTED)})
+    batch = decoded(data)
+    batch = batch.slice(min(cut, len(batch)), max(len(batch) - cut, 0))
+    documents = batch.with_json(["doc"])
+    assert documents.schema.fields()[1]["type"] == "json"
+    said = [unescaped(line) for line in batch.csv().decode().split("\n")[:-1]]
+    assert [[str(row["id"]), row["doc"]] for row in documents.to_pylist()] == said
+
+
+def test_what_json_cannot_say_is_refused_with_its_column() -> None:
+    data = pa.table({"a": pa.array([[1.5], [float("nan")]])})
+    assert decoded(data).slice(0, 1).with_json(["a"]).to_pylist() == [{"a": "[1.5]"}]
+    with pytest.raises(ValueError, match=r'column "a\.item"'):
+        decoded(data).with_json(["a"])
+    with pytest.raises(ValueError, match='there is no field "b"'):
+        decoded(data).with_json(["b"])
+
+
 def test_json_lines_without_a_schema_are_inferred() -> None:
     batch = _native.RecordBatch.decode(None, "json_lines", b'{"a":1}\n\n{"a":2.5,"b":{"c":[true]}}\n')
     assert batch.to_pylist() == [{"a": 1.0, "b": None}, {"a": 2.5, "b": {"c": [True]}}]

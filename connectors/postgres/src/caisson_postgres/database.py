@@ -8,6 +8,8 @@ import adbc_driver_manager as adbc
 import adbc_driver_postgresql  # type: ignore[import-untyped]
 import nanoarrow as na  # type: ignore[import-untyped]
 
+from caisson import Batch
+
 from .failures import translated
 
 # Arrow chunks of about a megabyte: one checkpoint each.
@@ -84,19 +86,14 @@ class Database:
         except adbc.Error as cause:
             raise translated(cause) from cause
 
-    def ingest(self, table: str, array: Any, create: bool) -> None:
-        """An Arrow struct array into a temporary table, by binary COPY; the
-        error is the driver's."""
+    def copy(self, batch: Batch, table: str, schema: str = "") -> None:
+        """A batch into a table, a temporary one unless a schema is named, by binary COPY; the error is the driver's."""
         with adbc.AdbcStatement(self._connection) as statement:
-            mode = "create" if create else "append"
+            place = {"adbc.ingest.target_db_schema": schema} if schema else {"adbc.ingest.temporary": "true"}
             statement.set_options(
-                **{
-                    "adbc.ingest.target_table": table,
-                    "adbc.ingest.temporary": "true",
-                    "adbc.ingest.mode": f"adbc.ingest.mode.{mode}",
-                }
+                **{"adbc.ingest.target_table": table, "adbc.ingest.mode": "adbc.ingest.mode.append", **place}
             )
-            statement.bind_stream(na.ArrayStream(array))
+            statement.bind_stream(batch)
             statement.execute_update()
 
     def begin(self, how: str = "") -> None:

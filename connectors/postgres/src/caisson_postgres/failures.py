@@ -40,7 +40,7 @@ WORDS: list[tuple[str, type[errors.CaissonError]]] = [
 ]
 
 
-def reason(cause: adbc.Error) -> str:
+def reason(cause: Exception) -> str:
     """The server's first line, without the statement and what the driver adds."""
     text = str(cause)
     for mark in ("ERROR:", "FATAL:", "failed: ", "Failed to connect: "):
@@ -61,6 +61,11 @@ def translated(cause: adbc.Error) -> Exception:
         if words in text:
             return kind(reason(cause))
     return cause
+
+
+def is_duplicate(cause: Exception) -> bool:
+    """Whether a row with that key is there already (23505, unique_violation)."""
+    return getattr(cause, "sqlstate", None) == "23505"
 
 
 def of_the_record(cause: adbc.Error) -> bool:

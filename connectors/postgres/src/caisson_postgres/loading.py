@@ -1,27 +1,25 @@
-"""Batches through a staging table, and their checkpoint in the same transaction.
+"""Batches into a table, and their checkpoint in the same transaction.
 
-A batch is copied (binary COPY) into a temporary table and moved from there by
-one INSERT … SELECT, so that the server casts, and an upsert is one statement.
-Where the server refuses a value, the batch is halved until the records to
-blame are alone: they are rejected, the others stay.
+A batch is copied (binary COPY) straight into the table where that does what
+INSERT would (`Table.straight`), until an upsert meets a key that is there
+already. Elsewhere, and where the server refuses a batch, it is copied into a
+temporary table and moved from there by one INSERT … SELECT, so that the server
+casts, and an upsert is one statement. What is refused there as well is halved
+until the records to blame are alone: they are rejected, the others stay.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-from datetime import timedelta
 from typing import Any
 
 import adbc_driver_manager as adbc
-import nanoarrow as na  # type: ignore[import-untyped]
 
 from caisson import Batch, Checkpoint, Reject, Stream
 
 from .database import Database, literal, quote
-from .failures import of_the_record, reason, translated
+from .failures import is_duplicate, of_the_record, reason, translated
 from .table import Table
-from .types import copied
+from .types import nested
 
 STAGE = "_caisson_stage"
 
@@ -33,8 +31,11 @@ class Load:
         self.base = base
         self.schema = schema
         self.checkpoints = f"{quote(schema)}._caisson_checkpoints"
+        self.table = Table(schema, "", [])
         self.fields: list[dict[str, Any]] = []
+        self.nested: list[str] = []
         self.fill = ""
+        self.straight = False
         self.staged = False
         self.pending = False
 
@@ -47,7 +48,7 @@ class Load:
         that partitions of one stream do not wait for each other; between
         batches it stays in their transaction, which only a checkpoint ends."""
         key = list(stream.primary_key) if stream.mode == "upsert" else []
-        table = Table(self.schema, stream.name, key)
+        self.table = Table(self.schema, stream.name, key)
         self.fields = stream.schema.fields()
         self.base.begin()
         self.base.run(
@@ -55,8 +56,10 @@ class Load:
             " checkpoint text NOT NULL, state bytea NOT NULL, final boolean NOT NULL,"
             " committed_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (stream, partition))"
         )
-        table.make(self.base, self.fields)
-        self.fill = table.fill(STAGE, [field["name"] for field in self.fields])
+        self.table.make(self.base, self.fields)
+        self.nested = [field["name"] for field in self.fields if nested(field["type"])]
+        self.fill = self.table.fill(STAGE, [field["name"] for field in self.fields])
+        self.straight = self.table.straight(self.base, self.fields)
         if self.staged:
             self.base.run(f"DROP TABLE {quote(STAGE)}")
             self.staged = False
@@ -65,14 +68,10 @@ class Load:
 
     def add(self, batch: Batch) -> list[Reject]:
         """Adds a batch; returns the records that the server refuses."""
-        array = self._copyable(batch)
         self.base.begin()
-        if not self.staged:
-            self.base.ingest(STAGE, _part(array, 0, 0), create=True)
-            self.staged = True
         self.pending = True
         rejects: list[Reject] = []
-        self._add(array, 0, len(batch), rejects)
+        self._add(batch, 0, rejects)
         return rejects
 
     def commit(self, stream: Stream, checkpoint: Checkpoint | None) -> None:
@@ -89,61 +88,41 @@ class Load:
         self.base.commit()
         self.pending = False
 
-    def _add(self, array: Any, start: int, end: int, rejects: list[Reject]) -> None:
+    def _add(self, batch: Batch, start: int, rejects: list[Reject]) -> None:
+        """Adds a batch, or a part of one that begins with its record `start`."""
+        cause = self._tried(batch)
+        if cause is not None and self.straight and self.table.key and is_duplicate(cause):
+            self.straight = False
+            cause = self._tried(batch)
+        if cause is None:
+            return
+        if len(batch) == 1:
+            rejects.append(Reject(start, reason(cause)))
+            return
+        middle = len(batch) // 2
+        self._add(batch.slice(0, middle), start, rejects)
+        self._add(batch.slice(middle, len(batch) - middle), start + middle, rejects)
+
+    def _tried(self, batch: Batch) -> Exception | None:
+        """Adds all of a batch or nothing; returns why it is refused, if a record is to blame."""
+        if not (self.straight or self.staged):
+            self.base.run(self.table.stage(STAGE, self.fields))
+            self.staged = True
         self.base.run("SAVEPOINT batch")
         try:
-            self.base.ingest(STAGE, _part(array, start, end), create=False)
-            self.base.try_run(self.fill)
-            self.base.try_run(f"TRUNCATE {quote(STAGE)}")
-        except adbc.Error as cause:
+            documents = batch.with_json(self.nested) if self.nested else batch
+            if self.straight:
+                self.base.copy(documents, self.table.name, self.table.schema)
+            else:
+                self.base.copy(documents, STAGE)
+                self.base.try_run(self.fill)
+                self.base.try_run(f"TRUNCATE {quote(STAGE)}")
+        except (adbc.Error, ValueError) as cause:
             self.base.run("ROLLBACK TO batch")
             self.base.run("RELEASE batch")
-            if not of_the_record(cause):
+            # JSON cannot say every value: that is the record's fault too.
+            if isinstance(cause, adbc.Error) and not of_the_record(cause):
                 raise translated(cause) from cause
-            if end - start == 1:
-                rejects.append(Reject(start, reason(cause)))
-                return
-            middle = (start + end) // 2
-            self._add(array, start, middle, rejects)
-            self._add(array, middle, end, rejects)
-        else:
-            self.base.run("RELEASE batch")
-
-    def _copyable(self, batch: Batch) -> Any:
-        """The batch as an Arrow array of types that the driver copies; other
-        columns become texts, which the server casts."""
-        array = na.c_array(batch)
-        others = [n for n, field in enumerate(self.fields) if not copied(field["type"])]
-        if not others:
-            return array
-        rows = batch.rows()
-        columns = {field["name"]: array.schema.child(n) for n, field in enumerate(self.fields)}
-        children = [array.child(n) for n in range(array.n_children)]
-        for n in others:
-            texts = [None if row[n] is None else _text(row[n]) for row in rows]
-            children[n] = na.c_array(texts, na.string())
-            columns[self.fields[n]["name"]] = na.string()
-        return na.c_array_from_buffers(na.struct(columns), len(rows), [None], children=children)
-
-
-def _part(array: Any, start: int, end: int) -> Any:
-    """A slice. The driver looks at the offsets of columns, not at that of the
-    struct which holds them, so each column is cut."""
-    children = [array.child(n)[start:end] for n in range(array.n_children)]
-    return na.c_array_from_buffers(array.schema, end - start, [None], children=children)
-
-
-def _text(value: Any) -> str:
-    """A value as the text that its column's type reads."""
-    if isinstance(value, timedelta):
-        return f"{value.days} days {value.seconds} seconds {value.microseconds} microseconds"
-    if isinstance(value, (list, dict)):
-        return json.dumps(value, default=_in_json, ensure_ascii=False)
-    return str(value)
-
-
-def _in_json(value: Any) -> str:
-    """What JSON has no form for, inside a nested value."""
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+            return cause
+        self.base.run("RELEASE batch")
+        return None

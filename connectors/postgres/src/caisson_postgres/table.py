@@ -1,4 +1,4 @@
-"""One destination table: made, widened, and filled from a staging table."""
+"""One destination table: made, widened, and filled, straight or from a staging table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from caisson import errors
 
 from .database import Database, literal, quote, quoted
-from .types import column_type
+from .types import column_type, staged_type
 
 # NAMEDATALEN - 1: PostgreSQL cuts longer names without an error.
 LONGEST_NAME = 63
@@ -17,6 +17,16 @@ COLUMNS = """
 SELECT a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS declared
   FROM pg_attribute a
  WHERE a.attrelid = to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+# Where COPY does what INSERT does: it knows no rules, views and row security, and writes what is always generated;
+# a key that is checked at commit lets it add what an upsert would replace.
+COPIED = """
+SELECT c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT c.relrowsecurity AND NOT EXISTS (
+           SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attidentity = 'a'
+       ) AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND NOT i.indimmediate) AS alike
+  FROM pg_class c
+ WHERE c.oid = to_regclass({table})
 """
 
 UNIQUE = """
@@ -33,6 +43,7 @@ class Table:
     """A table named like its stream. `key`: columns that an upsert goes by."""
 
     def __init__(self, schema: str, name: str, key: list[str]) -> None:
+        self.schema = schema
         self.name = name
         self.key = key
         self.qualified = f"{quote(schema)}.{quote(name)}"
@@ -60,6 +71,18 @@ class Table:
             if self.key and not self._unique(base):
                 base.run(f"CREATE UNIQUE INDEX ON {self.qualified} ({quoted(self.key)})")
         self.declared = self._columns(base)
+
+    def straight(self, base: Database, fields: list[dict[str, Any]]) -> bool:
+        """Whether COPY into the table itself does what a staging table would: nothing is to be cast."""
+        if any(self.declared[field["name"]] != column_type(field["type"]) for field in fields):
+            return False
+        rows = base.rows(COPIED.format(table=literal(self.qualified, "text")))
+        return bool(rows[0]["alike"])
+
+    def stage(self, stage: str, fields: list[dict[str, Any]]) -> str:
+        """The statement that makes a staging table."""
+        columns = [f"{quote(field['name'])} {staged_type(field['type'])}" for field in fields]
+        return f"CREATE TEMPORARY TABLE {quote(stage)} ({', '.join(columns)})"
 
     def fill(self, stage: str, columns: list[str]) -> str:
         """The statement that moves a batch out of its staging table. Of two

@@ -59,48 +59,39 @@ WRITTEN = {
     "uint8": "smallint",
     "uint16": "integer",
     "uint32": "bigint",
-    "uint64": "numeric(20)",
+    "uint64": "numeric(20,0)",
     "float32": "real",
     "float64": "double precision",
     "string": "text",
     "null": "text",
     "binary": "bytea",
     "date": "date",
-    "time": "time",
+    "time": "time without time zone",
     "timestamp": "timestamp with time zone",
-    "timestamp_naive": "timestamp",
+    "timestamp_naive": "timestamp without time zone",
     "duration": "interval",
     "json": "jsonb",
 }
+STAGED = {"json": "json", "uint64": "numeric"}
 DECIMAL = re.compile(r"decimal\((\d+),\s*(-?\d+)\)")
-
-# What the driver writes by binary COPY; the others go as text and are cast.
-COPIED = {
-    "bool",
-    "int16",
-    "int32",
-    "int64",
-    "float32",
-    "float64",
-    "string",
-    "json",
-    "binary",
-    "date",
-    "time",
-    "timestamp",
-    "timestamp_naive",
-}
 
 
 def column_type(kind: Any) -> str:
-    """The column type that a destination makes for a field type."""
-    if isinstance(kind, str):
-        if found := DECIMAL.fullmatch(kind):
-            return f"numeric({found[1]},{found[2]})"
-        return WRITTEN[kind]
-    return "jsonb"
+    """The column type that a destination makes for a field type, as format_type writes it."""
+    if nested(kind):
+        return "jsonb"
+    if found := DECIMAL.fullmatch(kind):
+        return f"numeric({found[1]},{found[2]})"
+    return WRITTEN[kind]
 
 
-def copied(kind: Any) -> bool:
-    """Whether values of a field type are copied as they are."""
-    return isinstance(kind, str) and (kind in COPIED or DECIMAL.fullmatch(kind) is not None)
+def staged_type(kind: Any) -> str:
+    """The type of a column that holds values on their way to one of any type: as they are, JSON as its text."""
+    if nested(kind):
+        return "text"
+    return "numeric" if DECIMAL.fullmatch(kind) else STAGED.get(kind, WRITTEN[kind])
+
+
+def nested(kind: Any) -> bool:
+    """Whether a field type is a list, a struct or a map, which go as JSON."""
+    return not isinstance(kind, str)
