@@ -156,7 +156,7 @@ class Probe(Connector[Config]):
             ("importers", lambda: [at for at in sys.path_importer_cache if not at.startswith(("/usr", "/caisson"))]),
             ("connectors", lambda: [each.__name__ for each in Connector.__subclasses__()]),
             ("loggers", lambda: [name for name in logging.root.manager.loggerDict if "rehears" in name]),
-            ("time zone", lambda: (time.tzname, time.localtime().tm_gmtoff, time.mktime((2000, *[1] * 8)))),
+            ("time zone", lambda: (time.tzname, time.localtime().tm_gmtoff, time.mktime(time.gmtime(0)))),
             ("kill init", partial(os.kill, 1, 9)),
             ("resolv.conf", lambda: Path("/etc/resolv.conf").read_text()),
             ("sysctl", lambda: Path("/proc/sys/kernel/hostname").write_text("x")),
