@@ -121,13 +121,6 @@ impl Session {
         self.events.take()
     }
 
-    /// The events but those of allowed connections, which the audit log has: whoever asks for these is not woken for each
-    /// connection. `None` where the events were taken.
-    pub fn refusals(&mut self) -> Option<mpsc::Receiver<EgressEvent>> {
-        self.shared.reporter.tell_refusals_only();
-        self.events()
-    }
-
     /// The policy in force for this call, with the connection's config in place; changes with reloads.
     #[must_use]
     pub fn policy(&self) -> watch::Receiver<Option<Arc<Bound>>> {

@@ -20,7 +20,7 @@ use governor::{Quota, RateLimiter};
 use line::UntoldLine;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -83,8 +83,6 @@ pub(crate) struct Reporter {
     worker: u64,
     redactor: Arc<Redactor>,
     events: mpsc::Sender<EgressEvent>,
-    /// Events of allowed connections go to the audit log alone.
-    refusals_only: AtomicBool,
     audit: Audit,
     pub(crate) sums: Sums,
     dns: Budget,
@@ -104,7 +102,6 @@ impl Reporter {
             worker: context.worker,
             redactor: Arc::clone(&context.redactor),
             events,
-            refusals_only: AtomicBool::new(false),
             audit,
             sums: Sums::default(),
             dns: Budget::new(),
@@ -114,10 +111,6 @@ impl Reporter {
             not_told: Untold::default(),
         };
         (reporter, receiver)
-    }
-
-    pub(crate) fn tell_refusals_only(&self) {
-        self.refusals_only.store(true, Ordering::Relaxed);
     }
 
     fn budget(&self, to: &Endpoint) -> &Budget {
@@ -288,8 +281,6 @@ impl Reporter {
         );
         if !of_allowed {
             self.audit.hurry();
-        } else if self.refusals_only.load(Ordering::Relaxed) {
-            return;
         }
         let room = !of_allowed || self.events.capacity() > RESERVED;
         if !room || self.events.try_send(event).is_err() {
@@ -402,28 +393,6 @@ mod tests {
                 "{text}"
             );
         }
-    }
-
-    #[test]
-    fn who_asks_for_refusals_only_hears_nothing_else_and_the_log_has_it() {
-        let (_dir, audit, lines) = audit();
-        let (reporter, mut events) = reporter(audit, None);
-        reporter.tell_refusals_only();
-        let rule = RuleAt {
-            file: "shop.yaml".into(),
-            line: 1,
-            column: 1,
-            index: 0,
-        };
-        let to = at("192.0.2.1", 5432, "tcp");
-        reporter.allowed(&to, &rule);
-        reporter.closed(to.clone(), rule, (1, 2), Duration::ZERO, Ended::Finished);
-        reporter.refused(to, Refusal::flat(Reason::PortNotAllowed, ""));
-        assert!(matches!(events.try_recv(), Ok(EgressEvent::Refused { .. })));
-        assert_eq!(reporter.sums.totals().events_lost, 0);
-        let lines = lines();
-        let told: Vec<_> = lines.iter().map(|line| line["event"].as_str()).collect();
-        assert_eq!(told, [Some("allowed"), Some("closed"), Some("refused")]);
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Serving {
         collect(stderr, "stderr", &job.redactor, quota.clone(), line_sender);
         let mut session = host.gateway.attach(job.egress, sockets_of(sockets));
         let egress = session
-            .refusals()
+            .events()
             .ok_or_else(|| CallError::internal("the gateway", "its events were taken"))?;
         let writes = job.operation == Operation::Write;
         let mut order = Order::new(job.operation);
