@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -135,5 +136,14 @@ def test_a_zygote_is_no_user_of_the_host(start: Callable[..., Daemon]) -> None:
     lines = dict(line.split(":\t", 1) for line in Path(f"/proc/{zygote}/status").read_text().splitlines())
     uids = set(lines["Uid"].split())
     assert "0" not in uids and len(uids) == 1
-    assert not int(lines["CapEff"], 16)
+    assert not any(int(lines[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"))
     assert lines["Threads"] == "1"
+    if daemon.identity.name == "root":
+        assert lines["NoNewPrivs"] == "1"
+        # Processes of all its forks count against it.
+        # Where it may (CAP_SYS_RESOURCE) it has none, and never less than the daemon.
+        own, its = (
+            re.findall(r"Max processes +(\S+)", Path(f"/proc/{pid}/limits").read_text()) for pid in ("self", zygote)
+        )
+        may = int(re.findall(r"CapEff:\s+(\S+)", Path("/proc/self/status").read_text())[0], 16) >> 24 & 1
+        assert its == (["unlimited"] if may else own)

@@ -1,14 +1,10 @@
 //! What every service of one daemon shares.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use caisson_bundle::{
-    AllowedDependencies, BundleError, Facts, Manifest, ProjectDir, ProjectError, Report,
-};
-use caisson_document::Document;
+use caisson_bundle::{AllowedDependencies, BundleError, Facts, ProjectDir, ProjectError, Report};
 use caisson_egress::{ConnectorId, Origin};
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_sandbox::WorkerSpec;
@@ -23,8 +19,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{
-    Admitted, Calls, Connector, Event, Form, Sequencer, Source, States, selects, state_error,
-    states_limit, states_too_large,
+    Admitted, Calls, Connector, Event, Form, Forms, Sequencer, Source, States, selects,
+    state_error, states_limit, states_too_large,
 };
 use crate::config::Config;
 use crate::egress::undecided;
@@ -34,8 +30,6 @@ use crate::worker::{Control, Host, Job, Outlet, run};
 
 /// How long the inspection of a bundle's source may take.
 const INSPECT: std::time::Duration = std::time::Duration::from_secs(60);
-/// Forms that are remembered; then it begins anew.
-const FORMS: usize = 256;
 
 /// The state of a running daemon.
 pub(crate) struct Core {
@@ -51,8 +45,7 @@ pub(crate) struct Core {
     /// Where bundles are taken apart before they are judged.
     pub(crate) scratch: PathBuf,
     pub(crate) workers: Arc<AtomicU64>,
-    /// Of installed bundles, by their digests.
-    pub(crate) forms: Mutex<HashMap<String, Form>>,
+    pub(crate) forms: Forms,
 }
 
 impl Core {
@@ -103,29 +96,11 @@ impl Core {
             .map_err(registry_error)?;
         let digest = entry.digest.to_string();
         Ok(Connector {
-            form: self.form(&digest, &bundle)?,
+            form: self.forms.of(&digest, &bundle)?,
             origin: Origin::Published(digest),
             bundle,
             _prepared: None,
         })
-    }
-
-    /// The form of an installed bundle, which its digest names for good.
-    fn form(&self, digest: &str, bundle: &Path) -> Result<Form, CallError> {
-        let known = || self.forms.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(form) = known().get(digest) {
-            return Ok(form.clone());
-        }
-        let installed = |error| CallError::internal("an installed bundle", error);
-        let document = Document::read(&bundle.join("connector.yaml"))
-            .map_err(|error| CallError::internal("an installed bundle", error))?;
-        let form = Form::new(Manifest::from_document(&document).map_err(installed)?)?;
-        let mut known = known();
-        if known.len() >= FORMS {
-            known.clear();
-        }
-        known.insert(digest.to_owned(), form.clone());
-        Ok(form)
     }
 
     async fn prepared_folder(

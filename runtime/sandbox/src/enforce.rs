@@ -24,6 +24,7 @@ use crate::launcher::protocol::{self, FromWorker};
 use crate::{Layer, Plan, sys, without};
 
 pub(crate) use descriptors::{CHANNEL, STACKS, Stdio, exec};
+pub(crate) use privilege::empty_sets;
 pub(crate) use trees::{Copied, Trees};
 
 /// The steps of setting a worker up, in their order.

@@ -10,10 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use caps::CapSet;
-
 use crate::enforce::{
-    CHANNEL, Ending, Fault, Inside, STACKS, Stdio, Step, Trees, first_of, network,
+    CHANNEL, Ending, Fault, Inside, STACKS, Stdio, Step, Trees, empty_sets, first_of, network,
 };
 use crate::launcher::protocol::{self, FromWorker, FromZygote, Go, ToZygote};
 use crate::plan::{self, OuterIds};
@@ -108,14 +106,7 @@ fn become_nobody(ids: OuterIds) -> io::Result<()> {
     // Withheld from whoever lacks CAP_SYS_RESOURCE: then the limit of the daemon holds.
     let _ = setrlimit(Resource::RLIMIT_NPROC, RLIM_INFINITY, RLIM_INFINITY);
     sys::become_user(ids.uid, ids.gid)?;
-    for set in [
-        CapSet::Ambient,
-        CapSet::Inheritable,
-        CapSet::Effective,
-        CapSet::Permitted,
-    ] {
-        caps::clear(None, set).map_err(|e| io::Error::other(e.to_string()))?;
-    }
+    empty_sets()?;
     Ok(nix::sys::prctl::set_no_new_privs()?)
 }
 
@@ -168,20 +159,22 @@ fn hear(control: BorrowedFd<'_>) -> io::Result<Option<(ToZygote, Option<OwnedFd>
 
 /// In the fork: does what every worker needs, waits for the plan and carries it out.
 fn become_worker(report: OwnedFd, ca_bundle: Option<&[u8]>, forks: &impl Forks) -> Made {
-    let fail = |report: &OwnedFd, e: io::Error| -> ! {
-        let fault = Fault::new(Step::Namespaces, "what a new process is given", e);
+    let end = |report: &OwnedFd, fault: Fault| -> ! {
         let _ = protocol::send(report.as_fd(), &FromWorker::Fault(fault), &[]);
         sys::exit(1)
+    };
+    let fail = |report: &OwnedFd, e: io::Error| -> ! {
+        end(
+            report,
+            Fault::new(Step::Namespaces, "what a new process is given", e),
+        )
     };
     if let Err(e) = leave_control() {
         fail(&report, e);
     }
     let up = match network::set_up() {
         Ok(up) => up,
-        Err(fault) => {
-            let _ = protocol::send(report.as_fd(), &FromWorker::Fault(fault), &[]);
-            sys::exit(1)
-        }
+        Err(fault) => end(&report, fault),
     };
     forks.get_ready(sys::is_readable(report.as_fd()));
     // What follows is done to this thread alone, and must hold for all there is.

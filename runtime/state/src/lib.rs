@@ -9,14 +9,13 @@ mod checkpoints;
 mod connections;
 mod nearest;
 mod page;
+mod record;
 mod registry;
 mod storage;
 mod store;
 mod writers;
 
-pub use calls::{
-    Begun, CallError, CallFilter, CallRecord, CallState, Calls, Ending, NewCall, Retention,
-};
+pub use calls::{CallError, Calls};
 pub use checkpoints::{
     CheckpointError, Checkpoints, Commit, KEEP_ALWAYS, KEEP_AT_MOST, KEEP_FOR, MAX_STATE_BYTES,
     NewCheckpoint, StateKey, StoredCheckpoint,
@@ -25,6 +24,7 @@ pub use connections::{
     ConnectionError, Connections, Expected, MAX_CONNECTION_BYTES, StoredConnection,
 };
 pub use page::{Bound, Page};
+pub use record::{Begun, CallFilter, CallRecord, CallState, Ending, NewCall, Retention};
 pub use registry::{Digest, Entry, Pin, Publication, Published, Registry, RegistryError, Yanked};
 pub use storage::StorageError;
 pub use store::{OpenError, Store};

@@ -127,7 +127,8 @@ impl Store {
         self.writer.close().await;
     }
 
-    /// Begins a change, whose commit survives a power cut. Taking the write lock at once means that a change never fails halfway for another's.
+    /// Begins a change, whose commit survives a power cut. Taking the write lock at once means that a change never fails
+    /// halfway for another's.
     pub(crate) async fn change(
         &self,
         doing: &'static str,

@@ -103,6 +103,25 @@ async fn a_repeated_request_finds_its_call_running_and_ended() {
 }
 
 #[tokio::test]
+async fn a_call_without_a_request_id_is_there_for_whoever_opens_the_state_of_a_dead_daemon() {
+    let (dir, calls) = calls().await;
+    for id in ["c1", "c2"] {
+        let begun = calls.begin(&call(id, None, 0), long_ago()).await.unwrap();
+        assert_eq!(begun, Begun::New);
+    }
+    let ending = Ending {
+        requested: false,
+        ..succeeded()
+    };
+    calls.finish("c1", &ending).await.unwrap();
+    // Not closed before.
+    let next = Store::open(&dir.path().join("state.db")).await.unwrap();
+    let state = async |id| Calls::new(&next).get(id).await.unwrap().state;
+    assert_eq!(state("c1").await, CallState::Succeeded);
+    assert_eq!(state("c2").await, CallState::Running);
+}
+
+#[tokio::test]
 async fn a_request_id_belongs_to_a_tenant_a_workspace_and_one_request() {
     let (_dir, calls) = calls().await;
     calls

@@ -14,6 +14,7 @@ from .daemon import ORDINARY, Identity
 from .watch import eventually
 
 NEEDED = ("memory", "cpu", "pids")
+LEAVES = ("caisson", "caisson-daemon")
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,17 @@ def delegated() -> Iterator[Delegated]:
         yield Delegated("delegated", ORDINARY, groups)
     finally:
         for group in groups:
-            eventually(partial(_removed, group), f"{group} to be empty")
+            for path in (*(group / leaf for leaf in LEAVES), group):
+                if path.exists():
+                    eventually(partial(_removed, path), f"{path} to be empty")
 
 
 def _removed(group: Path) -> bool:
-    """Removes it and what is below; False while something in it is still ending."""
+    """Removes it; False while a process in it is still ending. A group below it that somebody left is an error."""
     try:
-        for folder, _, _ in os.walk(group, topdown=False):
-            os.rmdir(folder)  # noqa: PTH106
+        group.rmdir()
     except OSError as busy:
-        if busy.errno != errno.EBUSY:
+        if busy.errno != errno.EBUSY or any(path.is_dir() for path in group.iterdir()):
             raise
         return False
     return True

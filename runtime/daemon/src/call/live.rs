@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::admission::{Admission, Admitted};
+use super::admission::Admission;
+use super::ticket::{Recording, Ticket};
 use crate::config::{Config, Remembered};
 use crate::error::CallError;
 use crate::identity::{Caller, Workspace};
@@ -87,79 +87,6 @@ pub(crate) enum Begun {
     Ended(String, Box<End>),
 }
 
-/// The right to run a call, and the duty to say how it ended. Dropped without
-/// that, the call is recorded as cancelled: its caller left.
-pub(crate) struct Ticket {
-    pub(crate) live: Arc<Live>,
-    calls: Arc<Calls>,
-    ended: bool,
-    recording: Option<Recording>,
-    _slots: Option<Admitted>,
-}
-
-/// The writing of a call's record.
-type Recording = JoinHandle<Result<(), caisson_state::CallError>>;
-
-impl Ticket {
-    /// Waits until the call is recorded. Nothing of it may run before.
-    pub(crate) async fn recorded(&mut self) -> Result<(), CallError> {
-        if let Some(recording) = &mut self.recording {
-            let recorded = recording.await;
-            self.recording = None;
-            recorded.map_err(state_error)?.map_err(state_error)?;
-        }
-        Ok(())
-    }
-
-    /// Records the end and tells whoever waits for it; the handle ends when
-    /// that is done, and it is done whether or not somebody waits.
-    pub(crate) fn end(mut self, end: End) -> JoinHandle<()> {
-        self.ended = true;
-        let recording = self.recording.take();
-        self.calls.clone().finish(&self.live, recording, end)
-    }
-
-    /// Forgets a call that turned out to be another one.
-    fn discard(mut self) {
-        self.ended = true;
-        self.calls.lock().remove(&self.live.call_id);
-    }
-
-    /// Takes slots that are free now; false where there are not enough.
-    pub(crate) fn admit_at_once(&mut self, caller: &Caller, workers: u32) -> bool {
-        self._slots = self.calls.admission.try_enter(&caller.tenant, workers);
-        self._slots.is_some()
-    }
-
-    /// Waits for a free slot; a stopped call waits no longer.
-    pub(crate) async fn admit(
-        &mut self,
-        caller: &Caller,
-        workers: u32,
-        deadline: Option<Instant>,
-    ) -> Result<(), CallError> {
-        let admission = &self.calls.admission;
-        let slots = admission.enter(&caller.tenant, workers, deadline, &self.live.cancel);
-        self._slots = Some(slots.await?);
-        Ok(())
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if !self.ended {
-            let error = if std::thread::panicking() {
-                CallError::new(ErrorCode::Internal, "the call was dropped without an end")
-            } else {
-                CallError::new(ErrorCode::Cancelled, "the caller left before the call ran")
-            };
-            let end = End::Failure(error.to_failure());
-            let recording = self.recording.take();
-            drop(self.calls.clone().finish(&self.live, recording, end));
-        }
-    }
-}
-
 /// All calls of this daemon.
 pub(crate) struct Calls {
     live: Mutex<HashMap<String, Arc<Live>>>,
@@ -224,19 +151,12 @@ impl Calls {
         }
         // The ticket before the wait: a caller that leaves meanwhile drops it,
         // and the call ends instead of running for ever.
-        let mut ticket = Ticket {
-            live,
-            calls: self.clone(),
-            ended: false,
-            recording: None,
-            _slots: None,
-        };
+        let ticket = Ticket::new(live, self.clone());
         if new.request_id.is_none() {
             // It is no earlier call, so that the rest of the beginning need not wait for that.
             let store = self.store.clone();
             let record = async move { store.begin(&new, Utc::now() - REQUESTS).await.map(drop) };
-            ticket.recording = Some(tokio::spawn(record));
-            return Ok(Begun::New(ticket));
+            return Ok(Begun::New(ticket.recording(tokio::spawn(record))));
         }
         match self.store.begin(&new, Utc::now() - REQUESTS).await {
             Ok(Recorded::New) => Ok(Begun::New(ticket)),
@@ -326,7 +246,12 @@ impl Calls {
         &self.store
     }
 
-    fn finish(
+    /// A call that turned out to be another one.
+    pub(super) fn forget_live(&self, call_id: &str) {
+        self.lock().remove(call_id);
+    }
+
+    pub(super) fn finish(
         self: Arc<Self>,
         live: &Arc<Live>,
         recording: Option<Recording>,

@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use caisson_bundle::{ConfigSchema, Manifest, SECRET_KEY};
-use caisson_document::Document;
+use caisson_bundle::{Manifest, SECRET_KEY};
 use caisson_egress::{ConnectorId, Origin, Policy, SandboxProfile};
 use caisson_proto::v1::{self, ErrorCode, connection_ref};
 use caisson_sandbox::{HostDir, Limits, ProfileName, WorkerSpec};
-use caisson_secrets::{Redactor, Resolved, SecretError, SecretFaults, references, replace};
+use caisson_secrets::{Redactor, Resolved, SecretError, SecretFaults, replace};
 use caisson_wire::Opening;
 use caisson_wire::message::{self, Operation};
 use serde_json::{Value, json};
 
+use super::form::Form;
 use super::names::check_name;
 use crate::core::Core;
 use crate::egress::undecided;
@@ -86,47 +86,6 @@ impl Source {
             (_, Some(folder)) => folder.path().display().to_string(),
             _ => "inline".to_owned(),
         }
-    }
-}
-
-/// A connector's manifest, and the schema of its config, ready to check one.
-#[derive(Clone)]
-pub(crate) struct Form {
-    pub(crate) manifest: Arc<Manifest>,
-    pub(crate) schema: Arc<ConfigSchema>,
-}
-
-impl Form {
-    pub(crate) fn new(manifest: Manifest) -> Result<Self, CallError> {
-        let schema = manifest
-            .config_schema()
-            .map_err(|error| CallError::internal("the connector's config schema", error))?;
-        Ok(Self {
-            manifest: Arc::new(manifest),
-            schema: Arc::new(schema),
-        })
-    }
-
-    /// The config with its defaults, if it fits.
-    pub(crate) fn check(&self, config_json: &str) -> Result<Value, CallError> {
-        let text = if config_json.trim().is_empty() {
-            "{}"
-        } else {
-            config_json
-        };
-        let document = Document::parse("config.json", text)
-            .map_err(|faults| CallError::invalid("the config", faults.0))?;
-        let checked = self
-            .schema
-            .check(&document)
-            .map_err(|faults| CallError::invalid("the config", faults.0))?;
-        references(&checked.value).map_err(|faults| {
-            let faults = faults
-                .into_iter()
-                .map(|fault| document.fault(&fault.pointer, fault.message, fault.help));
-            CallError::invalid("the config", faults)
-        })?;
-        Ok(checked.value)
     }
 }
 

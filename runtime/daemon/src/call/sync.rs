@@ -18,9 +18,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::event::{Emitted, Event, Sequencer};
-use super::live::{End, Ticket};
+use super::live::End;
 use super::prepare::Keep;
 use super::read::Streams;
+use super::ticket::Ticket;
 use super::write::mode_word;
 use crate::core::Core;
 use crate::error::CallError;

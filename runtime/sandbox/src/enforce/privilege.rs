@@ -22,18 +22,18 @@ pub(super) fn drop_capabilities() -> Result<(), Fault> {
             Err(e) => return Err(fault("emptying the bounding set", e)),
         }
     }
+    empty_sets().map_err(|e| fault("emptying the sets", e))
+}
+
+/// Gives up every capability that the process holds or could pass on.
+pub(crate) fn empty_sets() -> io::Result<()> {
     for set in [
         CapSet::Ambient,
         CapSet::Inheritable,
         CapSet::Effective,
         CapSet::Permitted,
     ] {
-        caps::clear(None, set).map_err(|e| {
-            fault(
-                &format!("emptying the {set:?} set"),
-                io::Error::other(e.to_string()),
-            )
-        })?;
+        caps::clear(None, set).map_err(|e| io::Error::other(format!("{set:?}: {e}")))?;
     }
     Ok(())
 }

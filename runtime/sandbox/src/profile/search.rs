@@ -51,29 +51,26 @@ fn parts(program: &[sock_filter]) -> Option<(&[sock_filter], Vec<Part>)> {
     if !found.eq(built) || (prologue[1].jt, prologue[1].jf) != (1, 0) {
         return None;
     }
-    let first = prologue.len();
     let mut parts = vec![Part {
         from: 0,
         code: Vec::new(),
     }];
-    let mut at = first;
+    let mut at = prologue.len();
     // A comparison, whose next step is that of equality and whose step after that leads on.
-    while let Some(
-        step @ sock_filter {
-            code: JUMP_IF_EQUAL,
-            jt: 0,
-            jf: 1,
-            k: number,
-        },
-    ) = program.get(at)
+    while let Some(&sock_filter {
+        code: JUMP_IF_EQUAL,
+        jt: 0,
+        jf: 1,
+        k: number,
+    }) = program.get(at)
     {
         let next = landing(program, at + 2)?;
         let last = parts.last()?;
-        if next <= at || step.k < last.from {
+        if next <= at || number < last.from {
             return None;
         }
         let own = Part {
-            from: *number,
+            from: number,
             code: body(program, at + 1, next)?,
         };
         if last.from == own.from {

@@ -71,14 +71,25 @@ def overwrite(world: World) -> str:
     return f"{os.write(writable, world['canary'].encode())} bytes over a program"
 
 
-@EXECUTABLE.theft("its mode and times, where they may be set")
-def attributes(world: World) -> str:
-    """Sets what is set already: whoever may do that may do more."""
-    program = Path("/proc/self/exe" if world["caged"] else world["tool"])
-    found = program.stat()
-    os.utime(program, ns=(found.st_atime_ns, found.st_mtime_ns))
-    program.chmod(stat.S_IMODE(found.st_mode))
-    return f"mode {stat.S_IMODE(found.st_mode):o}"
+def program(world: World) -> Path:
+    """The interpreter itself inside, a copy of a program outside."""
+    return Path("/proc/self/exe" if world["caged"] else world["tool"])
+
+
+@EXECUTABLE.theft("its mode")
+def mode(world: World) -> str:
+    """Sets what is set already: whoever may do that may set another."""
+    found = stat.S_IMODE(program(world).stat().st_mode)
+    program(world).chmod(found)
+    return f"mode {found:o}"
+
+
+@EXECUTABLE.theft("its times")
+def times(world: World) -> str:
+    """In the same way."""
+    found = program(world).stat()
+    os.utime(program(world), ns=(found.st_atime_ns, found.st_mtime_ns))
+    return f"modified at {found.st_mtime_ns}"
 
 
 INHERITED = Attempt("2", "working directory or descriptor that leads to a host directory", "filesystem", "descriptors")
