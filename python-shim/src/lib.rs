@@ -2,10 +2,12 @@
 //! for.
 //!
 //! The lock (the final seccomp filter), the channel to the daemon, the encoder
-//! of records, the decoder for destinations, and the HTTP transport.
+//! of records, the decoder for destinations, the HTTP transport, and pages of
+//! JSON records that go from it to the encoder.
 //! `record` is the larger part and knows no Python. `unsafe` stands where a
 //! descriptor is received, where Arrow's C structures change hands, in the walk
-//! over dicts, and around the forks of a zygote; nowhere else.
+//! over dicts, where an answer's text is borrowed, and around the forks of a
+//! zygote; nowhere else.
 
 mod batch;
 mod capsule;
@@ -13,9 +15,11 @@ mod channel;
 mod emit;
 mod http;
 mod lock;
+mod page;
 mod python;
 mod record;
 mod schema;
+mod trail;
 mod zygote;
 
 /// The module; its stub is `_native.pyi`.
@@ -28,7 +32,9 @@ mod _native {
         emit::Emitter,
         http::{HttpTransport, TransportError},
         lock::lock,
+        page::{Json, Page},
         schema::ArrowSchema,
+        trail::{Track, Trail},
         zygote::serve_forks,
     };
 

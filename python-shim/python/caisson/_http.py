@@ -211,7 +211,7 @@ class Http:
         try:
             while walk.more:
                 response = self.request(method, *walk.address(), **options)
-                records = walk.take(response)
+                records = walk.take(response, map)
                 yield from walk.hand_out(records, map)
                 walk.turn(response, records)
         finally:
@@ -233,7 +233,7 @@ class Http:
         try:
             while walk.more:
                 response = await self.arequest(method, *walk.address(), **options)
-                records = walk.take(response)
+                records = walk.take(response, map)
                 for record in walk.hand_out(records, map):
                     yield record
                 walk.turn(response, records)

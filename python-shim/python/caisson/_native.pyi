@@ -1,4 +1,4 @@
-"""The native half: lock, channel, encoder, decoder, HTTP transport."""
+"""The native half: lock, channel, encoder, decoder, HTTP transport, pages of JSON."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Literal, Self, final
@@ -10,7 +10,11 @@ __all__ = [
     "Channel",
     "Emitter",
     "HttpTransport",
+    "Json",
+    "Page",
     "RecordBatch",
+    "Track",
+    "Trail",
     "TransportError",
     "lock",
     "serve_forks",
@@ -111,14 +115,20 @@ class Emitter:
         of them (or a checkpoint, flush, or flush_seconds) fix it."""
     def records(self, records: Iterable[dict[str, Any]]) -> int:
         """Adds records until the iterable ends; returns how many."""
-    def pump(self, source: Iterator[Any], most: int) -> tuple[int, Any, bool]:
-        """Adds records of an iterator while they are plain dicts, at most so
-        many. Returns how many, the item that it stopped at (no plain dict, or
-        the first one after an `interrupt`; else None), and whether the iterator
+    def pump(
+        self, source: Iterator[Any], most: int, trail: Trail | None = None, limit: int | None = None
+    ) -> tuple[int, Any, bool]:
+        """Adds records of an iterator while they are plain dicts, until there
+        are `most`. Where a generator is in the middle of `yield from` a Page,
+        the rest of the page is added too, without a dict for each record, up
+        to `limit`. `trail` is told of all of them.
+
+        Returns how many, the item that it stopped at (no plain dict, or one
+        that may end a page of the trail; else None), and whether the iterator
         ended."""
-    def interrupt(self) -> int:
-        """Called by what the iterator runs: `pump` is to return the next item
-        rather than add it. Returns how many records it has added so far."""
+    @property
+    def pumped(self) -> int:
+        """How many records the running `pump` has added so far, or the last one added."""
     def arrow(self, data: Any) -> int:
         """Adds everything of an object with __arrow_c_stream__ or
         __arrow_c_array__, without going through Python values; returns the number of
@@ -200,6 +210,102 @@ class RecordBatch:
     def __arrow_c_schema__(self) -> object: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class Trail:
+    """Which pages have gone through a stream completely.
+
+    The client hands records to the author's code, which yields them on, drops
+    some, or uses them to ask for more. A page may be named in a checkpoint only
+    when nothing of it can still be in the author's hands: a checkpoint that comes
+    too early loses records without a word. Each sequence of pages is a `Track`,
+    and a page of it is done when every record of it and of the pages before came
+    out of the stream, the very objects, and the author then asked for more (or a
+    record of a later page came out).
+
+    An author who builds new records, drops some, or only drives other requests
+    with them, does not make that true: such a track names no pages, and is read
+    again after a fault. That is slower and never wrong; who holds a record back
+    and who dropped it look the same from here. `records(map=...)` reshapes and
+    drops within the client, where the difference is known."""
+
+    def __new__(cls, pages: dict[str, Any]) -> Self: ...
+    @property
+    def pages(self) -> dict[str, Any]:
+        """What is done, by request: the token of the next page, or True. At most
+        2,000 requests; further ones are read again after a fault."""
+    @property
+    def moves(self) -> int:
+        """How often `pages` changed."""
+    @property
+    def exact(self) -> bool:
+        """True if `pages` names all that came out, and nothing else."""
+    @property
+    def tracks(self) -> int:
+        """Tracks that are followed, those among them that have ended while the
+        author still has records of them (at most 32)."""
+    def foreign(self) -> None:
+        """Records came out that are of no track."""
+    def open(self, request: str) -> Track:
+        """A track for `request`; the same one asked again in one slice is another track."""
+    def arrive(self, record: Any) -> None:
+        """`record` is about to come out of the author's stream."""
+    def passed(self) -> None:
+        """The record that arrived last came out."""
+    def restart(self) -> None:
+        """A slice ended: its pages mean nothing to the next one."""
+
+@final
+class Track:
+    """One sequence of pages on its way."""
+
+    @property
+    def resume(self) -> Any:
+        """The token to go on from; True: nothing is left; None: from the first page."""
+    @property
+    def held(self) -> int:
+        """Records that the author has. Where three pages are open and 1,000
+        records are held, the track is given up and names no pages."""
+    def give(self, record: Any) -> None:
+        """The client hands `record` to the author."""
+    def page(self, token: Any) -> None:
+        """A page ends here; `token` names the next one, True says that there is none."""
+    def end(self) -> None:
+        """The client hands out nothing more on this track."""
+
+@final
+class Json:
+    """An answer's body that is plain JSON: UTF-8, RFC 8259, nested at most 100
+    deep, without half a surrogate pair, its outermost object of at most 256
+    members. Values are those that `json.loads` makes."""
+
+    @staticmethod
+    def parse(content: bytes) -> Json | None:
+        """Looks at a body; None if it is not plain."""
+    def find(self, at: str | None = None) -> Any:
+        """The value at a dotted path, as `pages.find`; without one, the whole.
+
+        Raises:
+            LookupError: Only `pages.find` knows what the path means here.
+        """
+    def page(self, at: str | None = None, track: Track | None = None) -> Page | None:
+        """The array at a path; None if there is none, or only `pages.find` knows."""
+
+@final
+class Page:
+    """The records of one answer, made one by one: an iterator that gives each
+    record to its track."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def __len__(self) -> int:
+        """All of them, those that were handed out too."""
+    def __getitem__(self, index: int, /) -> Any:
+        """The last one, for -1; no other.
+
+        Raises:
+            IndexError: Another index, or an empty page.
+        """
 
 class TransportError(Exception):
     """A request that got no answer. args: (kind, message), kind one of

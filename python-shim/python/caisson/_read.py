@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._call import Call
+    from ._native import Trail
     from ._run import EmitterLike, StreamRun
     from ._streams import Stream
 
@@ -296,13 +297,14 @@ class _Lazy:
     def record(self, record: dict[str, Any]) -> None:
         self._emitter().record(record)
 
-    def pump(self, source: Any, most: int) -> tuple[int, Any, bool]:
-        made: Any = self._emitter()
-        taken: tuple[int, Any, bool] = made.pump(source, most)
-        return taken
+    def pump(
+        self, source: Any, most: int, trail: Trail | None = None, limit: int | None = None
+    ) -> tuple[int, Any, bool]:
+        return self._emitter().pump(source, most, trail, limit)
 
-    def interrupt(self) -> int:
-        return 0 if self._made is None else int(self._made.interrupt())
+    @property
+    def pumped(self) -> int:
+        return 0 if self._made is None else self._made.pumped
 
     def arrow(self, data: Any) -> int:
         return self._emitter().arrow(data)

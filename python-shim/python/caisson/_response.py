@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ._native import Json, Page, Track
+
 
 class Headers(dict[str, str]):
     """An answer's headers by lower-case name; several of one name are joined with ", "."""
@@ -34,7 +36,7 @@ class Response:
         url: The address that was asked, without credentials.
     """
 
-    __slots__ = ("_body", "content", "headers", "status", "url")
+    __slots__ = ("_body", "_text", "content", "headers", "status", "url")
 
     def __init__(self, status: int, headers: Headers, content: bytes, url: str) -> None:
         self.status = status
@@ -42,6 +44,7 @@ class Response:
         self.content = content
         self.url = url
         self._body: Any = self  # not parsed yet
+        self._text: Any = self  # not looked at yet
 
     @property
     def text(self) -> str:
@@ -59,19 +62,43 @@ class Response:
             Upstream: It is no JSON.
         """
         if self._body is self:
-            try:
-                self._body = _json.loads(self.content)
-            except ValueError as error:
-                kind = self.headers.get("content-type", "no content type")
-                raise Upstream(
-                    f"{self.url} answered {self.status} with a body that is no JSON ({kind}, "
-                    f"{len(self.content)} bytes): {error}",
-                    status=self.status,
-                ) from None
+            text = self._plain()
+            self._body = self._loaded() if text is None else text.find()
         return self._body
 
     def find(self, at: str) -> Any:
         """The value at a dotted path of the JSON body; None if it is not there."""
+        text = self._plain() if self._body is self else None
+        if text is not None:
+            try:
+                return text.find(at)
+            except LookupError:
+                pass
         from .pages import find
 
         return find(self.json(), at)
+
+    def page(self, at: str | None, track: Track | None) -> Page | None:
+        """The records at a dotted path, to be made one by one; None where they are to be looked for in `json()`."""
+        text = self._plain() if self._body is self else None
+        return None if text is None else text.page(at, track)
+
+    def _plain(self) -> Json | None:
+        # The body for the native reader, which leaves what is odd to Python's own.
+        if self._text is self:
+            from ._native import Json
+
+            self._text = Json.parse(self.content)
+        text: Json | None = self._text
+        return text
+
+    def _loaded(self) -> Any:
+        try:
+            return _json.loads(self.content)
+        except ValueError as error:
+            kind = self.headers.get("content-type", "no content type")
+            raise Upstream(
+                f"{self.url} answered {self.status} with a body that is no JSON ({kind}, "
+                f"{len(self.content)} bytes): {error}",
+                status=self.status,
+            ) from None

@@ -16,16 +16,20 @@ if TYPE_CHECKING:
 
     from ._call import Call
     from ._cursor import Cursor
+    from ._native import Track, Trail
     from ._slice import Slice
     from ._streams import Stream
-    from ._trail import Track
 
     class EmitterLike(Protocol):
         """What a run needs of `_native.Emitter`."""
 
         def record(self, record: dict[str, Any]) -> None: ...
         def arrow(self, data: Any) -> int: ...
-        def interrupt(self) -> int: ...
+        def pump(
+            self, source: Any, most: int, trail: Trail | None = None, limit: int | None = None
+        ) -> tuple[int, Any, bool]: ...
+        @property
+        def pumped(self) -> int: ...
         def checkpoint(self, state: bytes, final: bool = False) -> str: ...
         def flush(self) -> None: ...
         def close(self) -> None: ...
@@ -76,6 +80,7 @@ class StreamRun:
         self._max = max_records
         self._look_every = 1 if stream.mode == "streaming" else min(LOOK_EVERY, max(1, pace.records))
         self._announced = False
+        self._pumping = False
         self._at_checkpoint = 0
         self._checkpoint_at = call.clock.monotonic()
         self._looked_at = self._checkpoint_at
@@ -85,15 +90,18 @@ class StreamRun:
         if hasattr(source, "__anext__"):
             idle: float | None = self.call.loop.run_until_complete(self._pump(source))
             return idle
-        pump = getattr(self._emitter, "pump", None)
         most = 1
-        while pump is not None and self._plain:
+        while self._plain:
+            left = self._max - self.count if self._max else None
+            self._pumping = True
             try:
-                count, item, over = pump(source, most)
+                count, item, over = self._emitter.pump(source, min(most, left or most), self._trail, left)
             except BaseException:
-                self._passed(self._emitter.interrupt())
+                count = self._emitter.pumped
                 raise
-            self._passed(count)
+            finally:
+                self._pumping = False
+                self.count += count
             if count:
                 self._running()
                 self._look()
@@ -102,7 +110,7 @@ class StreamRun:
             wait = None if item is None else self.accept(item)
             if wait is not None:
                 return None if wait < 0 else wait
-            most = min(self._look_every, self._max - self.count) if self._max else self._look_every
+            most = self._look_every
         for item in source:
             wait = self.accept(item)
             if wait is not None:
@@ -114,9 +122,10 @@ class StreamRun:
         """Whether a record needs nothing but to be encoded: then the encoder takes many without a look at each."""
         return self.stream.mode != "streaming"
 
-    def _passed(self, count: int) -> None:
-        """So many records were encoded unseen."""
-        self.count += count
+    @property
+    def _trail(self) -> Trail | None:
+        """What follows the pages through this stream."""
+        return None
 
     async def _pump(self, source: Any) -> float | None:
         async for item in source:
@@ -202,8 +211,11 @@ class StreamRun:
     def _page_ended(self) -> None:
         return
 
+    def _delivered(self) -> int:
+        return self.count + (self._emitter.pumped if self._pumping else 0)
+
     def _due(self, records: int, seconds: float) -> bool:
-        new = self.count - self._at_checkpoint
+        new = self._delivered() - self._at_checkpoint
         return new > 0 and (new >= records or self.call.clock.monotonic() - self._checkpoint_at >= seconds)
 
     def _look(self) -> None:
@@ -215,7 +227,7 @@ class StreamRun:
 
     def _send(self, state: dict[str, Any], final: bool = False) -> None:
         self._emitter.checkpoint(encode(state), final)
-        self._at_checkpoint = self.count
+        self._at_checkpoint = self._delivered()
         self._checkpoint_at = self.call.clock.monotonic()
 
     def _running(self) -> None:
@@ -252,20 +264,15 @@ class Managed(StreamRun):
         return self._slice.cursor
 
     def track(self, request: str) -> Track | None:
-        if self._orderly:
-            return None
-        if self._emitter.interrupt():
-            self._slice.trail.foreign()
-        return self._slice.trail.open(request)
+        return None if self._orderly else self._slice.trail.open(request)
 
     @property
     def _plain(self) -> bool:
         return super()._plain and self._slice.plain
 
-    def _passed(self, count: int) -> None:
-        super()._passed(count)
-        if count and not self._orderly:
-            self._slice.trail.foreign()
+    @property
+    def _trail(self) -> Trail | None:
+        return None if self._orderly else self._slice.trail
 
     def settle(self) -> None:
         if self._slice.moved:

@@ -12,8 +12,8 @@ will move to. What shares the boundary value is told apart by content.
 from __future__ import annotations
 
 from ._cursor import Cursor, precedes, unix_time
+from ._native import Trail
 from ._state import digest, digests
-from ._trail import Trail
 from .errors import SchemaViolation
 
 TYPE_CHECKING = False
@@ -80,8 +80,8 @@ class Slice:
 
     @property
     def plain(self) -> bool:
-        """True if every record is delivered, whatever it is, and none is followed."""
-        return not self._field and not self.trail.followed
+        """True if every record is delivered, whatever it holds."""
+        return not self._field
 
     @property
     def moved(self) -> bool:
@@ -166,8 +166,9 @@ class Slice:
         if self.orderly:
             return {**self._advanced(), **partial}
         state = {**self._standing(), **partial}
-        if self.trail.pages:
-            state["pages"] = dict(self.trail.pages)
+        pages = self.trail.pages
+        if pages:
+            state["pages"] = pages
             state["began"] = self._began
             if self._upper is not None:
                 state["upper"] = self._upper

@@ -1,8 +1,5 @@
 """From page to page of a list: the tokens, what was seen, and where each page ends."""
 
-# `map` reads as what it does; the built-in is not used here.
-# ruff: noqa: A002
-
 from __future__ import annotations
 
 import copy
@@ -13,12 +10,16 @@ from .errors import Upstream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     from ._http import Http
+    from ._native import Page
     from ._response import Response
     from .pages import Paginator
+
+PAGINATORS = f"{__package__}.pages"
+"""Where those paginators are that ask for no more of a page than how long it is, and its last record."""
 
 MAX_EMPTY_PAGES = 1_000
 """Empty pages in a row after which an API is taken to be broken."""
@@ -44,6 +45,8 @@ class Walk:
         self._page = copy.copy(page)  # a paginator remembers things about one walk
         self._run = http._call.run
         self._track = None
+        # Paginators of one's own may look at records as they like.
+        self._counts = page is None or type(page).__module__ == PAGINATORS
         self._token = page.first() if page is not None else None
         self._seen = {repr(self._token)}
         self._empty = 0
@@ -68,14 +71,25 @@ class Walk:
             return whole, {}
         return self._path, {**self._params, **self._page.parameters(self._token)}
 
-    def take(self, response: Response) -> list[Any]:
+    def take(self, response: Response, each: Callable[[Any], Any] | None = None) -> list[Any] | Page:
         """The records of an answer. What names the next page is read here too: the author may change records.
+
+        Args:
+            response: The answer.
+            each: What reshapes each record; without it, they may be handed out as they lie in the answer.
 
         Raises:
             Upstream: Where records should be there is no list, or what names the next page is missing.
         """
-        records = self._found(response)
-        self._next = self._page.next(self._token, response, records) if self._page is not None else None
+        records: list[Any] | Page | None = None
+        if each is None and self._counts and not callable(self._at):
+            records = response.page(self._at or None, self._track)
+        if records is None:
+            records = self._found(response)
+        self._next = None
+        if self._page is not None:
+            # Those of `pages` alone see a Page, which is no whole sequence.
+            self._next = self._page.next(self._token, response, records)  # type: ignore[arg-type]
         return records
 
     def _found(self, response: Response) -> list[Any]:
@@ -93,19 +107,22 @@ class Walk:
             )
         return list(found)
 
-    def hand_out(self, records: list[Any], map: Callable[[Any], Any] | None) -> Iterator[Any]:
+    def hand_out(self, records: list[Any] | Page, each: Callable[[Any], Any] | None) -> Iterable[Any]:
         """The records, followed through the stream if one is being read."""
+        return self._followed(records, each) if isinstance(records, list) else records
+
+    def _followed(self, records: list[Any], each: Callable[[Any], Any] | None) -> Iterator[Any]:
         track = self._track
         for record in records:
-            if map is not None:
-                record = map(record)
+            if each is not None:
+                record = each(record)
                 if record is None:
                     continue
             if track is not None:
                 track.give(record)
             yield record
 
-    def turn(self, response: Response, records: list[Any]) -> None:
+    def turn(self, response: Response, records: list[Any] | Page) -> None:
         """Goes on to the next page, or ends.
 
         Raises:

@@ -8,10 +8,11 @@ mod arrow;
 mod failure;
 mod flusher;
 mod lane;
+mod rows;
 mod send;
 mod state;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,9 +22,11 @@ use pyo3::sync::MutexExt as _;
 use pyo3::types::PyDict;
 
 use crate::channel::Channel;
+use crate::page::{self, Page};
 use crate::python::{self, Fault, Shape};
 use crate::record::value::{EXTRA, Unknown};
 use crate::schema::ArrowSchema;
+use crate::trail::Trail;
 use failure::Failure;
 use lane::{Config, Lane};
 use state::{Phase, State};
@@ -34,10 +37,8 @@ pub(crate) struct Emitter {
     lane: Arc<Lane>,
     /// Made when the schema is known. Locked after the lane's state.
     shape: Mutex<Option<Shape>>,
-    /// Records that the running `pump` has taken.
+    /// Records that the running `pump` has taken, or the last one took.
     pumped: AtomicU64,
-    /// It is to take no more.
-    interrupted: AtomicBool,
 }
 
 #[pymethods]
@@ -96,7 +97,6 @@ impl Emitter {
             lane: Arc::new(lane),
             shape: Mutex::new(None),
             pumped: AtomicU64::new(0),
-            interrupted: AtomicBool::new(false),
         })
     }
 
@@ -118,34 +118,54 @@ impl Emitter {
         Ok(count)
     }
 
+    #[pyo3(signature = (source, most, trail=None, limit=None))]
     fn pump<'py>(
         &self,
         py: Python<'py>,
         source: &Bound<'py, PyAny>,
         most: u64,
+        trail: Option<&Bound<'py, Trail>>,
+        limit: Option<u64>,
     ) -> PyResult<(u64, Option<Bound<'py, PyAny>>, bool)> {
-        let mut source = source.try_iter()?;
-        self.interrupted.store(false, Ordering::Relaxed);
+        let mut records = source.try_iter()?;
+        let mut handed = page::handed();
         let mut count = 0;
         self.pumped.store(count, Ordering::Relaxed);
         while count < most {
-            let Some(item) = source.next().transpose()? else {
+            let Some(item) = records.next().transpose()? else {
                 return Ok((count, None, true));
             };
-            if self.interrupted.load(Ordering::Relaxed) || !item.is_exact_instance_of::<PyDict>() {
+            let waits = trail.is_some_and(|trail| trail.get().waits(py));
+            if waits || !item.is_exact_instance_of::<PyDict>() {
                 return Ok((count, Some(item), false));
             }
-            if self.push(py, &item)? {
-                self.flush(py)?;
+            if let Some(trail) = trail {
+                trail.get().arrive(py, &item);
+            }
+            self.record(py, &item)?;
+            if let Some(trail) = trail {
+                trail.get().passed(py);
             }
             count += 1;
             self.pumped.store(count, Ordering::Relaxed);
+            if handed != page::handed() {
+                handed = page::handed();
+                if let Some(page) = page::delegated(records.as_any())? {
+                    let room = limit.map_or(u64::MAX, |limit| limit - count);
+                    let mut page = page.try_borrow_mut()?;
+                    let taken = self.page(py, &mut page, room);
+                    let through = self.pumped.load(Ordering::Relaxed) - count;
+                    page.went_through(py, through, trail);
+                    count += through;
+                    taken?;
+                }
+            }
         }
         Ok((count, None, false))
     }
 
-    fn interrupt(&self) -> u64 {
-        self.interrupted.store(true, Ordering::Relaxed);
+    #[getter]
+    fn pumped(&self) -> u64 {
         self.pumped.load(Ordering::Relaxed)
     }
 
@@ -193,6 +213,29 @@ impl Emitter {
             .state
             .lock_py_attached(py)
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds at most so many records of a page: as they lie where they are
+    /// ordinary, else as dicts. Counts them in `pumped`.
+    fn page(&self, py: Python<'_>, page: &mut Page, most: u64) -> PyResult<()> {
+        let mut left = most;
+        while left > 0 {
+            let (text, place) = page.parts(py);
+            let (count, odd) = py.detach(|| self.lane.rows(text, place, left));
+            self.pumped.fetch_add(count, Ordering::Relaxed);
+            left -= count;
+            let odd = odd.map_err(|failure| failure.raise(py, &self.lane.config.stream))?;
+            if !odd || left == 0 || !page.is_at_object(py) {
+                break;
+            }
+            let Some(record) = page.take(py)? else {
+                break;
+            };
+            self.record(py, &record)?;
+            self.pumped.fetch_add(1, Ordering::Relaxed);
+            left -= 1;
+        }
+        Ok(())
     }
 
     /// Adds a record; true if it is time to flush.

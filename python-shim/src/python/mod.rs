@@ -4,6 +4,7 @@ mod columns;
 mod json;
 mod lines;
 mod objects;
+mod text;
 mod walk;
 
 use pyo3::PyErr;
@@ -13,6 +14,7 @@ use crate::record::value::{Misfit, Trail};
 pub(crate) use columns::push as push_columns;
 pub(crate) use lines::push as push_lines;
 pub(crate) use objects::{json_document, pairs};
+pub(crate) use text::object;
 pub(crate) use walk::Shape;
 
 /// Lists and dicts may be nested this deep; one that contains itself is

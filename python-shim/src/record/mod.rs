@@ -9,6 +9,7 @@ pub(crate) mod decimal;
 pub(crate) mod fit;
 pub(crate) mod infer;
 pub(crate) mod ipc;
+pub(crate) mod json;
 pub(crate) mod json_schema;
 pub(crate) mod json_text;
 pub(crate) mod kind;

@@ -201,20 +201,60 @@ def test_a_pump_takes_plain_records_and_stops_at_whatever_else_comes(daemon: Dae
     assert [row["id"] for row in table(daemon.until()).to_pylist()] == [1, 2, 4, 5, 6]
 
 
-def test_a_pump_that_is_interrupted_gives_the_next_record_back(daemon: Daemon) -> None:
+def test_a_pump_says_how_far_it_is_while_it_runs_and_after_it_broke(daemon: Daemon) -> None:
     emitter = end(daemon)
     taken = []
 
     def source() -> Any:
         yield {"id": 1}
         yield {"id": 2}
-        taken.append(emitter.interrupt())
+        taken.append(emitter.pumped)
         yield {"id": 3}
         raise KeyError("over")
 
-    items = source()
-    assert emitter.pump(items, 10) == (2, {"id": 3}, False)
-    assert taken == [2]
     with pytest.raises(KeyError, match="over"):
-        emitter.pump(items, 10)
-    assert emitter.interrupt() == 0
+        emitter.pump(source(), 10)
+    assert taken == [2]
+    assert emitter.pumped == 3
+
+
+def test_a_pump_tells_its_trail_of_every_record(daemon: Daemon) -> None:
+    emitter = end(daemon)
+    trail = _native.Trail({})
+    track = trail.open("r")
+
+    def source() -> Any:
+        for number in (1, 2):
+            record = {"id": number}
+            track.give(record)
+            yield record
+        track.page("next")
+        assert trail.exact
+        yield {"id": 3}
+
+    assert emitter.pump(source(), 10, trail) == (3, None, True)
+    assert trail.pages == {"r": "next"}
+    assert not trail.exact, "the third is of no track"
+
+
+def test_a_pump_gives_back_a_record_before_which_a_checkpoint_may_be_due(daemon: Daemon) -> None:
+    emitter = end(daemon)
+    trail = _native.Trail({})
+    track = trail.open("r")
+    held, later = {"id": 1}, {"id": 2}
+
+    def source() -> Any:
+        track.give(held)
+        track.page("2")
+        yield held
+        track.give(later)
+        yield later
+
+    items = source()
+    assert emitter.pump(items, 10, trail) == (0, held, False)
+    trail.arrive(held)
+    trail.passed()
+    assert emitter.pump(items, 10, trail) == (0, later, False)
+    trail.arrive(later)
+    assert trail.pages == {"r": "2"}
+    assert trail.exact

@@ -1,0 +1,179 @@
+//! A whole text: whether it is plain, and where its parts are.
+//!
+//! Plain is what RFC 8259 and CPython's `json.loads` read alike without a
+//! second thought: UTF-8 without a byte order mark, no `NaN`, no half of a
+//! surrogate pair, not too deep. Of everything else, Python decides.
+
+use super::cursor::{Cursor, DEPTH};
+
+/// Members of the outermost object; one with more is for Python.
+const MEMBERS: usize = 256;
+
+/// The elements of an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Items {
+    /// Where the first one begins, or the array's end stands.
+    pub(crate) start: usize,
+    pub(crate) count: usize,
+    /// Where the last one begins.
+    pub(crate) last: usize,
+}
+
+impl Items {
+    /// Over an array, which is looked at.
+    fn read(text: &mut Cursor<'_>, depth: usize) -> Option<Self> {
+        if depth >= DEPTH || !text.take(b'[') {
+            return None;
+        }
+        text.peek()?;
+        let mut items = Self {
+            start: text.at,
+            count: 0,
+            last: text.at,
+        };
+        let mut first = true;
+        while text.more(b']', &mut first)? {
+            text.peek()?;
+            items.count += 1;
+            items.last = text.at;
+            text.skip(depth + 1)?;
+        }
+        Some(items)
+    }
+}
+
+/// A member of the outermost object.
+#[derive(Debug)]
+struct Member {
+    key: Box<str>,
+    start: usize,
+    /// Where it is an array.
+    items: Option<Items>,
+}
+
+/// What was found of a plain text.
+#[derive(Debug)]
+pub(crate) struct Document {
+    /// None: it is no object.
+    members: Option<Vec<Member>>,
+    /// Where it is an array.
+    items: Option<Items>,
+    start: usize,
+}
+
+/// A value at a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Where it begins.
+    At(usize),
+    Nothing,
+    /// Only Python knows what this path means.
+    Odd,
+}
+
+impl Document {
+    /// None if the text is not plain.
+    pub(crate) fn of(text: &str) -> Option<Self> {
+        let mut text = Cursor::new(text, 0);
+        let mut document = Self {
+            members: None,
+            items: None,
+            start: 0,
+        };
+        let outermost = text.peek()?;
+        document.start = text.at;
+        match outermost {
+            b'{' => document.members = Some(members(&mut text)?),
+            b'[' => document.items = Some(Items::read(&mut text, 0)?),
+            _ => text.skip(0)?,
+        }
+        text.peek().is_none().then_some(document)
+    }
+
+    /// The value at a dotted path, by the rules of `pages.find`: a key that
+    /// has dots itself wins, and the last of several equal keys.
+    pub(crate) fn find(&self, text: &str, path: Option<&str>) -> Found {
+        let Some(path) = path else {
+            return Found::At(self.start);
+        };
+        if let Some(member) = self.member(path) {
+            return Found::At(member.start);
+        }
+        let mut parts = path.split('.');
+        let mut at = match (&self.members, parts.next()) {
+            (Some(_), Some(part)) => match self.member(part) {
+                Some(member) => member.start,
+                None => return Found::Nothing,
+            },
+            // An array's element, or nothing.
+            _ => return Found::Odd,
+        };
+        for part in parts {
+            let mut value = Cursor::new(text, at);
+            at = match value.peek() {
+                Some(b'{') => match last_member(&mut value, part) {
+                    Some(Some(start)) => start,
+                    Some(None) => return Found::Nothing,
+                    None => return Found::Odd,
+                },
+                _ => return Found::Odd,
+            };
+        }
+        Found::At(at)
+    }
+
+    fn member(&self, key: &str) -> Option<&Member> {
+        let members = self.members.as_ref()?;
+        members.iter().rev().find(|member| *member.key == *key)
+    }
+
+    /// The elements of the array that begins here; None if none does.
+    pub(crate) fn items(&self, text: &str, start: usize) -> Option<Items> {
+        if start == self.start {
+            return self.items;
+        }
+        let known = self.members.iter().flatten().find(|m| m.start == start);
+        match known {
+            Some(member) => member.items,
+            None => Items::read(&mut Cursor::new(text, start), 1),
+        }
+    }
+}
+
+fn members(text: &mut Cursor<'_>) -> Option<Vec<Member>> {
+    text.take(b'{');
+    let mut members = Vec::new();
+    let mut first = true;
+    while text.more(b'}', &mut first)? {
+        let key = text.key()?.into();
+        let array = text.peek()? == b'[';
+        let start = text.at;
+        let items = if array {
+            Some(Items::read(text, 1)?)
+        } else {
+            text.skip(1)?;
+            None
+        };
+        if members.len() == MEMBERS {
+            return None;
+        }
+        members.push(Member { key, start, items });
+    }
+    Some(members)
+}
+
+/// Where the last member of this name begins, of the object that begins here.
+fn last_member(text: &mut Cursor<'_>, name: &str) -> Option<Option<usize>> {
+    text.take(b'{');
+    let mut found = None;
+    let mut first = true;
+    while text.more(b'}', &mut first)? {
+        let key = text.key()?;
+        text.peek()?;
+        if key == name {
+            found = Some(text.at);
+        }
+        text.skip(0)?;
+    }
+    Some(found)
+}

@@ -1,0 +1,13 @@
+//! JSON text (RFC 8259) as it came, read where it lies.
+//!
+//! [`Document`] looks at a whole text once and says whether it is plain; only
+//! then do a [`Cursor`]'s readers go over it, and they may trust it.
+
+mod columns;
+mod cursor;
+mod document;
+mod free;
+
+pub(crate) use columns::push;
+pub(crate) use cursor::Cursor;
+pub(crate) use document::{Document, Found, Items};

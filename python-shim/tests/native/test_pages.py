@@ -1,0 +1,369 @@
+"""Pages of JSON: what the native reader makes of them is what Python's own makes of them."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from daemon import Daemon, Fields, lines, tables
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from samples import Case, cases
+
+from caisson import _native
+from caisson.pages import find
+
+_quietly = settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+
+_text = st.text(max_size=12)
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | _text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_text, inner, max_size=4),
+    max_leaves=12,
+)
+_layouts = st.sampled_from([
+    {}, {"separators": (",", ":")}, {"indent": 2}, {"ensure_ascii": False}, {"separators": (" , ", "\t:\r\n")},
+])  # fmt: skip
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal, of equal types, in equal order, floats by their bits."""
+    return repr(one) == repr(other)
+
+
+def native(content: bytes) -> tuple[bool, Any]:
+    text = _native.Json.parse(content)
+    return text is not None, None if text is None else text.find()
+
+
+@given(value=_values, layout=_layouts)
+@_quietly
+def test_a_plain_text_is_read_as_python_reads_it(value: Any, layout: dict[str, Any]) -> None:
+    content = json.dumps(value, **layout).encode("utf-8", "surrogatepass")
+    plain, found = native(content)
+    if plain:
+        assert same(found, json.loads(content))
+    else:
+        told = content.decode("utf-8", "replace")
+        assert "NaN" in told or "Infinity" in told or "\\ud" in told.lower() or "\ufffd" in told
+
+
+@given(value=_values, layout=_layouts, data=st.data())
+@_quietly
+def test_a_broken_text_is_never_taken_for_a_plain_one(value: Any, layout: dict[str, Any], data: st.DataObject) -> None:
+    content = bytearray(json.dumps(value, **layout).encode("utf-8", "surrogatepass"))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(content)))
+        new = data.draw(st.sampled_from(list(b'"\\{}[],:0123456789-+.eEuntrfalsb \n\x00\x1f\x80\xff')))
+        content[at : at + data.draw(st.integers(0, 2))] = bytes([new])
+    plain, found = native(bytes(content))
+    if plain:
+        assert same(found, json.loads(bytes(content)))
+
+
+@pytest.mark.parametrize("content", [
+    b"", b" ", b"nul", b"truefalse", b"[1,]", b"[,1]", b'{"a":1,}', b'{"a" 1}', b"{1:2}", b"01", b"-", b"1.", b".5",
+    b"1e", b"+1", b"NaN", b"[Infinity]", b'"\x01"', b'"\\x"', b'"\\u12"', b'"\\ud800"', b'"\\ud800\\u0041"',
+    b'"\\udc00"', b"\xef\xbb\xbf[]", "[]".encode("utf-16"), b'"\xff"', b'"\xed\xa0\x80"', b"[1] 2", b'{"a":1}}', b"'a'", b"[1 2]",
+    b"[" * 101 + b"]" * 101, b"[" * 100_000, b"1" * 4_400, b'{"a":' * 100_000,
+])  # fmt: skip
+def test_what_is_odd_or_broken_is_left_to_python(content: bytes) -> None:
+    assert _native.Json.parse(content) is None
+
+
+@pytest.mark.parametrize("content", [
+    b"[" * 100 + b"]" * 100, b'"\\ud83d\\ude00 \\u00e9\\/\\b"', b'{"a":1,"a":2}', b" [ ] ", b"-0", b"-0.0", b"1E400",
+    b"123456789012345678901234567890", b"9223372036854775808", b"-9223372036854775808", b"999999999999999999",
+])  # fmt: skip
+def test_what_is_plain_and_rare(content: bytes) -> None:
+    plain, found = native(content)
+    assert plain
+    assert same(found, json.loads(content))
+
+
+_paths = st.lists(st.sampled_from(["a", "b", "a.b", "0", "-1", "", "é"]), min_size=1, max_size=3).map(".".join)
+_bodies = st.recursive(
+    st.integers(0, 3) | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_paths, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(body=_bodies, at=_paths, layout=_layouts)
+@_quietly
+def test_a_path_finds_what_it_finds_in_the_values(body: Any, at: str, layout: dict[str, Any]) -> None:
+    text = _native.Json.parse(json.dumps(body, **layout).encode())
+    assert text is not None
+    expected = find(body, at)
+    try:
+        found = text.find(at)
+    except LookupError:
+        return
+    assert same(found, expected)
+    page = text.page(at)
+    assert (page is not None) == isinstance(expected, list)
+    if page is not None:
+        assert len(page) == len(expected)
+        assert bool(page) == bool(expected)
+        if expected:
+            assert same(page[-1], expected[-1])
+        assert same(list(page), expected)
+        assert len(page) == len(expected)
+
+
+def test_of_keys_that_are_there_twice_the_last_one_counts() -> None:
+    text = _native.Json.parse(b'{"a": [1], "b": {"c": [2], "c": [3]}, "a": [4]}')
+    assert text is not None
+    assert text.find("a") == [4]
+    assert text.find("b.c") == [3]
+    assert [list(text.page(at) or []) for at in ("a", "b.c")] == [[4], [3]]
+
+
+Told = tuple[list[Any], str]
+
+
+def told(fields: Fields, options: dict[str, Any], emit: Callable[[_native.Emitter], None]) -> Told:
+    """What came out, and how it ended."""
+    declared = _native.ArrowSchema.from_fields(fields) if fields else None
+    with Daemon() as daemon:
+        emitter = _native.Emitter(daemon.channel, "orders", "", schema=declared, **options)
+        error = ""
+        try:
+            emit(emitter)
+        except Exception as raised:
+            error = f"{type(raised).__name__}: {raised}"
+        emitter.checkpoint(b"")
+        emitter.close()
+        frames = daemon.until()
+    if options["encoding"] == "json_lines":
+        return list(lines(frames)), error
+    return [(found.schema.to_string(), found.to_pylist()) for found in tables(frames).values()], error
+
+
+def whole(page: Any) -> Iterator[Any]:
+    """A connector's method that touches nothing."""
+    yield from page
+
+
+def both(records: str, fields: Fields, **options: Any) -> tuple[Told, Told]:
+    """The page on its way as it lies, and by dicts."""
+    content = f'{{"data":{records},"next":null}}'.encode()
+    options = {"encoding": "arrow_ipc", **options}
+
+    def fast(emitter: _native.Emitter) -> None:
+        text = _native.Json.parse(content)
+        assert text is not None
+        count, item, over = emitter.pump(whole(text.page("data")), 1_000_000)
+        assert (item, over) == (None, True)
+        assert count == len(json.loads(content)["data"])
+
+    def slow(emitter: _native.Emitter) -> None:
+        for record in json.loads(content)["data"]:
+            emitter.record(record)
+
+    return told(fields, options, fast), told(fields, options, slow)
+
+
+@given(
+    case=cases(),
+    layout=_layouts,
+    unknown=st.sampled_from(["error", "drop", "extra"]),
+    encoding=st.sampled_from(["arrow_ipc", "json_lines"]),
+    data=st.data(),
+)
+@_quietly
+def test_a_page_as_it_lies_gives_what_its_dicts_give(
+    case: Case, layout: dict[str, Any], unknown: str, encoding: str, data: st.DataObject
+) -> None:
+    records = case.json()
+    # The first one is made an object and by itself; all others may go as they lie.
+    records = [records[0], *records]
+    names = [*case.samples, "other", "_extra"]
+    for _ in range(data.draw(st.integers(0, 2))):
+        record = dict(data.draw(st.sampled_from(records)))
+        record[data.draw(st.sampled_from(names))] = data.draw(_values.filter(lambda value: "nan" not in repr(value)))
+        records.append(record)
+    text = json.dumps(records, **layout)
+    if _native.Json.parse(text.encode("utf-8", "surrogatepass")) is None:
+        return
+    fast, slow = both(text, case.fields, unknown=unknown, encoding=encoding)
+    assert same(fast, slow)
+
+
+ROW: Fields = [
+    {"name": "id", "type": "int64", "nullable": False},
+    {"name": "price", "type": "float64"},
+    {"name": "text", "type": "string"},
+    {"name": "paid", "type": "decimal(10,2)"},
+    {"name": "when", "type": "timestamp"},
+    {"name": "free", "type": "json"},
+    {"name": "tags", "type": {"list": "string"}},
+    {"name": "inner", "type": {"struct": [{"name": "a", "type": "int8", "nullable": False}]}},
+    {"name": "map", "type": {"map": "int32"}},
+]
+
+
+@pytest.mark.parametrize("unknown", ["error", "drop", "extra"])
+@pytest.mark.parametrize("record", [
+    '{"id": 2, "price": 3, "text": "a\\u00e9\\n", "paid": "1.50", "when": "2024-05-01T12:00:00Z"}',
+    '{"text": null, "id": 2, "tags": ["a", null], "inner": {"a": 1}, "map": {"x": 1, "y": null}}',
+    '{"id": 2, "id": 3}', '{"id": 2, "inner": {"a": 1, "a": 2}}', '{"id": 2, "map": {"x": 1, "x": 2}}',
+    '{"id": 2, "free": {"x": 1, "x": 2}}', '{"id": 2, "free": [1.50, 1e2, "\\u0041", {"b": null, "a": true}]}',
+    '{"id": 2, "free": 123456789012345678901234567890}', '{"id": 2, "free": 1e999}', '{"id": 2, "free": null}',
+    '{"id": 2, "other": [1, 2]}', '{"id": 2, "_extra": 1}', '{"id": 2, "\\u0074ext": "x"}', "{}", '{"id": null}',
+    '{"id": 2.0}', '{"id": 2.5}', '{"id": "2"}', '{"id": true}', '{"id": 99999999999999999999}', '{"id": -0}',
+    '{"id": 2, "price": 9007199254740993}', '{"id": 2, "price": 9007199254740994}', '{"id": 2, "price": 1e999}',
+    '{"id": 2, "paid": 1.5}', '{"id": 2, "paid": 7}', '{"id": 2, "paid": "x"}', '{"id": 2, "paid": 1.505}',
+    '{"id": 2, "when": "yesterday"}', '{"id": 2, "when": 5}', '{"id": 2, "tags": "a"}', '{"id": 2, "tags": [1]}',
+    '{"id": 2, "inner": {}}', '{"id": 2, "inner": {"a": 300}}', '{"id": 2, "inner": []}',
+    '{"id": 2, "inner": {"b": 1}}',
+])  # fmt: skip
+def test_a_record_with_anything_to_think_about_goes_as_a_dict_would(record: str, unknown: str) -> None:
+    fine = '{"id": 1, "price": 0.5, "inner": {"a": 1}}'
+    fast, slow = both(f"[{fine}, {fine}, {record}, {fine}]", ROW, unknown=unknown)
+    assert same(fast, slow)
+
+
+@pytest.mark.parametrize("item", ["1", "null", "[]", '"x"'])
+def test_what_is_no_object_is_given_back(daemon: Daemon, item: str) -> None:
+    emitter = _native.Emitter(
+        daemon.channel, "orders", "", encoding="arrow_ipc", schema=_native.ArrowSchema.from_fields(ROW)
+    )
+    text = _native.Json.parse(f'[{{"id":1}}, {{"id":2}}, {item}, {{"id":3}}]'.encode())
+    assert text is not None
+    source = whole(text.page())
+    assert emitter.pump(source, 10) == (2, json.loads(item), False)
+    assert emitter.pump(source, 10) == (1, None, True)
+
+
+def test_records_without_a_declared_schema_are_sampled_first() -> None:
+    records = json.dumps([{"id": number, "name": "x"} for number in range(50)])
+    fast, slow = both(records, [], sample=10)
+    assert fast == slow
+
+
+def test_a_record_that_is_too_large_is_the_same_error() -> None:
+    fine = '{"id": 1, "text": "x"}'
+    large = json.dumps({"id": 2, "text": "x" * 5_000})
+    fast, slow = both(f"[{fine}, {fine}, {large}]", ROW, max_bytes=4_000, target_bytes=1_000)
+    assert fast == slow
+    assert "RecordTooLarge" in fast[1]
+
+
+def page_of(count: int, track: _native.Track | None = None) -> _native.Page:
+    text = _native.Json.parse(json.dumps([{"id": number} for number in range(count)]).encode())
+    assert text is not None
+    page = text.page(None, track)
+    assert page is not None
+    return page
+
+
+def emitter_of(daemon: Daemon) -> _native.Emitter:
+    return _native.Emitter(
+        daemon.channel, "orders", "", encoding="arrow_ipc", schema=_native.ArrowSchema.from_fields(ROW[:1])
+    )
+
+
+def test_a_page_goes_whole_through_generators_that_only_delegate(daemon: Daemon) -> None:
+    emitter = emitter_of(daemon)
+
+    def client() -> Iterator[Any]:
+        yield from page_of(10)
+        yield from page_of(5)
+
+    assert emitter.pump(whole(whole(client())), 1) == (10, None, False)
+
+
+def test_an_author_who_looks_at_each_record_gets_each(daemon: Daemon) -> None:
+    emitter = emitter_of(daemon)
+    seen = []
+
+    def author() -> Iterator[Any]:
+        for record in page_of(10):
+            seen.append(record["id"])
+            yield record
+
+    assert emitter.pump(author(), 4) == (4, None, False)
+    assert seen == [0, 1, 2, 3]
+
+
+def test_an_author_who_took_some_of_a_page_is_not_given_them_again(daemon: Daemon) -> None:
+    emitter = emitter_of(daemon)
+    page = page_of(10)
+
+    def author() -> Iterator[Any]:
+        taken = [next(page), next(page)]
+        yield from page
+        yield from taken
+
+    source = author()
+    assert emitter.pump(source, 1) == (8, None, False)
+    assert emitter.pump(source, 10) == (2, None, True)
+    emitter.checkpoint(b"")
+    (found,) = tables(daemon.until()).values()
+    assert found.column("id").to_pylist() == [2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+
+
+def test_a_limit_ends_within_a_page(daemon: Daemon) -> None:
+    emitter = emitter_of(daemon)
+    source = whole(page_of(10))
+    assert emitter.pump(source, 1, None, 4) == (4, None, False)
+    assert emitter.pump(source, 1, None, 1) == (1, None, False)
+
+
+def test_a_page_that_went_whole_is_known_to_its_track(daemon: Daemon) -> None:
+    emitter = emitter_of(daemon)
+    trail = _native.Trail({})
+    track = trail.open("r")
+
+    def client() -> Iterator[Any]:
+        yield from page_of(10, track)
+        track.page("2")
+        assert trail.exact
+        yield from page_of(10, track)
+        track.page(True)
+        track.end()
+
+    source = client()
+    assert emitter.pump(source, 1, trail) == (10, None, False)
+    assert not trail.exact
+    assert emitter.pump(source, 1, trail)[0] == 10
+    assert trail.pages == {"r": "2"}
+    assert emitter.pump(source, 1, trail) == (0, None, True)
+    assert trail.pages == {"r": True}
+    assert trail.exact
+
+
+def test_a_record_held_back_keeps_its_page_open_though_the_rest_went_whole(daemon: Daemon) -> None:
+    emitter = emitter_of(daemon)
+    trail = _native.Trail({})
+    track = trail.open("r")
+
+    def author() -> Iterator[Any]:
+        page = page_of(10, track)
+        held = next(page)
+        yield from page
+        track.page("2")
+        assert trail.pages == {}
+        yield held
+
+    source = author()
+    assert emitter.pump(source, 1, trail) == (9, None, False)
+    assert emitter.pump(source, 1, trail) == (0, {"id": 0}, False)
+
+
+def test_a_page_of_no_track_makes_its_stream_inexact(daemon: Daemon) -> None:
+    emitter = emitter_of(daemon)
+    trail = _native.Trail({})
+    emitter.pump(whole(page_of(10)), 1, trail)
+    assert not trail.exact
+
+
+def test_rows_that_do_not_fit_leave_those_before_them_counted(daemon: Daemon) -> None:
+    emitter = emitter_of(daemon)
+    text = _native.Json.parse(b'[{"id":1},{"id":2},{"id":"x"},{"id":4}]')
+    assert text is not None
+    with pytest.raises(Exception, match="record 2") as raised:
+        emitter.pump(whole(text.page()), 10)
+    assert type(raised.value).__name__ == "SchemaViolation"
+    assert emitter.pumped == 2
