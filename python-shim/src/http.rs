@@ -2,7 +2,7 @@
 //! a file, timeouts always, redirects and statuses left to the caller.
 
 use std::io::Read as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pyo3::exceptions::{PyException, PyValueError};
@@ -29,7 +29,12 @@ pub(crate) struct HttpTransport {
     agent: Agent,
     read_timeout: Duration,
     max_body: u64,
+    /// Room for a body while it comes, kept from one to the next.
+    room: Mutex<Vec<u8>>,
 }
+
+/// Room beyond this is not kept.
+const KEPT: usize = 4 << 20;
 
 /// What went wrong, in the words of the stub.
 enum Fault {
@@ -37,10 +42,10 @@ enum Fault {
     Value(String),
 }
 
-/// Status, headers, body.
-type Answer = (u16, Vec<(String, Vec<u8>)>, Vec<u8>);
+/// Status, headers, and the length of the body.
+type Answer = (u16, Vec<(String, Vec<u8>)>, usize);
 
-/// The same for Python.
+/// The same for Python, with the body.
 type Told<'py> = (u16, Vec<(String, String)>, Bound<'py, PyBytes>);
 
 fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
@@ -118,6 +123,7 @@ impl HttpTransport {
             agent,
             read_timeout,
             max_body,
+            room: Mutex::default(),
         })
     }
 
@@ -132,11 +138,17 @@ impl HttpTransport {
         timeout: Option<f64>,
     ) -> PyResult<Told<'py>> {
         let timeout = timeout.map(|limit| seconds("timeout", limit)).transpose()?;
-        let answer = py.detach(|| self.exchange(method, url, &headers, body, timeout));
-        let (status, headers, body) = answer.map_err(|fault| match fault {
+        // Taken out, as another thread may ask meanwhile.
+        let mut room = std::mem::take(&mut *self.room());
+        let answer = py.detach(|| self.exchange(method, url, &headers, body, timeout, &mut room));
+        let (status, headers, length) = answer.map_err(|fault| match fault {
             Fault::Transport(kind, message) => TransportError::new_err((kind, message)),
             Fault::Value(message) => PyValueError::new_err(message),
         })?;
+        let body = PyBytes::new(py, &room[..length]);
+        if room.len() <= KEPT {
+            *self.room() = room;
+        }
         let headers = headers
             .into_iter()
             // Headers are Latin-1 by tradition; UTF-8 where they happen to be.
@@ -148,11 +160,15 @@ impl HttpTransport {
                 ),
             })
             .collect();
-        Ok((status, headers, PyBytes::new(py, &body)))
+        Ok((status, headers, body))
     }
 }
 
 impl HttpTransport {
+    fn room(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn exchange(
         &self,
         method: &str,
@@ -160,6 +176,7 @@ impl HttpTransport {
         headers: &[(String, String)],
         body: Option<&[u8]>,
         timeout: Option<Duration>,
+        room: &mut Vec<u8>,
     ) -> Result<Answer, Fault> {
         let value =
             |what: &str, error: &dyn std::fmt::Display| Fault::Value(format!("{what}: {error}"));
@@ -213,22 +230,32 @@ impl HttpTransport {
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
             .collect();
-        Ok((head.status.as_u16(), headers, self.body(body)?))
+        Ok((head.status.as_u16(), headers, self.body(body, room)?))
     }
 
-    fn body(&self, body: ureq::Body) -> Result<Vec<u8>, Fault> {
-        let mut bytes = Vec::new();
+    /// Reads a body into the front of `room`, which grows where it must, and
+    /// gives its length.
+    fn body(&self, body: ureq::Body, room: &mut Vec<u8>) -> Result<usize, Fault> {
         let mut reader = body.into_with_config().limit(u64::MAX).reader();
-        let limit = self.max_body.saturating_add(1);
-        (&mut reader)
-            .take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(|error| self.fault(error.into()))?;
-        if bytes.len() as u64 > self.max_body {
-            let message = format!("the answer is over {} bytes", self.max_body);
-            return Err(Fault::Transport("too_large", message));
+        let mut length = 0;
+        loop {
+            if length == room.len() {
+                room.resize((2 * length).max(64 << 10), 0);
+            }
+            let read = match reader.read(&mut room[length..]) {
+                Ok(read) => read,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.fault(error.into())),
+            };
+            length += read;
+            if length as u64 > self.max_body {
+                let message = format!("the answer is over {} bytes", self.max_body);
+                return Err(Fault::Transport("too_large", message));
+            }
+            if read == 0 {
+                return Ok(length);
+            }
         }
-        Ok(bytes)
     }
 
     /// Where an error belongs.

@@ -6,8 +6,8 @@
 //! JSON records that go from it to the encoder.
 //! `record` is the larger part and knows no Python. `unsafe` stands where a
 //! descriptor is received, where Arrow's C structures change hands, in the walk
-//! over dicts, where an answer's text is borrowed, and around the forks of a
-//! zygote; nowhere else.
+//! over dicts, where an answer's text is borrowed and where its strings are
+//! scanned, and around the forks of a zygote; nowhere else.
 
 mod batch;
 mod capsule;

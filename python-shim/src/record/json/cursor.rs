@@ -11,9 +11,6 @@ pub(super) const DEPTH: usize = 100;
 /// Digits of one number: CPython refuses to convert an int of 4,300.
 const DIGITS: usize = 4_000;
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const TOPS: u64 = 0x8080_8080_8080_8080;
-
 /// A number as it stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Number<'a> {
@@ -120,15 +117,15 @@ impl<'a> Cursor<'a> {
         }
         let bytes = self.bytes();
         let start = self.at;
+        let mut at = start + unremarkable(bytes.get(start..)?);
         let mut escaped = false;
-        let mut at = start;
         loop {
-            at += unremarkable(bytes.get(at..)?);
             match *bytes.get(at)? {
                 b'"' => break,
                 b'\\' => {
                     escaped = true;
                     at += escape(&bytes[at..])?.0;
+                    at += unremarkable(bytes.get(at..)?);
                 }
                 0..0x20 => return None,
                 _ => at += 1,
@@ -235,23 +232,49 @@ impl<'a> Cursor<'a> {
 }
 
 /// How many bytes stand for themselves: neither a quote, nor a backslash, nor
-/// a control character. May stop early before fewer than eight bytes.
+/// a control character. May stop early before fewer than sixteen bytes.
 #[inline]
 fn unremarkable(bytes: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(eight) = bytes[at..].first_chunk::<8>() {
-        let eight = u64::from_le_bytes(*eight);
-        // Mycroft's test for a zero byte. What it finds too much stands
-        // behind a true finding, so the lowest one is true.
-        let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-        let low = eight.wrapping_sub(ONES * 0x20) & !eight;
-        let found = (low | zero(eight ^ (ONES * 0x22)) | zero(eight ^ (ONES * 0x5c))) & TOPS;
+    while let Some(sixteen) = bytes[at..].first_chunk::<16>() {
+        let found = remarkable(sixteen);
         if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+            return at + found.trailing_zeros() as usize;
         }
-        at += 8;
+        at += 16;
     }
     at
+}
+
+/// A bit for each byte that does not stand for itself.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn remarkable(bytes: &[u8; 16]) -> u32 {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
+        _mm_set1_epi8,
+    };
+
+    let word = u128::from_le_bytes(*bytes);
+    // SAFETY: SSE2 is part of x86-64; there is no pointer in this.
+    unsafe {
+        let bytes = _mm_set_epi64x((word >> 64) as i64, word as i64);
+        let quotes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+        let backslashes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+        let controls = _mm_cmpeq_epi8(bytes, _mm_min_epu8(bytes, _mm_set1_epi8(0x1f)));
+        _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quotes, backslashes), controls)) as u32
+    }
+}
+
+/// The same where there is nothing better.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+fn remarkable(bytes: &[u8; 16]) -> u32 {
+    let mut found = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        found |= u32::from(matches!(byte, b'"' | b'\\' | 0..0x20)) << at;
+    }
+    found
 }
 
 /// The length of the escape that begins here, and what it means. Half of a
