@@ -177,3 +177,83 @@ fn last_member(text: &mut Cursor<'_>, name: &str) -> Option<Option<usize>> {
     }
     Some(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn found(text: &str, path: &str) -> Option<String> {
+        let document = Document::of(text)?;
+        let Found::At(start) = document.find(text, Some(path)) else {
+            return None;
+        };
+        let mut end = Cursor::new(text, start);
+        end.skip(0)?;
+        Some(text[start..end.at].to_owned())
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 30, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::hash_map(any::<String>(), inner, 0..5)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_another_parser_wrote_is_plain(value in json(), pretty in any::<bool>()) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+            prop_assert!(Document::of(&text.unwrap()).is_some());
+        }
+
+        #[test]
+        fn what_is_plain_another_parser_reads(value in json(), edits in prop::collection::vec((any::<prop::sample::Index>(), "[\"\\\\{}\\[\\],:0-9eEu.+\\-tn \n\u{1}é]{0,2}"), 1..4)) {
+            let mut text = serde_json::to_string(&value).unwrap();
+            for (place, new) in edits {
+                let mut at = place.index(text.len() + 1);
+                while !text.is_char_boundary(at) {
+                    at -= 1;
+                }
+                let end = text[at..].chars().next().map_or(at, |gone| at + gone.len_utf8());
+                text.replace_range(at..end, &new);
+            }
+            if Document::of(&text).is_some() {
+                // The one thing that it does not take: a float beyond all floats.
+                let read = serde_json::from_str::<Value>(&text).map_err(|error| error.to_string());
+                prop_assert!(read.is_ok() || read.clone().unwrap_err().contains("out of range"), "{text}: {read:?}");
+            }
+        }
+
+        #[test]
+        fn any_text_is_looked_at_without_a_panic(text in any::<String>(), path in "[a-c.0-9]{0,6}") {
+            found(&text, &path);
+        }
+    }
+
+    #[test]
+    fn values_are_found_by_path() {
+        let text = r#" {"a": {"b": [1, 2], "b": 3}, "a.b": "x", "c": [ ], "d": {"e": null}} "#;
+        assert_eq!(found(text, "a.b").unwrap(), "\"x\"");
+        assert_eq!(found(text, "d.e").unwrap(), "null");
+        assert_eq!(found(text, "d.f"), None);
+        let document = Document::of(text).unwrap();
+        let Found::At(start) = document.find(text, Some("c")) else {
+            panic!("it is there");
+        };
+        assert_eq!(document.items(text, start).unwrap().count, 0);
+        assert_eq!(document.find(text, Some("c.0")), Found::Odd);
+    }
+}
