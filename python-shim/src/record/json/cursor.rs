@@ -68,6 +68,13 @@ impl<'a> Cursor<'a> {
     /// The next byte that is no blank; stays before it.
     #[inline]
     pub(crate) fn peek(&mut self) -> Option<u8> {
+        match self.bytes().get(self.at) {
+            Some(byte) if *byte > b' ' => Some(*byte),
+            _ => self.behind_blanks(),
+        }
+    }
+
+    fn behind_blanks(&mut self) -> Option<u8> {
         loop {
             let byte = *self.bytes().get(self.at)?;
             if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
@@ -102,10 +109,17 @@ impl<'a> Cursor<'a> {
         if std::mem::take(first) {
             return Some(!self.take(end));
         }
-        if self.take(b',') {
-            return Some(true);
+        match self.peek()? {
+            b',' => {
+                self.at += 1;
+                Some(true)
+            }
+            found if found == end => {
+                self.at += 1;
+                Some(false)
+            }
+            _ => None,
         }
-        self.take(end).then_some(false)
     }
 
     /// Between the quotes of a string, as it stands, and whether it has
