@@ -16,11 +16,12 @@ use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::service::InterceptorLayer;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tower::util::MapResponseLayer;
 
 use crate::config::{Listen, Tls};
 use crate::core::Core;
 use crate::identity::Authenticator;
-use crate::serve::{ConnectionService, OperationService, RegistryService, RuntimeService};
+use crate::serve::{ConnectionService, OperationService, RegistryService, RuntimeService, body};
 
 /// Largest request message: a batch of 3.5 MiB and its names.
 const MESSAGE: usize = 4 << 20;
@@ -119,6 +120,7 @@ pub(crate) async fn serve(
         .layer(InterceptorLayer::new(move |request| {
             authenticator.authenticate(request)
         }))
+        .layer(MapResponseLayer::new(body))
         .add_service(health_service)
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)

@@ -1,6 +1,7 @@
 //! The gRPC services: requests in, events out. What a call does is decided
 //! elsewhere; here it takes the shape of the API.
 
+mod bulk;
 mod connections;
 mod events;
 mod opened;
@@ -10,6 +11,7 @@ mod registry;
 mod runtime;
 mod timeout;
 
+pub(crate) use bulk::body;
 pub(crate) use connections::{
     ConnectionService, checkpoint_error, connection_error, connection_of,
 };

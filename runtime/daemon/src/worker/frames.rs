@@ -2,9 +2,9 @@
 
 use std::io;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use caisson_wire::{
-    DecodeError, Decoder, EncodeError, Opening, encode,
+    DecodeError, Decoder, EncodeError, HEADER, MAX_BODY, MAX_META, Opening, encode,
     message::{FromWorker, Start, ToWorker, from_worker, to_worker},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,9 +14,14 @@ use tokio::net::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
-/// One read asks for at most this much, so that a frame's announced length
-/// alone never reserves memory.
-const READ: usize = 1 << 20;
+/// The first read of a frame: its header, its message, and little of a large
+/// body, which is copied once the frame's length is known.
+const FIRST: usize = 16 << 10;
+
+/// One read asks for at most this much: the largest frame, so that a body is
+/// received into room of its own size and never copied into larger room.
+/// Announced, a length takes addresses; memory it takes as bytes come.
+const READ: usize = HEADER + MAX_META + MAX_BODY;
 
 /// Why the channel is of no further use.
 #[derive(Debug, thiserror::Error)]
@@ -64,9 +69,11 @@ impl FrameReader {
             if let Some((frame, body)) = self.decoder.next()? {
                 return Ok(Some((frame.message.ok_or(FrameError::Empty)?, body)));
             }
-            let want = self.decoder.missing().clamp(64 << 10, READ);
-            let read = self.socket.read_buf(self.decoder.buffer(want)).await;
-            match read {
+            let want = self.decoder.missing().clamp(FIRST, READ);
+            // No further than asked, however much room there is: what follows
+            // a large frame starts in room of its own.
+            let mut room = self.decoder.buffer(want).limit(want);
+            match self.socket.read_buf(&mut room).await {
                 Ok(0) => {
                     self.decoder.finish()?;
                     return Ok(None);

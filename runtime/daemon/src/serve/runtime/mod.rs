@@ -19,7 +19,7 @@ use caisson_wire::message::Operation;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::events;
+use super::{bulk, events};
 use crate::call::{Emitted, Listening};
 use crate::core::Core;
 
@@ -70,7 +70,7 @@ impl Runtime for RuntimeService {
         request: Request<v1::ReadRequest>,
     ) -> Result<Response<Self::ReadStream>, Status> {
         let events = read::read(&self.0, request).await?;
-        Ok(answer(events, events::read))
+        Ok(bulk::answer(Box::pin(events::stream(events, events::read))))
     }
 
     async fn write(
