@@ -17,6 +17,8 @@ from .measure import Cost, Tree, environment, pipeline
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BENCH = ROOT / "target/bench"
+MALLOC = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=67108864"
+"""For a caller of bulk, as docs/guides tell callers to set it: memory of one batch serves the next one."""
 
 
 def caller() -> Path:
@@ -70,7 +72,7 @@ class Caisson:
         else:
             request["path"] = str(self.stage.connectors / connector)
         command: list[str | Path] = [self.caller, what, str(self.daemon.socket), json.dumps(request)]
-        return self.costs(lambda: pipeline(command, cwd=self.daemon.folder))
+        return self.costs(lambda: pipeline(command, cwd=self.daemon.folder, GLIBC_TUNABLES=MALLOC))
 
     def costs(self, run: Callable[[], Cost]) -> Cost:
         """What a run costs with the daemon's part in it, up to the end of its last worker."""
