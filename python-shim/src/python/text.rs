@@ -1,5 +1,6 @@
 //! JSON text into Python objects, as `json.loads` makes them.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::exceptions::PyValueError;
@@ -7,50 +8,82 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
 
 use crate::record::json::Cursor;
+use crate::record::json_text;
 
 /// Keys that are remembered, and how long they may be.
 const KEYS: usize = 512;
 const LONGEST: usize = 48;
 
-/// The string objects of keys seen before, by a hash of their text: the same
-/// objects from page to page, which the walk over dicts knows by address.
+/// The string objects of keys seen before: the same objects from page to
+/// page, which the walk over dicts knows by address.
 #[derive(Default)]
-struct Keys(Vec<Option<(Box<str>, Py<PyString>)>>);
+struct Keys {
+    seen: Vec<Key>,
+    by_name: HashMap<Box<str>, usize>,
+    /// The one that came last.
+    last: usize,
+}
+
+struct Key {
+    /// `"name":`, as it mostly stands.
+    quoted: Box<[u8]>,
+    object: Py<PyString>,
+    /// What followed it the last time: records of one source have much the
+    /// same keys in much the same order.
+    next: usize,
+}
 
 /// Taken out while objects are made: making them may run other Python code,
 /// which may get here again and does without.
-static KEYS_SEEN: Mutex<Keys> = Mutex::new(Keys(Vec::new()));
+static KEYS_SEEN: Mutex<Option<Keys>> = Mutex::new(None);
 
 impl Keys {
-    fn get<'py>(&mut self, py: Python<'py>, key: &str) -> Bound<'py, PyString> {
-        if key.len() > LONGEST {
-            return PyString::new(py, key);
+    /// The key at the cursor, and over the colon behind it.
+    fn read(&mut self, py: Python<'_>, text: &mut Cursor<'_>) -> PyResult<Py<PyString>> {
+        text.peek();
+        if let Some(key) = self.seen.get(self.last)
+            && let Some(expected) = self.seen.get(key.next)
+            && text.take_all(&expected.quoted)
+        {
+            self.last = key.next;
+            return Ok(expected.object.clone_ref(py));
         }
-        if self.0.is_empty() {
-            self.0.resize_with(KEYS, || None);
+        let name = text.key().ok_or_else(not_plain)?;
+        let known = self.by_name.get(&*name).copied();
+        let Some(index) = known.or_else(|| self.remember(py, &name)) else {
+            return Ok(PyString::new(py, &name).unbind());
+        };
+        if let Some(before) = self.seen.get_mut(self.last) {
+            before.next = index;
         }
-        // FNV-1a.
-        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        self.last = index;
+        Ok(self.seen[index].object.clone_ref(py))
+    }
+
+    fn remember(&mut self, py: Python<'_>, name: &str) -> Option<usize> {
+        if self.seen.len() == KEYS || name.len() > LONGEST {
+            return None;
+        }
+        let mut quoted = Vec::new();
+        json_text::string(&mut quoted, name);
+        quoted.push(b':');
+        self.seen.push(Key {
+            quoted: quoted.into(),
+            object: PyString::new(py, name).unbind(),
+            next: 0,
         });
-        let place = &mut self.0[hash as usize % KEYS];
-        match place {
-            Some((known, object)) if **known == *key => object.bind(py).clone(),
-            _ => {
-                let object = PyString::new(py, key);
-                *place = Some((key.into(), object.clone().unbind()));
-                object
-            }
-        }
+        let index = self.seen.len() - 1;
+        self.by_name.insert(name.into(), index);
+        Some(index)
     }
 }
 
 /// The value that begins at the cursor, of a text that is plain.
 pub(crate) fn object<'py>(py: Python<'py>, text: &mut Cursor<'_>) -> PyResult<Bound<'py, PyAny>> {
     let seen = || KEYS_SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut keys = std::mem::take(&mut *seen());
+    let mut keys = seen().take().unwrap_or_default();
     let object = value(py, text, &mut keys);
-    *seen() = keys;
+    *seen() = Some(keys);
     object
 }
 
@@ -70,8 +103,7 @@ fn value<'py>(
             let dict = PyDict::new(py);
             let mut first = true;
             while text.more(b'}', &mut first).ok_or_else(not_plain)? {
-                let key = text.key().ok_or_else(not_plain)?;
-                let key = keys.get(py, &key);
+                let key = keys.read(py, text)?;
                 dict.set_item(key, value(py, text, keys)?)?;
             }
             dict.into_any()
