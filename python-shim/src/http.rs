@@ -33,7 +33,7 @@ pub(crate) struct HttpTransport {
     room: Mutex<Vec<u8>>,
 }
 
-/// Room beyond this is not kept.
+/// Room beyond this is not kept, and not made ready before bytes come.
 const KEPT: usize = 4 << 20;
 
 /// What went wrong, in the words of the stub.
@@ -240,6 +240,9 @@ impl HttpTransport {
         let mut length = 0;
         loop {
             if length == room.len() {
+                if length >= KEPT {
+                    break;
+                }
                 room.resize((2 * length).max(64 << 10), 0);
             }
             let read = match reader.read(&mut room[length..]) {
@@ -248,14 +251,24 @@ impl HttpTransport {
                 Err(error) => return Err(self.fault(error.into())),
             };
             length += read;
-            if length as u64 > self.max_body {
-                let message = format!("the answer is over {} bytes", self.max_body);
-                return Err(Fault::Transport("too_large", message));
-            }
-            if read == 0 {
-                return Ok(length);
+            if read == 0 || length as u64 > self.max_body {
+                return self.fitting(length);
             }
         }
+        let more = self.max_body.saturating_add(1) - length as u64;
+        (&mut reader)
+            .take(more)
+            .read_to_end(room)
+            .map_err(|error| self.fault(error.into()))?;
+        self.fitting(room.len())
+    }
+
+    fn fitting(&self, length: usize) -> Result<usize, Fault> {
+        if length as u64 <= self.max_body {
+            return Ok(length);
+        }
+        let message = format!("the answer is over {} bytes", self.max_body);
+        Err(Fault::Transport("too_large", message))
     }
 
     /// Where an error belongs.

@@ -62,7 +62,8 @@ impl Place {
 #[pymethods]
 impl Json {
     #[staticmethod]
-    fn parse(py: Python<'_>, content: Bound<'_, PyBytes>) -> Option<Self> {
+    fn parse(py: Python<'_>, content: &Bound<'_, PyAny>) -> Option<Self> {
+        let content = content.cast::<PyBytes>().ok()?.clone();
         let bytes = content.as_bytes();
         let document = py.detach(|| Document::of(std::str::from_utf8(bytes).ok()?))?;
         Some(Self {
@@ -75,7 +76,15 @@ impl Json {
     fn find<'py>(&self, py: Python<'py>, at: Option<&str>) -> PyResult<Bound<'py, PyAny>> {
         let text = self.text(py);
         match self.document.find(text, at) {
-            Found::At(start) => python::object(py, &mut Cursor::new(text, start)),
+            Found::At(start) => {
+                let mut value = Cursor::new(text, start);
+                if at.is_some() && matches!(value.peek(), Some(b'[' | b'{')) {
+                    return Err(PyLookupError::new_err(
+                        "a part of the whole, not a copy of it",
+                    ));
+                }
+                python::object(py, &mut value)
+            }
             Found::Nothing => Ok(py.None().into_bound(py)),
             Found::Odd => Err(PyLookupError::new_err("only Python knows this path")),
         }
@@ -170,12 +179,21 @@ impl Page {
         count: u64,
         trail: Option<&Bound<'_, Trail>>,
     ) {
-        let Some(trail) = trail.filter(|_| count > 0) else {
+        if count == 0 {
             return;
-        };
-        match &self.track {
-            Some(track) if track.get().is_of(trail) => track.get().through(py, count),
-            _ => trail.get().foreign(py),
+        }
+        match (&self.track, trail) {
+            (Some(track), Some(trail)) if track.get().is_of(trail) => {
+                track.get().through(py, count);
+            }
+            (track, trail) => {
+                if let Some(track) = track {
+                    track.get().lose(py);
+                }
+                if let Some(trail) = trail {
+                    trail.get().foreign(py);
+                }
+            }
         }
     }
 }

@@ -85,6 +85,16 @@ impl Way {
         self.out.first().copied().unwrap_or(self.last + 1)
     }
 
+    /// Gives the track up; gives what is to be let go of.
+    fn lose(&mut self) -> impl Sized + use<> {
+        self.lost = true;
+        self.out.clear();
+        (
+            std::mem::take(&mut self.given),
+            std::mem::take(&mut self.marks),
+        )
+    }
+
     /// Takes the marks that are done.
     fn settle(&mut self, through: u64) -> Vec<Py<PyAny>> {
         let mut tokens = Vec::new();
@@ -169,9 +179,13 @@ impl Trail {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a page waits for the next record to come out.
-    pub(crate) fn waits(&self, py: Python<'_>) -> bool {
-        self.inner(py).ways.iter().any(|way| !way.marks.is_empty())
+    /// Whether a page may be done when this record comes out: one of the
+    /// record's own track.
+    pub(crate) fn waits(&self, py: Python<'_>, record: &Bound<'_, PyAny>) -> bool {
+        let address = record.as_ptr() as usize;
+        let inner = self.inner(py);
+        let mut ways = inner.ways.iter();
+        ways.any(|way| !way.marks.is_empty() && way.given.contains_key(&address))
     }
 }
 
@@ -321,10 +335,7 @@ impl Track {
         if way.out.is_empty() {
             tokens = way.settle(way.last);
         } else if way.marks.len() >= MAX_OPEN && way.out.len() >= MAX_HELD {
-            way.lost = true;
-            way.out.clear();
-            let given = std::mem::take(&mut way.given);
-            given_up = Some((given, std::mem::take(&mut way.marks)));
+            given_up = Some(way.lose());
         }
         let old = inner.done(self.id, tokens);
         drop(inner);
@@ -357,24 +368,24 @@ impl Track {
     }
 
     /// So many records were handed out and came out at once, unseen by any
-    /// Python code.
+    /// Python code, behind one that came out and was not waited for.
     pub(crate) fn through(&self, py: Python<'_>, count: u64) {
-        let old = {
-            let mut inner = self.trail.get().inner(py);
-            let Some(way) = inner.way(self.id).filter(|_| count > 0) else {
-                inner.foreign |= count > 0;
-                return;
-            };
-            way.last += count;
-            if way.lost {
-                inner.foreign = true;
-                return;
-            }
-            // When the first of them came out, all before it may have been.
-            let tokens = way.settle(way.last.min(way.oldest()) - 1);
-            way.reached = way.last;
-            inner.done(self.id, tokens)
+        let mut inner = self.trail.get().inner(py);
+        let Some(way) = inner.way(self.id).filter(|way| !way.lost) else {
+            inner.foreign = true;
+            return;
         };
+        debug_assert!(way.marks.is_empty(), "no page was waiting");
+        way.last += count;
+        way.reached = way.last;
+    }
+
+    /// Records that it handed out came out of another stream: which of them
+    /// are safe, this one cannot know.
+    pub(crate) fn lose(&self, py: Python<'_>) {
+        let mut inner = self.trail.get().inner(py);
+        let old = inner.way(self.id).map(Way::lose);
+        drop(inner);
         drop(old);
     }
 }

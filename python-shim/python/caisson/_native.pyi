@@ -120,8 +120,9 @@ class Emitter:
     ) -> tuple[int, Any, bool]:
         """Adds records of an iterator while they are plain dicts, until there
         are `most`. Where a generator is in the middle of `yield from` a Page,
-        the rest of the page is added too, without a dict for each record, up
-        to `limit`. `trail` is told of all of them.
+        the rest of the page is added too, without a dict for each record, until
+        a batch was sent, and no more than `limit` in all. `trail` is told of
+        all of them.
 
         Returns how many, the item that it stopped at (no plain dict, or one
         that may end a page of the trail; else None), and whether the iterator
@@ -280,13 +281,15 @@ class Json:
     members. Values are those that `json.loads` makes."""
 
     @staticmethod
-    def parse(content: bytes) -> Json | None:
-        """Looks at a body; None if it is not plain."""
+    def parse(content: object) -> Json | None:
+        """Looks at a body; None if it is no bytes, or not plain."""
     def find(self, at: str | None = None) -> Any:
-        """The value at a dotted path, as `pages.find`; without one, the whole.
+        """The value at a dotted path, as `pages.find`, where it is no list or
+        object; without a path, the whole.
 
         Raises:
-            LookupError: Only `pages.find` knows what the path means here.
+            LookupError: It is a list or an object, or only `pages.find` knows
+                what the path means here.
         """
     def page(self, at: str | None = None, track: Track | None = None) -> Page | None:
         """The array at a path; None if there is none, or only `pages.find` knows."""

@@ -73,12 +73,12 @@ class Response:
             try:
                 return text.find(at)
             except LookupError:
-                pass
+                pass  # lists and objects are parts of what `json()` keeps
         from .pages import find
 
         return find(self.json(), at)
 
-    def page(self, at: str | None, track: Track | None) -> Page | None:
+    def _page(self, at: str | None, track: Track | None) -> Page | None:
         """The records at a dotted path, to be made one by one; None where they are to be looked for in `json()`."""
         text = self._plain() if self._body is self else None
         return None if text is None else text.page(at, track)

@@ -93,9 +93,11 @@ class StreamRun:
         most = 1
         while self._plain:
             left = self._max - self.count if self._max else None
+            # The first record goes alone, so that "running" is told at once.
+            limit = 1 if most == 1 else left
             self._pumping = True
             try:
-                count, item, over = self._emitter.pump(source, min(most, left or most), self._trail, left)
+                count, item, over = self._emitter.pump(source, most, self._trail, limit)
             except BaseException:
                 count = self._emitter.pumped
                 raise

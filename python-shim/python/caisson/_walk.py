@@ -83,7 +83,7 @@ class Walk:
         """
         records: list[Any] | Page | None = None
         if each is None and self._counts and not callable(self._at):
-            records = response.page(self._at or None, self._track)
+            records = response._page(self._at or None, self._track)
         if records is None:
             records = self._found(response)
         self._next = None

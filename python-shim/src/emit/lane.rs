@@ -1,7 +1,7 @@
 //! One (stream, partition) on its way to the channel.
 //!
 //! Two locks, always taken in this order: `out` is held while frames are sent
-//! and gives them their order; `state` is held for moments only, so that
+//! and gives them their order; `state` is held while records are added, so that
 //! records can be added while a batch waits for a slow reader.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

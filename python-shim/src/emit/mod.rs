@@ -128,6 +128,8 @@ impl Emitter {
         limit: Option<u64>,
     ) -> PyResult<(u64, Option<Bound<'py, PyAny>>, bool)> {
         let mut records = source.try_iter()?;
+        let limit = limit.unwrap_or(u64::MAX);
+        let most = most.min(limit);
         let mut handed = page::handed();
         let mut count = 0;
         self.pumped.store(count, Ordering::Relaxed);
@@ -135,8 +137,8 @@ impl Emitter {
             let Some(item) = records.next().transpose()? else {
                 return Ok((count, None, true));
             };
-            let waits = trail.is_some_and(|trail| trail.get().waits(py));
-            if waits || !item.is_exact_instance_of::<PyDict>() {
+            let plain = item.is_exact_instance_of::<PyDict>();
+            if !plain || trail.is_some_and(|trail| trail.get().waits(py, &item)) {
                 return Ok((count, Some(item), false));
             }
             if let Some(trail) = trail {
@@ -150,10 +152,11 @@ impl Emitter {
             self.pumped.store(count, Ordering::Relaxed);
             if handed != page::handed() {
                 handed = page::handed();
-                if let Some(page) = page::delegated(records.as_any())? {
-                    let room = limit.map_or(u64::MAX, |limit| limit - count);
-                    let mut page = page.try_borrow_mut()?;
-                    let taken = self.page(py, &mut page, room);
+                // A page that another thread is at goes record by record.
+                if let Some(page) = page::delegated(records.as_any())?
+                    && let Ok(mut page) = page.try_borrow_mut()
+                {
+                    let taken = self.page(py, &mut page, limit - count);
                     let through = self.pumped.load(Ordering::Relaxed) - count;
                     page.went_through(py, through, trail);
                     count += through;
@@ -215,8 +218,9 @@ impl Emitter {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds at most so many records of a page: as they lie where they are
-    /// ordinary, else as dicts. Counts them in `pumped`.
+    /// Adds at most so many records of a page, or until a batch was sent: as
+    /// they lie where they are ordinary, else as dicts. Counts them in
+    /// `pumped`.
     fn page(&self, py: Python<'_>, page: &mut Page, most: u64) -> PyResult<()> {
         let mut left = most;
         while left > 0 {

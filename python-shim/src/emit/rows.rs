@@ -9,8 +9,9 @@ use crate::page::Place;
 use crate::record::json;
 
 impl Lane {
-    /// Adds at most so many records of a page, and sends batches when they
-    /// are due. Gives how many there were, and whether the next one is not
+    /// Adds at most so many records of a page, until one makes a batch due,
+    /// which is sent: sending may wait, so that the caller looks around after
+    /// it. Gives how many there were, and whether the next one is not
     /// ordinary: then it goes by way of an object.
     pub(super) fn rows(
         self: &Arc<Self>,
@@ -44,10 +45,7 @@ impl Lane {
             count += 1;
             if due {
                 drop(state);
-                if let Err(failure) = self.flush() {
-                    return (count, Err(failure));
-                }
-                state = self.state();
+                return (count, self.flush().map(|()| false));
             }
         }
         (count, Ok(false))

@@ -13,6 +13,9 @@ pub(crate) struct Column {
     pub(crate) slot: Slot,
     pub(super) validity: NullBufferBuilder,
     pub(super) data: Data,
+    /// The column whose field followed this one's in JSON text the last time;
+    /// 0: the next one.
+    pub(crate) next: usize,
 }
 
 #[derive(Debug)]
@@ -89,6 +92,7 @@ impl Column {
         Self {
             data: Data::new(&slot.kind),
             validity: NullBufferBuilder::new(0),
+            next: 0,
             slot,
         }
     }

@@ -17,6 +17,9 @@ use crate::record::value::{Aside, EXTRA, Unknown, Value};
 /// Integers up to here are floats to the last digit.
 const EXACT: u64 = 1 << 53;
 
+/// Columns that are looked through for each field that none of them has.
+const WIDE: usize = 64;
+
 /// Adds the record that begins here and gives its size; None if it is not
 /// ordinary, with parts of it in the columns.
 pub(crate) fn push(
@@ -40,11 +43,12 @@ fn fields(
         return None;
     }
     let mut expected = 0;
+    let mut last: Option<usize> = None;
     let mut seen = 0;
     let mut first = true;
     while text.more(b'}', &mut first)? {
         text.peek()?;
-        // Usually in the schema's order.
+        // Usually in the schema's order, or in that of the record before.
         let here = columns
             .get(expected)
             .is_some_and(|column| text.take_all(&column.slot.key));
@@ -54,12 +58,15 @@ fn fields(
             let key = text.key()?;
             let found = columns.iter().position(|column| *column.slot.name == *key);
             let Some(index) = found else {
-                if aside.unknown != Unknown::Drop {
+                if aside.unknown != Unknown::Drop || columns.len() > WIDE {
                     return None;
                 }
                 text.skip(0)?;
                 continue;
             };
+            if let Some(last) = last {
+                columns[last].next = index;
+            }
             index
         };
         let column = &mut columns[index];
@@ -70,7 +77,11 @@ fn fields(
         }
         value(column, text, aside)?;
         seen += 1;
-        expected = index + 1;
+        expected = match column.next {
+            0 => index + 1,
+            next => next,
+        };
+        last = Some(index);
     }
     if seen < columns.len() {
         missing(columns, rows).ok()?;

@@ -20,8 +20,9 @@ use tonic::{Response, Status};
 
 /// A flag of compression and a length precede each message.
 const PREFIX: usize = 5;
-/// Messages begin and data lie at multiples of this, counted from a prefix: a
-/// caller that keeps the stream in aligned memory reads Arrow where it lies.
+/// Data lie at multiples of this, counted from their message's prefix: a caller
+/// that keeps the stream in aligned memory reads Arrow, whose data are multiples
+/// of it too, where it lies.
 const ALIGN: usize = 16;
 /// Keys of fields that are bytes: `ReadEvent.batch`, what ReadEvent reserves
 /// for padding, and `Batch.data`.
