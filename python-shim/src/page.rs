@@ -179,21 +179,14 @@ impl Page {
         count: u64,
         trail: Option<&Bound<'_, Trail>>,
     ) {
-        if count == 0 {
+        let Some(trail) = trail.filter(|_| count > 0) else {
             return;
-        }
-        match (&self.track, trail) {
-            (Some(track), Some(trail)) if track.get().is_of(trail) => {
-                track.get().through(py, count);
-            }
-            (track, trail) => {
-                if let Some(track) = track {
-                    track.get().lose(py);
-                }
-                if let Some(trail) = trail {
-                    trail.get().foreign(py);
-                }
-            }
+        };
+        match &self.track {
+            Some(track) if track.get().is_of(trail) => track.get().through(py, count),
+            // Of another stream: its track still waits for the record that
+            // came before these.
+            _ => trail.get().foreign(py),
         }
     }
 }

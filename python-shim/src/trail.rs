@@ -85,16 +85,6 @@ impl Way {
         self.out.first().copied().unwrap_or(self.last + 1)
     }
 
-    /// Gives the track up; gives what is to be let go of.
-    fn lose(&mut self) -> impl Sized + use<> {
-        self.lost = true;
-        self.out.clear();
-        (
-            std::mem::take(&mut self.given),
-            std::mem::take(&mut self.marks),
-        )
-    }
-
     /// Takes the marks that are done.
     fn settle(&mut self, through: u64) -> Vec<Py<PyAny>> {
         let mut tokens = Vec::new();
@@ -335,7 +325,10 @@ impl Track {
         if way.out.is_empty() {
             tokens = way.settle(way.last);
         } else if way.marks.len() >= MAX_OPEN && way.out.len() >= MAX_HELD {
-            given_up = Some(way.lose());
+            way.lost = true;
+            way.out.clear();
+            let given = std::mem::take(&mut way.given);
+            given_up = Some((given, std::mem::take(&mut way.marks)));
         }
         let old = inner.done(self.id, tokens);
         drop(inner);
@@ -378,14 +371,5 @@ impl Track {
         debug_assert!(way.marks.is_empty(), "no page was waiting");
         way.last += count;
         way.reached = way.last;
-    }
-
-    /// Records that it handed out came out of another stream: which of them
-    /// are safe, this one cannot know.
-    pub(crate) fn lose(&self, py: Python<'_>) {
-        let mut inner = self.trail.get().inner(py);
-        let old = inner.way(self.id).map(Way::lose);
-        drop(inner);
-        drop(old);
     }
 }
