@@ -9,6 +9,8 @@ mod walk;
 
 use pyo3::PyErr;
 
+// One that contains itself is deeper.
+use crate::record::json::DEPTH;
 use crate::record::value::{Misfit, Trail};
 
 pub(crate) use columns::push as push_columns;
@@ -16,10 +18,6 @@ pub(crate) use lines::push as push_lines;
 pub(crate) use objects::{json_document, pairs};
 pub(crate) use text::object;
 pub(crate) use walk::Shape;
-
-/// Lists and dicts may be nested this deep; one that contains itself is
-/// deeper.
-const DEPTH: usize = 100;
 
 /// Why an object did not become a value.
 pub(crate) enum Fault {

@@ -5,8 +5,9 @@
 
 use std::borrow::Cow;
 
-/// Arrays and objects may be nested this deep.
-pub(super) const DEPTH: usize = 100;
+/// Arrays and objects may be nested this deep, and dicts and lists no less:
+/// what one lane takes, the other does.
+pub(crate) const DEPTH: usize = 100;
 
 /// Digits of one number: CPython refuses to convert an int of 4,300.
 const DIGITS: usize = 4_000;

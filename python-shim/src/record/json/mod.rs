@@ -9,5 +9,5 @@ mod document;
 mod free;
 
 pub(crate) use columns::push;
-pub(crate) use cursor::Cursor;
+pub(crate) use cursor::{Cursor, DEPTH};
 pub(crate) use document::{Document, Found, Items};
