@@ -41,6 +41,22 @@ pub enum Reason {
     SniMissing,
     /// The connection does not begin with a ClientHello.
     NotTls,
+    /// A request for another host than the connection was opened to.
+    HostMismatch,
+    /// No request, or one that two servers could read in two ways.
+    RequestMalformed,
+    /// A rule is for the host and path, but not for the method.
+    MethodNotAllowed,
+    /// A rule is for the host, but not for the path.
+    PathNotAllowed,
+    /// A path that servers read in different ways, under a rule that names paths.
+    PathAmbiguous,
+    /// The connection would become a WebSocket or another protocol, and no rule says that it may.
+    UpgradeNotAllowed,
+    /// The answer is a stream of server-sent events, and the rule says that none may be.
+    EventStreamNotAllowed,
+    /// The worker does not trust the gateway's certificate: it pins another.
+    CertificatePinned,
     /// A DNS message to an address that is not the gateway's. It was answered here; nothing was sent there.
     DnsElsewhere,
     /// What came to the DNS port is no DNS query.
@@ -63,6 +79,10 @@ pub enum Reason {
     DialUnreachable,
     /// Dialling failed otherwise.
     DialFailed,
+    /// The upstream's certificate cannot be verified, or TLS with it failed otherwise.
+    TlsFailed,
+    /// The upstream broke off before its answer was whole.
+    UpstreamBroken,
 }
 
 /// What kind of trouble a reason is; callers map it to their own codes.
@@ -75,6 +95,8 @@ pub enum Kind {
     Dns,
     /// The upstream could not be reached: UPSTREAM_UNAVAILABLE.
     Upstream,
+    /// TLS with the upstream failed: TLS_FAILED.
+    Tls,
 }
 
 impl Reason {
@@ -99,6 +121,14 @@ impl Reason {
             Self::SniMismatch => "sni_mismatch",
             Self::SniMissing => "sni_missing",
             Self::NotTls => "not_tls",
+            Self::HostMismatch => "host_mismatch",
+            Self::RequestMalformed => "request_malformed",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::PathNotAllowed => "path_not_allowed",
+            Self::PathAmbiguous => "path_ambiguous",
+            Self::UpgradeNotAllowed => "upgrade_not_allowed",
+            Self::EventStreamNotAllowed => "event_stream_not_allowed",
+            Self::CertificatePinned => "certificate_pinned",
             Self::DnsElsewhere => "dns_elsewhere",
             Self::DnsMalformed => "dns_malformed",
             Self::TooManyNames => "too_many_names",
@@ -110,6 +140,8 @@ impl Reason {
             Self::DialTimeout => "dial_timeout",
             Self::DialUnreachable => "dial_unreachable",
             Self::DialFailed => "dial_failed",
+            Self::TlsFailed => "tls_failed",
+            Self::UpstreamBroken => "upstream_broken",
         }
     }
 
@@ -118,9 +150,12 @@ impl Reason {
     pub fn kind(self) -> Kind {
         match self {
             Self::DnsFailed => Kind::Dns,
-            Self::DialRefused | Self::DialTimeout | Self::DialUnreachable | Self::DialFailed => {
-                Kind::Upstream
-            }
+            Self::TlsFailed => Kind::Tls,
+            Self::DialRefused
+            | Self::DialTimeout
+            | Self::DialUnreachable
+            | Self::DialFailed
+            | Self::UpstreamBroken => Kind::Upstream,
             _ => Kind::Denied,
         }
     }

@@ -4,7 +4,7 @@
 //! matches nothing, so that a hot reload can always take effect. Asking for ports or files before a call starts does fail,
 //! so that a config outside its fence is told early.
 
-use super::{FileGrant, MAX_PORTS, Policy, Port, Protocol, Rule, RuleAt};
+use super::{FileGrant, HttpRule, MAX_PORTS, OnThrottle, Policy, Port, Protocol, RateRule, Rule, RuleAt};
 use crate::host::{BoundHost, Host};
 use crate::network::Network;
 use crate::template::Missing;
@@ -39,6 +39,12 @@ pub struct BoundRule {
     pub networks: Vec<Network>,
     /// How it carries a connection.
     pub protocol: Protocol,
+    /// Which requests pass; only where the protocol is inspected.
+    pub http: Option<Arc<HttpRule>>,
+    /// The most that is asked of the upstream.
+    pub rate: RateRule,
+    /// What a 429 comes to.
+    pub on_429: OnThrottle,
 }
 
 impl Policy {
@@ -198,6 +204,9 @@ fn bind_rule(rule: &Rule, config: &Value, faults: &mut Vec<Fault>) -> BoundRule 
         ports,
         networks: rule.networks.clone(),
         protocol: rule.protocol,
+        http: rule.http.clone(),
+        rate: rule.rate,
+        on_429: rule.on_429,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod bind;
 mod files;
+mod http;
 mod quantity;
 mod read;
 mod rule;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use bind::{Bound, BoundRule};
 pub use files::{Access, Dir, FileGrant, FileRule};
+pub use http::{HttpRule, OnThrottle, RateRule};
 pub use read::SCHEMA;
 pub use select::{ConnectorId, Origin, Selector};
 pub use set::{PolicySet, Undecided};
@@ -24,6 +26,7 @@ use crate::template::Template;
 use caisson_secrets::SecretRule;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most ports that the rules of one policy may name together: each is a listener in every worker.
@@ -102,6 +105,12 @@ pub struct Rule {
     pub networks: Vec<Network>,
     /// How the connection is carried.
     pub protocol: Protocol,
+    /// Which requests pass; only where the protocol is inspected.
+    pub http: Option<Arc<HttpRule>>,
+    /// The most that is asked of the upstream.
+    pub rate: RateRule,
+    /// What a 429 comes to.
+    pub on_429: OnThrottle,
 }
 
 /// The place of a rule: `policies/shop.yaml:4` and its index in `egress`.
@@ -140,6 +149,8 @@ pub enum Protocol {
     Tcp,
     /// Bytes are relayed after the ClientHello named the host.
     Tls,
+    /// TLS ends at the gateway, and every request is judged.
+    Https,
 }
 
 impl Protocol {
@@ -149,6 +160,7 @@ impl Protocol {
         match self {
             Self::Tcp => "tcp",
             Self::Tls => "tls",
+            Self::Https => "https",
         }
     }
 }

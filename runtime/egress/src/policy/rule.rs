@@ -1,6 +1,7 @@
 //! One egress rule becomes data, or every reason why not.
 
 use super::read::Reader;
+use super::http::read_http;
 use super::wire::WireRule;
 use super::{MAX_PORTS, Port, Protocol, Rule, RuleAt};
 use crate::address::{AddressClass, classify};
@@ -10,6 +11,7 @@ use crate::template::Template;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 pub(super) fn read_rules(reader: &mut Reader<'_>, wire: Vec<Option<WireRule>>) -> Vec<Rule> {
     let mut rules = Vec::new();
@@ -17,7 +19,7 @@ pub(super) fn read_rules(reader: &mut Reader<'_>, wire: Vec<Option<WireRule>>) -
     for (index, rule) in wire.into_iter().enumerate() {
         let Some(rule) = rule else { continue };
         let at = format!("/egress/{index}");
-        not_built(reader, &at, &rule);
+        let (http, rate, on_429) = read_http(reader, &at, &rule);
         let networks = networks(reader, &at, &rule);
         let host = host(reader, &at, &rule, &networks);
         let (ports, within_ports) = ports(reader, &at, &rule);
@@ -30,12 +32,13 @@ pub(super) fn read_rules(reader: &mut Reader<'_>, wire: Vec<Option<WireRule>>) -
         }));
         let protocol = match rule.protocol.as_deref() {
             Some("tcp") => Protocol::Tcp,
+            Some("https") => Protocol::Https,
             _ => Protocol::Tls,
         };
         let Some(host) = host else { continue };
         let nameless = matches!(host, Host::Address(_))
             || (host == Host::AnyInNetworks && !networks.is_empty());
-        if nameless && rule.protocol.as_deref() == Some("tls") {
+        if nameless && matches!(rule.protocol.as_deref(), Some("tls" | "https")) {
             reader.fault(
                 &format!("{at}/protocol"),
                 "an address cannot be named in a ClientHello",
@@ -56,6 +59,9 @@ pub(super) fn read_rules(reader: &mut Reader<'_>, wire: Vec<Option<WireRule>>) -
             within_ports,
             networks,
             protocol,
+            http: http.map(Arc::new),
+            rate,
+            on_429,
         });
     }
     if fixed.len() > MAX_PORTS {
@@ -66,31 +72,6 @@ pub(super) fn read_rules(reader: &mut Reader<'_>, wire: Vec<Option<WireRule>>) -
         reader.fault("/egress", message, format!("name at most {MAX_PORTS}"));
     }
     rules
-}
-
-fn not_built(reader: &mut Reader<'_>, at: &str, rule: &WireRule) {
-    if rule.protocol.as_deref() == Some("https") {
-        let help = "write protocol: tls, which checks the name in the ClientHello and relays bytes";
-        reader.fault(
-            &format!("{at}/protocol"),
-            "protocol: https is not built yet",
-            help,
-        );
-    }
-    if rule.http.is_some() {
-        reader.key_fault(
-            &format!("{at}/http"),
-            "HTTP rules are not built yet",
-            "leave http out; host and ports still hold",
-        );
-    }
-    if rule.rate.is_some() {
-        reader.key_fault(
-            &format!("{at}/rate"),
-            "rates are not built yet",
-            "leave rate out; the connector's own client backs off",
-        );
-    }
 }
 
 fn networks(reader: &mut Reader<'_>, at: &str, rule: &WireRule) -> Vec<Network> {

@@ -79,8 +79,36 @@ pub(super) struct WireRule {
     pub networks: List<String>,
     #[serde(deserialize_with = "fitting")]
     pub protocol: Option<String>,
-    pub http: Option<Value>,
-    pub rate: Option<Value>,
+    #[serde(deserialize_with = "fitting")]
+    pub http: Option<WireHttp>,
+    #[serde(deserialize_with = "fitting")]
+    pub rate: Option<WireRate>,
+    #[serde(deserialize_with = "fitting")]
+    pub on_429: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WireHttp {
+    #[serde(deserialize_with = "list")]
+    pub methods: List<String>,
+    #[serde(deserialize_with = "list")]
+    pub paths: List<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub websocket: Option<bool>,
+    #[serde(deserialize_with = "fitting")]
+    pub event_stream: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WireRate {
+    #[serde(deserialize_with = "fitting")]
+    pub per_second: Option<f64>,
+    #[serde(deserialize_with = "fitting")]
+    pub burst: Option<u32>,
+    #[serde(deserialize_with = "fitting")]
+    pub concurrency: Option<u32>,
 }
 
 #[derive(Default, Deserialize)]

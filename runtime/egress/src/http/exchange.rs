@@ -1,0 +1,216 @@
+//! One request from its head to the last byte of its answer.
+
+use super::body::{AnyBody, Meter, Metered, text};
+use super::judge::{Place, judge};
+use super::tls::Version;
+use super::upstream::{SendError, Upstream};
+use super::{fields, head};
+use crate::decision::Refusal;
+use crate::event::Endpoint;
+use crate::policy::{HttpRule, OnThrottle, RateRule, RuleAt};
+use crate::reason::Reason;
+use crate::report::RequestReport;
+use crate::shared::Shared;
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, UPGRADE};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
+use http_body_util::BodyExt;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Tells a client that it was the gateway which refused, and why: the CDK's raises `EgressDenied` on it.
+const REFUSED: HeaderName = HeaderName::from_static("caisson-refused");
+
+/// One inspected connection, as its requests see it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) place: Place,
+    pub(super) upstream: Upstream,
+    pub(super) up: Meter,
+    pub(super) down: Meter,
+}
+
+/// A request that a rule lets pass.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    rule: RuleAt,
+    http: Arc<HttpRule>,
+    pub(super) rate: RateRule,
+    pub(super) on_429: OnThrottle,
+    pub(super) upgrades: bool,
+    begun: Instant,
+    method: Method,
+    path: String,
+    pub(super) up: Meter,
+}
+
+/// There is no answer, and the worker must see that: its connection or stream is reset.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream gave no answer")]
+pub(super) struct NoAnswer;
+
+impl Connection {
+    /// Judges a request by the policy in force at this moment.
+    pub(super) fn admit(&self, parts: &request::Parts) -> Result<Admitted, Refusal> {
+        let policy = self.shared.policy.borrow().clone();
+        let rule = judge(policy.as_deref(), &self.place, parts)?;
+        Ok(Admitted {
+            rule: rule.at.clone(),
+            http: rule.http.clone().unwrap_or_default(),
+            rate: rule.rate,
+            on_429: rule.on_429,
+            upgrades: self.upstream.version == Version::One
+                && parts.headers.contains_key(UPGRADE)
+                && head::tokens(&parts.headers).iter().any(|token| token == "upgrade"),
+            begun: Instant::now(),
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+            up: self.up.part(),
+        })
+    }
+
+    /// Reports a refusal, and gives the answer that says so.
+    pub(super) fn refuse(&self, refusal: Refusal) -> Response<AnyBody> {
+        let status = match refusal.reason {
+            Reason::RequestMalformed => StatusCode::BAD_REQUEST,
+            Reason::HostMismatch => StatusCode::MISDIRECTED_REQUEST,
+            _ => StatusCode::FORBIDDEN,
+        };
+        let mut told = format!("EGRESS_DENIED: {}: {}\n", refusal.reason, refusal.detail);
+        if let Some(rule) = &refusal.rule_to_add {
+            told.push_str(&format!("A rule of the policy that would allow it:\n{rule}"));
+        }
+        let mut response = Response::new(text(told));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(REFUSED, HeaderValue::from_static(refusal.reason.as_str()));
+        self.shared.reporter.refused(self.endpoint(), refusal);
+        response
+    }
+
+    /// Sends an admitted request on, and gives its answer as it comes.
+    pub(super) async fn forward(&self, admitted: Admitted, request: Request<AnyBody>) -> Result<Response<AnyBody>, NoAnswer> {
+        let request = self.readdressed(request, &admitted);
+        let answered = self.upstream.send(request).await;
+        let response = match answered {
+            Ok(response) => response,
+            Err(error) => return Err(self.unanswered(&admitted, error)),
+        };
+        let status = response.status();
+        if is_event_stream(&response) && !admitted.http.event_stream {
+            let detail = format!("{}: the answer is a stream of events, and the rule has event_stream: false", self.place.name);
+            let refusal = Refusal {
+                nearest: Some(admitted.rule.clone()),
+                ..Refusal::flat(Reason::EventStreamNotAllowed, detail)
+            };
+            return Ok(self.refuse(refusal));
+        }
+        let report = Report {
+            shared: Arc::clone(&self.shared),
+            to: self.endpoint(),
+            admitted,
+            status,
+            down: self.down.part(),
+            throttled: Duration::ZERO,
+        };
+        let down = report.down.clone();
+        Ok(response.map(|body| Metered::new(body, down, move |whole| report.tell(whole)).boxed_unsync()))
+    }
+
+    fn unanswered(&self, admitted: &Admitted, error: SendError) -> NoAnswer {
+        let (address, reason, detail) = match error {
+            SendError::Unreached(undialled) => (undialled.address, undialled.reason, undialled.detail),
+            SendError::Broken(error) => {
+                let detail = format!("{} {}: {}", admitted.method, self.place.name, chain(&error));
+                (Some(self.upstream.address), Reason::UpstreamBroken, detail)
+            }
+        };
+        let to = Endpoint { address, ..self.endpoint() };
+        self.shared.reporter.failed(to, reason, detail);
+        NoAnswer
+    }
+
+    /// The request as the upstream gets it: to the one name that this connection is for, without fields of one hop.
+    fn readdressed(&self, request: Request<AnyBody>, admitted: &Admitted) -> Request<AnyBody> {
+        let (mut parts, body) = request.into_parts();
+        fields::strip_hop_by_hop(&mut parts.headers);
+        parts.headers.remove(EXPECT);
+        let authority = if self.place.port == 443 {
+            self.place.name.to_string()
+        } else {
+            format!("{}:{}", self.place.name, self.place.port)
+        };
+        let target = parts.uri.path_and_query().map_or("/", |all| all.as_str()).to_owned();
+        match self.upstream.version {
+            Version::One => {
+                if let Ok(host) = HeaderValue::from_str(&authority) {
+                    parts.headers.insert(HOST, host);
+                }
+                parts.uri = target.parse().unwrap_or_default();
+                parts.version = http::Version::HTTP_11;
+                if admitted.upgrades {
+                    parts.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+                    parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                }
+            }
+            Version::Two => {
+                parts.headers.remove(HOST);
+                let target = if target == "*" { "/".to_owned() } else { target };
+                let uri = Uri::builder().scheme("https").authority(authority).path_and_query(target).build();
+                parts.uri = uri.unwrap_or_default();
+                parts.version = http::Version::HTTP_2;
+            }
+        }
+        Request::from_parts(parts, body)
+    }
+
+    pub(super) fn endpoint(&self) -> Endpoint {
+        Endpoint::of(&self.place.target, Some(self.upstream.address), Some(self.place.port), Cow::Borrowed("https"))
+    }
+}
+
+/// What the audit log says of a request once its answer is over.
+struct Report {
+    shared: Arc<Shared>,
+    to: Endpoint,
+    admitted: Admitted,
+    status: StatusCode,
+    down: Meter,
+    throttled: Duration,
+}
+
+impl Report {
+    fn tell(self, whole: bool) {
+        self.shared.reporter.request(RequestReport {
+            to: self.to,
+            rule: self.admitted.rule,
+            method: self.admitted.method.to_string(),
+            path: self.admitted.path,
+            status: self.status.as_u16(),
+            bytes_up: self.admitted.up.get(),
+            bytes_down: self.down.get(),
+            open: self.admitted.begun.elapsed(),
+            throttled: self.throttled,
+            whole,
+        });
+    }
+}
+
+fn is_event_stream<B>(response: &Response<B>) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let essence = kind.split(|&byte| byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// An error with its causes: hyper's own words are short.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        told.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    told
+}

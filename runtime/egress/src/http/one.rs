@@ -1,0 +1,111 @@
+//! HTTP/1.1 towards a worker: one request after the other.
+
+use super::exchange::Connection;
+use super::head::{Head, Malformed};
+use super::inbound::{HeadError, Inbound, InboundBody, Replayed};
+use super::judge::malformed;
+use super::outbound::{self, Asked};
+use http::{Method, Request, StatusCode, Version};
+use http_body_util::BodyExt;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use std::io;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::oneshot::error::TryRecvError;
+
+/// Serves a connection until one side ends it.
+///
+/// # Errors
+/// The worker or the upstream broke off: both connections are reset.
+pub(super) async fn serve<S>(connection: &Connection, stream: S) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (read, mut write) = tokio::io::split(stream);
+    let mut inbound = Inbound::new(read);
+    loop {
+        let head = match inbound.head().await {
+            Ok(Some(head)) => head,
+            Ok(None) => return write.shutdown().await,
+            Err(HeadError::Gone) => return Err(io::ErrorKind::ConnectionReset.into()),
+            Err(HeadError::Malformed(error)) => return close(connection, &mut write, &error).await,
+        };
+        let Head {
+            request,
+            framing,
+            keep_alive,
+            expects,
+        } = head;
+        let mut asked = Asked {
+            method: request.method().clone(),
+            version: request.version(),
+            keep_alive,
+        };
+        let (parts, ()) = request.into_parts();
+        let admitted = match connection.admit(&parts) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                // What follows may be a body that nobody reads, so that it is not known where the next request begins.
+                asked.keep_alive = false;
+                outbound::write(&mut write, &asked, connection.refuse(refusal)).await?;
+                return write.shutdown().await;
+            }
+        };
+        if expects {
+            outbound::write_continue(&mut write).await?;
+        }
+        let upgrades = admitted.upgrades;
+        let (body, mut back) = InboundBody::new(inbound, framing, admitted.up.clone());
+        let request = Request::from_parts(parts, body.boxed_unsync());
+        let answered = connection.forward(admitted, request).await;
+        let returned = back.try_recv();
+        if let Ok(Err(error)) = &returned {
+            return close(connection, &mut write, error).await;
+        }
+        let mut response = answered.map_err(io::Error::other)?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let (true, Ok(Ok(inbound))) = (upgrades, returned) else {
+                return Err(io::Error::other("the upstream switched to a protocol that nobody asked for"));
+            };
+            let upgraded = hyper::upgrade::on(&mut response);
+            outbound::write(&mut write, &asked, response).await?;
+            let (first, io) = inbound.into_parts();
+            return relay(connection, tokio::io::join(Replayed { first, io }, write), upgraded).await;
+        }
+        // Where the answer came before the body was read, the next request's beginning may never be found.
+        asked.keep_alive &= returned.is_ok();
+        let reusable = outbound::write(&mut write, &asked, response).await?;
+        inbound = match returned {
+            Ok(Ok(inbound)) if reusable => inbound,
+            Err(TryRecvError::Empty) => match back.try_recv() {
+                Ok(Err(error)) => return close(connection, &mut write, &error).await,
+                _ => return write.shutdown().await,
+            },
+            _ => return write.shutdown().await,
+        };
+    }
+}
+
+/// Answers what is no request, and ends the connection.
+async fn close(connection: &Connection, write: &mut (impl AsyncWrite + Unpin), error: &Malformed) -> io::Result<()> {
+    let asked = Asked {
+        method: Method::GET,
+        version: Version::HTTP_11,
+        keep_alive: false,
+    };
+    outbound::write(write, &asked, connection.refuse(malformed(error))).await?;
+    write.shutdown().await
+}
+
+/// A WebSocket: from here on bytes, until one side ends it.
+async fn relay(
+    connection: &Connection,
+    mut worker: impl AsyncRead + AsyncWrite + Unpin,
+    upgraded: OnUpgrade,
+) -> io::Result<()> {
+    let mut upstream = TokioIo::new(upgraded.await.map_err(io::Error::other)?);
+    let (up, down) = tokio::io::copy_bidirectional(&mut worker, &mut upstream).await?;
+    connection.up.add(usize::try_from(up).unwrap_or(usize::MAX));
+    connection.down.add(usize::try_from(down).unwrap_or(usize::MAX));
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! HTTP/2 towards a worker: many requests at once.
+
+use super::body::{AnyBody, BodyError, Metered};
+use super::exchange::{Connection, NoAnswer};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Requests of one connection at once.
+const STREAMS: u32 = 256;
+/// Bytes of one stream, and of all streams of a connection, that a worker may send ahead.
+const WINDOWS: (u32, u32) = (1 << 20, 2 << 20);
+/// Longest list of header fields, bytes.
+const HEADERS: u32 = 64 << 10;
+
+/// Serves a connection until one side ends it.
+///
+/// # Errors
+/// The worker broke off, or spoke no HTTP/2.
+pub(super) async fn serve<S>(connection: Arc<Connection>, stream: S, tasks: Tasks) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let service = service_fn(move |request| answer(Arc::clone(&connection), request));
+    http2::Builder::new(tasks)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEADERS)
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+        .map_err(io::Error::other)
+}
+
+async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Result<Response<AnyBody>, NoAnswer> {
+    let (parts, body) = request.into_parts();
+    let admitted = match connection.admit(&parts) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Ok(connection.refuse(refusal)),
+    };
+    let body = Metered::new(FromWorker(body), admitted.up.clone(), |_| ()).boxed_unsync();
+    connection.forward(admitted, Request::from_parts(parts, body)).await
+}
+
+/// A body whose breaking off is the worker's doing.
+struct FromWorker(Incoming);
+
+impl http_body::Body for FromWorker {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        let frame = std::pin::Pin::new(&mut self.0).poll_frame(context);
+        frame.map(|frame| frame.map(|frame| frame.map_err(|_| BodyError::Gone)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// Runs what belongs to one connection, and no longer than that.
+#[derive(Debug, Clone)]
+pub(super) struct Tasks {
+    pub(super) over: CancellationToken,
+    pub(super) tracker: TaskTracker,
+}
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        let over = self.over.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                _ = task => {}
+                () = over.cancelled() => {}
+            }
+        });
+    }
+}

@@ -1,0 +1,171 @@
+//! The upstream's side of an inspected connection: dialled, verified, spoken to in the HTTP that it chose.
+
+use super::body::AnyBody;
+use super::tls::{Offer, Version, chosen};
+use crate::reason::Reason;
+use crate::relay::{Undialled, dial};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Bytes of one HTTP/2 stream, and of all streams of a connection, that the upstream may send ahead.
+const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+
+/// How to reach one upstream again and again.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) port: u16,
+    pub(super) name: ServerName<'static>,
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) timeout: Duration,
+}
+
+/// A connection to the upstream, made anew where it ended.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    way: Way,
+    pub(super) address: IpAddr,
+    pub(super) version: Version,
+    sender: Mutex<Sender>,
+}
+
+#[derive(Debug)]
+enum Sender {
+    One(http1::SendRequest<AnyBody>),
+    Two(http2::SendRequest<AnyBody>),
+}
+
+impl Sender {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::One(sender) => sender.is_closed(),
+            Self::Two(sender) => sender.is_closed(),
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    #[error("{}", .0.detail)]
+    Unreached(Undialled),
+    #[error("{0}")]
+    Broken(#[from] hyper::Error),
+}
+
+impl Upstream {
+    pub(super) async fn connect(way: Way) -> Result<Self, Undialled> {
+        let (sender, address, version) = reach(&way).await?;
+        Ok(Self {
+            way,
+            address,
+            version,
+            sender: Mutex::new(sender),
+        })
+    }
+
+    /// Sends a request. A connection that ended since the last one is made anew.
+    pub(super) async fn send(&self, request: Request<AnyBody>) -> Result<Response<Incoming>, SendError> {
+        let mut held = self.sender.lock().await;
+        if held.is_closed() {
+            let (sender, _, version) = reach(&self.way).await.map_err(SendError::Unreached)?;
+            if version != self.version {
+                return Err(SendError::Unreached(Undialled {
+                    address: Some(self.address),
+                    reason: Reason::TlsFailed,
+                    detail: "the upstream chose another HTTP than before".to_owned(),
+                }));
+            }
+            *held = sender;
+        }
+        let answer = match &mut *held {
+            Sender::One(sender) => {
+                sender.ready().await?;
+                let answer = sender.send_request(request);
+                drop(held);
+                answer.await?
+            }
+            Sender::Two(sender) => {
+                let mut sender = sender.clone();
+                drop(held);
+                sender.ready().await?;
+                sender.send_request(request).await?
+            }
+        };
+        Ok(answer)
+    }
+
+    /// Returns when the upstream has ended the connection.
+    pub(super) async fn ended(&self) {
+        // A sender of HTTP/1.1 can be asked only by whoever may use it; a connection that is in use has not ended.
+        loop {
+            if self.sender.lock().await.is_closed() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+}
+
+/// Dials, verifies, and agrees on HTTP.
+async fn reach(way: &Way) -> Result<(Sender, IpAddr, Version), Undialled> {
+    let (stream, address) = dial(&way.addresses, way.port, way.timeout).await?;
+    let failed = |detail: String| Undialled {
+        address: Some(address),
+        reason: Reason::TlsFailed,
+        detail,
+    };
+    let _ = stream.set_nodelay(true);
+    let handshake = TlsConnector::from(Arc::clone(&way.config)).connect(way.name.clone(), stream);
+    let stream = match tokio::time::timeout(way.timeout, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(failed(format!("TLS with {}: {error}", way.name.to_str()))),
+        Err(_) => {
+            let detail = format!("TLS with {}: no answer within {} s", way.name.to_str(), way.timeout.as_secs());
+            return Err(failed(detail));
+        }
+    };
+    let version = chosen(stream.get_ref().1.alpn_protocol());
+    let sender = speak(stream, version).await.map_err(|error| failed(format!("HTTP with {}: {error}", way.name.to_str())))?;
+    Ok((sender, address, version))
+}
+
+async fn speak(stream: TlsStream<TcpStream>, version: Version) -> hyper::Result<Sender> {
+    let io = TokioIo::new(stream);
+    match version {
+        Version::One => {
+            let (sender, connection) = http1::Builder::new().title_case_headers(true).handshake(io).await?;
+            tokio::spawn(async move {
+                if let Err(error) = connection.with_upgrades().await {
+                    tracing::debug!(%error, "a connection to an upstream broke off");
+                }
+            });
+            Ok(Sender::One(sender))
+        }
+        Version::Two => {
+            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .initial_stream_window_size(WINDOWS.0)
+                .initial_connection_window_size(WINDOWS.1)
+                .handshake(io)
+                .await?;
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection to an upstream broke off");
+                }
+            });
+            Ok(Sender::Two(sender))
+        }
+    }
+}
