@@ -1,6 +1,7 @@
 //! The gateway of one daemon: the policies in force, the resolver, the audit log, and the sessions of its workers.
 
 use crate::audit::{Audit, AuditConfig};
+use crate::ca::{Authority, AuthorityError};
 use crate::event::EgressEvent;
 use crate::guard::Guard;
 use crate::name::Name;
@@ -94,6 +95,9 @@ pub enum GatewayError {
         /// The system's error.
         source: io::Error,
     },
+    /// The certificate authority cannot be made.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
     /// The policies' directory cannot be watched.
     #[error("the policies' directory {path} cannot be watched: {source}", path = .path.display())]
     Watch {
@@ -187,6 +191,7 @@ pub(crate) struct Inner {
     faults: watch::Sender<Option<Faults>>,
     upstream: Arc<Upstream>,
     audit: Audit,
+    authority: Authority,
     /// Ends the watcher of the directory.
     stopped: CancellationToken,
 }
@@ -201,7 +206,7 @@ impl Gateway {
     /// Reads the policies, opens the audit log and begins to watch. Needs a running tokio runtime.
     ///
     /// # Errors
-    /// Policies with faults, an audit log that cannot be written, a directory that cannot be watched.
+    /// Policies with faults, an audit log that cannot be written, a directory that cannot be watched, no random bytes.
     pub fn new(config: GatewayConfig) -> Result<Self, GatewayError> {
         // Watching begins before reading, so that no change falls between the two.
         let (directory, watched, set) = match config.policies {
@@ -245,6 +250,7 @@ impl Gateway {
             faults: watch::Sender::new(None),
             upstream: Arc::new(upstream),
             audit,
+            authority: Authority::new()?,
             stopped: CancellationToken::new(),
         });
         if let Some(watched) = watched {
@@ -296,6 +302,12 @@ impl Gateway {
     #[must_use]
     pub fn audit(&self) -> &Audit {
         &self.inner.audit
+    }
+
+    /// Signs for the hosts that are inspected; its certificate is what workers are to trust.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.inner.authority
     }
 
     /// Begins to serve a worker. Everything is refused until [`Session::open`]. Needs a running tokio runtime.

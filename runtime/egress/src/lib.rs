@@ -7,6 +7,7 @@
 
 pub mod address;
 mod audit;
+mod ca;
 mod decision;
 mod dns;
 mod event;
@@ -33,6 +34,7 @@ mod template;
 mod watch;
 
 pub use audit::{Audit, AuditConfig};
+pub use ca::{Authority, AuthorityError};
 pub use decision::{Allowed, Attempt, Refusal, Transport, Verdict, decide};
 pub use event::{EgressEvent, Ended, Endpoint, Totals};
 pub use explain::{Checked, Explanation, QuestionError, Summary, check, explain, question};
