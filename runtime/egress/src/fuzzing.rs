@@ -92,7 +92,7 @@ impl Worker {
     /// Whether an open connection stays open under the policy now in force.
     #[must_use]
     pub fn keeps(&self, target: &Target, port: u16, address: IpAddr, protocol: Protocol) -> bool {
-        still_allowed(self.session.shared(), target, port, address, protocol)
+        still_allowed(self.session.shared(), target, port, &[address], protocol)
     }
 }
 

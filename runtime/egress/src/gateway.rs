@@ -4,6 +4,7 @@ use crate::audit::{Audit, AuditConfig};
 use crate::ca::{Authority, AuthorityError};
 use crate::event::EgressEvent;
 use crate::guard::Guard;
+use crate::http::{Tls, TlsError};
 use crate::name::Name;
 use crate::policy::{ConnectorId, PolicySet};
 use crate::reload::watch_directory;
@@ -16,6 +17,7 @@ use crate::stand_in::RANGE;
 use caisson_document::Faults;
 use caisson_secrets::Redactor;
 use serde_json::Value;
+use rustls::pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -51,6 +53,8 @@ pub struct GatewayConfig {
     pub own_sockets: Vec<SocketAddr>,
     /// Names answered before the host's resolver is asked, as in a hosts file.
     pub hosts: HashMap<Name, Vec<IpAddr>>,
+    /// Authorities that upstreams may be verified by, beside the host's.
+    pub upstream_authorities: Vec<CertificateDer<'static>>,
     /// Longest that one lookup may take.
     pub resolve_timeout: Duration,
     /// Longest that one dial of one address may take.
@@ -72,6 +76,7 @@ impl Default for GatewayConfig {
             audit: None,
             own_sockets: Vec::new(),
             hosts: HashMap::new(),
+            upstream_authorities: Vec::new(),
             resolve_timeout: Duration::from_secs(10),
             dial_timeout: Duration::from_secs(10),
             queries: QueryRate::default(),
@@ -98,6 +103,9 @@ pub enum GatewayError {
     /// The certificate authority cannot be made.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The policies' directory cannot be watched.
     #[error("the policies' directory {path} cannot be watched: {source}", path = .path.display())]
     Watch {
@@ -126,6 +134,7 @@ pub struct CallContext {
 /// What all sessions need to reach the world.
 #[derive(Debug)]
 pub(crate) struct Upstream {
+    pub(crate) tls: Tls,
     pub(crate) resolver: Resolver,
     pub(crate) dial_timeout: Duration,
     pub(crate) stand_ins: Ipv4Addr,
@@ -191,7 +200,7 @@ pub(crate) struct Inner {
     faults: watch::Sender<Option<Faults>>,
     upstream: Arc<Upstream>,
     audit: Audit,
-    authority: Authority,
+    authority: Arc<Authority>,
     /// Ends the watcher of the directory.
     stopped: CancellationToken,
 }
@@ -229,7 +238,9 @@ impl Gateway {
                 Audit::start(audit).map_err(|source| GatewayError::Audit { path, source })?
             }
         };
+        let authority = Arc::new(Authority::new()?);
         let upstream = Upstream {
+            tls: Tls::new(&authority, &config.upstream_authorities)?,
             resolver: Resolver::new(config.hosts, config.resolve_timeout),
             dial_timeout: config.dial_timeout,
             stand_ins: config.stand_ins,
@@ -250,7 +261,7 @@ impl Gateway {
             faults: watch::Sender::new(None),
             upstream: Arc::new(upstream),
             audit,
-            authority: Authority::new()?,
+            authority,
             stopped: CancellationToken::new(),
         });
         if let Some(watched) = watched {

@@ -17,16 +17,19 @@ const FILES: &[(&str, &str)] = &[
         "egress:\n  - { hosts: [a.com], ports: [443], protocol: tls }\n",
     ),
     (
-        "https",
-        "egress:\n  - { host: a.com, ports: [443], protocol: https }\n",
-    ),
-    (
         "http",
-        "egress:\n  - { host: a.com, ports: [443], protocol: tls, http: { methods: [GET] } }\n",
+        "egress:\n\
+         \x20 - { host: a.com, ports: [443], protocol: tls, http: { methods: [GET] }, rate: { burst: 5 }, on_429: retry }\n\
+         \x20 - { host: a.com, ports: [443], protocol: https, http: { methods: [get, CONNECT], verbs: [GET], paths: v1, websocket: maybe } }\n\
+         \x20 - { host: a.com, ports: [443], protocol: https, http: { methods: [], paths: [v1/**, '/v1?x=1', /v1/a**, /v1/../a, '/a b', 5] } }\n\
+         \x20 - { host: 10.1.2.3, networks: [10.1.2.0/24], ports: [443], protocol: https }\n",
     ),
     (
         "rate",
-        "egress:\n  - { host: a.com, ports: [443], protocol: tls, rate: { per_second: 5 } }\n",
+        "egress:\n\
+         \x20 - { host: a.com, ports: [443], protocol: https, rate: { per_second: 0, burst: 0, concurrency: many, per_minute: 5 } }\n\
+         \x20 - { host: a.com, ports: [443], protocol: https, rate: {} }\n\
+         \x20 - { host: a.com, ports: [443], protocol: https, rate: 25, on_429: wait }\n",
     ),
     (
         "protocol",

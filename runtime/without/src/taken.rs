@@ -36,6 +36,8 @@ const NAMES: [(&str, Part); 36] = [
     ("addresses", Part::Addresses),
     ("dns", Part::Dns),
     ("sni", Part::Sni),
+    ("http-rules", Part::HttpRules),
+    ("http-host", Part::HttpHost),
     ("own-sockets", Part::OwnSockets),
     ("revocation", Part::Revocation),
     ("watch", Part::Watch),

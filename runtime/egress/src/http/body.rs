@@ -35,20 +35,41 @@ pub(super) struct Meter(Arc<Count>);
 #[derive(Debug, Default)]
 struct Count {
     own: AtomicU64,
-    above: Option<Meter>,
+    above: Above,
+}
+
+#[derive(Debug, Default)]
+enum Above {
+    #[default]
+    Nothing,
+    Sum(Arc<AtomicU64>),
+    Meter(Meter),
 }
 
 impl Meter {
+    /// One whose bytes count in `sum` too.
+    pub(super) fn new(sum: &Arc<AtomicU64>) -> Self {
+        Self::under(Above::Sum(Arc::clone(sum)))
+    }
+
     /// One whose bytes count here too.
     pub(super) fn part(&self) -> Self {
-        let above = Some(self.clone());
-        Self(Arc::new(Count { own: AtomicU64::new(0), above }))
+        Self::under(Above::Meter(self.clone()))
+    }
+
+    fn under(above: Above) -> Self {
+        let own = AtomicU64::new(0);
+        Self(Arc::new(Count { own, above }))
     }
 
     pub(super) fn add(&self, bytes: usize) {
         self.0.own.fetch_add(bytes as u64, Ordering::Relaxed);
-        if let Some(above) = &self.0.above {
-            above.add(bytes);
+        match &self.0.above {
+            Above::Nothing => {}
+            Above::Sum(sum) => {
+                sum.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
+            Above::Meter(meter) => meter.add(bytes),
         }
     }
 

@@ -1,6 +1,6 @@
 //! One request from its head to the last byte of its answer.
 
-use super::body::{AnyBody, Meter, Metered, text};
+use super::body::{AnyBody, BodyError, Meter, Metered, text};
 use super::judge::{Place, judge};
 use super::tls::Version;
 use super::upstream::{SendError, Upstream};
@@ -122,6 +122,8 @@ impl Connection {
     fn unanswered(&self, admitted: &Admitted, error: SendError) -> NoAnswer {
         let (address, reason, detail) = match error {
             SendError::Unreached(undialled) => (undialled.address, undialled.reason, undialled.detail),
+            // The worker's own doing, and told as that where it is to be told.
+            SendError::Broken(error) if is_of_body(&error) => return NoAnswer,
             SendError::Broken(error) => {
                 let detail = format!("{} {}: {}", admitted.method, self.place.name, chain(&error));
                 (Some(self.upstream.address), Reason::UpstreamBroken, detail)
@@ -202,6 +204,11 @@ fn is_event_stream<B>(response: &Response<B>) -> bool {
     let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let essence = kind.split(|&byte| byte == b';').next().unwrap_or_default();
     essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// Whether it was the request's body that broke off.
+fn is_of_body(error: &hyper::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<BodyError>())
 }
 
 /// An error with its causes: hyper's own words are short.

@@ -6,6 +6,7 @@
 
 mod body;
 mod chunks;
+mod ending;
 mod exchange;
 mod fields;
 mod head;
@@ -18,24 +19,26 @@ mod tls;
 mod two;
 mod upstream;
 
-pub(crate) use tls::{Tls, TlsError};
+pub(crate) use tls::Tls;
+pub use tls::TlsError;
 
 use crate::decision::{Allowed, Refusal};
 use crate::event::{Ended, Endpoint};
 use crate::host::Target;
 use crate::name::Name;
-use crate::policy::Protocol;
+use crate::policy::{Protocol, RuleAt};
 use crate::reason::Reason;
-use crate::relay::{HelloError, PolicyInForce, check_name, named, reset_on_close, revoked, tune};
+use crate::relay::{HelloError, PolicyInForce, check_name, named, revoked};
 use crate::shared::Shared;
 use body::Meter;
+use ending::{Clean, Ending};
 use exchange::Connection;
 use judge::Place;
 use rustls::pki_types::ServerName;
 use rustls::server::Acceptor;
 use rustls::{AlertDescription, Error as TlsFailure};
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -70,18 +73,24 @@ pub(crate) async fn carry(
         over,
         tracker: shared.tasks.clone(),
     };
-    let address = allowed.addresses.first().copied();
     let inspected = async {
-        let Some((connection, stream)) = open(shared, worker, place, &allowed, &tasks).await else { return };
-        serve(shared, connection, stream, &allowed, tasks.clone()).await;
+        let Some(opened) = open(shared, worker, place, &allowed, &tasks).await else { return };
+        serve(shared, opened, &allowed, tasks.clone()).await;
     };
     // In this order: a policy that changed lets no further byte through.
     tokio::select! {
         biased;
-        () = revoked(shared, &mut policy, target, port, address, Protocol::Https) => {}
+        () = revoked(shared, &mut policy, target, port, &allowed.addresses, Protocol::Https) => {}
         () = shared.ended.cancelled() => {}
         () = inspected => {}
     }
+}
+
+/// A connection whose two handshakes are done.
+struct Opened {
+    connection: Connection,
+    stream: TlsStream<Ending>,
+    clean: Clean,
 }
 
 /// Both handshakes; the upstream's first, so that the worker is offered what the upstream speaks.
@@ -91,7 +100,7 @@ async fn open(
     place: Place,
     allowed: &Allowed,
     tasks: &Tasks,
-) -> Option<(Connection, TlsStream<TcpStream>)> {
+) -> Option<Opened> {
     let (target, port) = (place.target.clone(), place.port);
     let to = |address| Endpoint::of(&target, address, Some(port), Cow::Borrowed(Protocol::Https.as_str()));
     let refuse = |reason, detail: String| {
@@ -101,7 +110,8 @@ async fn open(
         };
         shared.reporter.refused(to(None), refusal);
     };
-    let tcp = worker.as_raw();
+    let _ = worker.set_nodelay(true);
+    let (worker, clean) = Ending::new(worker);
     let start = match hello(worker, &place.name).await {
         Ok(start) => start,
         Err(HelloError::Refused(reason, detail)) => {
@@ -159,28 +169,84 @@ async fn open(
             return None;
         }
     };
-    let _ = tcp;
     let connection = Connection {
         shared: Arc::clone(shared),
         place,
         upstream,
-        up: Meter::default(),
-        down: Meter::default(),
+        up: Meter::new(&shared.reporter.sums.bytes_up),
+        down: Meter::new(&shared.reporter.sums.bytes_down),
     };
-    Some((connection, stream))
+    Some(Opened { connection, stream, clean })
 }
 
-async fn serve(shared: &Arc<Shared>, connection: Connection, stream: TlsStream<TcpStream>, allowed: &Allowed, tasks: Tasks) {
-    let to = connection.endpoint();
-    let (up, down) = (connection.up.clone(), connection.down.clone());
-    shared.reporter.allowed(&to, &allowed.rule);
-    shared.reporter.sums.open.fetch_add(1, Ordering::Relaxed);
-    let begun = Instant::now();
-    let served = match connection.upstream.version {
-        Version::One => one::serve(&connection, stream).await,
-        Version::Two => two::serve(Arc::new(connection), stream, tasks).await,
+/// The ClientHello, once it names the host.
+async fn hello(worker: Ending, expected: &Name) -> Result<StartHandshake<Ending>, HelloError> {
+    let not_tls = |why: &dyn std::fmt::Display| {
+        let detail = format!("the connection to {expected} does not begin with a ClientHello: {why}");
+        HelloError::Refused(Reason::NotTls, detail)
     };
-    shared.reporter.sums.open.fetch_sub(1, Ordering::Relaxed);
-    let ended = if served.is_ok() { Ended::Finished } else { Ended::Reset };
-    shared.reporter.closed(to, allowed.rule.clone(), (up.get(), down.get()), begun.elapsed(), ended);
+    let accepted = tokio::time::timeout(PATIENCE, LazyConfigAcceptor::new(Acceptor::default(), worker));
+    let start = match accepted.await {
+        Ok(Ok(start)) => start,
+        Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => return Err(not_tls(&error)),
+        Ok(Err(error)) => return Err(HelloError::Gone(error)),
+        Err(_) => return Err(not_tls(&format_args!("none came within {} s", PATIENCE.as_secs()))),
+    };
+    check_name(start.client_hello().server_name(), expected)?;
+    Ok(start)
+}
+
+/// Whether a worker broke off its handshake because it trusts another authority (RFC 8446, 6.2).
+fn is_pinned(error: &io::Error) -> bool {
+    let alert = error.get_ref().and_then(|error| error.downcast_ref::<TlsFailure>());
+    matches!(
+        alert,
+        Some(TlsFailure::AlertReceived(
+            AlertDescription::UnknownCA | AlertDescription::BadCertificate | AlertDescription::CertificateUnknown
+        ))
+    )
+}
+
+async fn serve(shared: &Arc<Shared>, opened: Opened, allowed: &Allowed, tasks: Tasks) {
+    let Opened { connection, stream, clean } = opened;
+    let mut open = Open {
+        shared,
+        to: connection.endpoint(),
+        rule: &allowed.rule,
+        up: connection.up.clone(),
+        down: connection.down.clone(),
+        begun: Instant::now(),
+        ended: Ended::CallEnded,
+    };
+    shared.reporter.allowed(&open.to, &allowed.rule);
+    shared.reporter.sums.open.fetch_add(1, Ordering::Relaxed);
+    let served = match connection.upstream.version {
+        Version::One => one::serve(&connection, stream, &clean).await,
+        Version::Two => two::serve(Arc::new(connection), stream, &clean, tasks).await,
+    };
+    open.ended = if served.is_ok() { Ended::Finished } else { Ended::Reset };
+}
+
+/// Tells the end of a connection, whatever ends it.
+struct Open<'a> {
+    shared: &'a Shared,
+    to: Endpoint,
+    rule: &'a RuleAt,
+    up: Meter,
+    down: Meter,
+    begun: Instant,
+    ended: Ended,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        // Cut while the call goes on: only a policy does that.
+        if self.ended == Ended::CallEnded && !self.shared.ended.is_cancelled() {
+            self.ended = Ended::PolicyChanged;
+        }
+        let reporter = &self.shared.reporter;
+        reporter.sums.open.fetch_sub(1, Ordering::Relaxed);
+        let bytes = (self.up.get(), self.down.get());
+        reporter.closed(self.to.clone(), self.rule.clone(), bytes, self.begun.elapsed(), self.ended);
+    }
 }

@@ -1,5 +1,6 @@
 //! HTTP/1.1 towards a worker: one request after the other.
 
+use super::ending::Clean;
 use super::exchange::Connection;
 use super::head::{Head, Malformed};
 use super::inbound::{HeadError, Inbound, InboundBody, Replayed};
@@ -17,18 +18,25 @@ use tokio::sync::oneshot::error::TryRecvError;
 ///
 /// # Errors
 /// The worker or the upstream broke off: both connections are reset.
-pub(super) async fn serve<S>(connection: &Connection, stream: S) -> io::Result<()>
+pub(super) async fn serve<S>(connection: &Connection, stream: S, clean: &Clean) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (read, mut write) = tokio::io::split(stream);
-    let mut inbound = Inbound::new(read);
+    let (read, write) = tokio::io::split(stream);
+    requests(connection, Inbound::new(read), write, clean).await
+}
+
+async fn requests<R, W>(connection: &Connection, mut inbound: Inbound<R>, mut write: W, clean: &Clean) -> io::Result<()>
+where
+    R: AsyncRead + Send + Unpin + 'static,
+    W: AsyncWrite + Unpin,
+{
     loop {
         let head = match inbound.head().await {
             Ok(Some(head)) => head,
-            Ok(None) => return write.shutdown().await,
+            Ok(None) => return end(&mut write, clean).await,
             Err(HeadError::Gone) => return Err(io::ErrorKind::ConnectionReset.into()),
-            Err(HeadError::Malformed(error)) => return close(connection, &mut write, &error).await,
+            Err(HeadError::Malformed(error)) => return close(connection, &mut write, &error, clean).await,
         };
         let Head {
             request,
@@ -48,7 +56,7 @@ where
                 // What follows may be a body that nobody reads, so that it is not known where the next request begins.
                 asked.keep_alive = false;
                 outbound::write(&mut write, &asked, connection.refuse(refusal)).await?;
-                return write.shutdown().await;
+                return end(&mut write, clean).await;
             }
         };
         if expects {
@@ -60,7 +68,7 @@ where
         let answered = connection.forward(admitted, request).await;
         let returned = back.try_recv();
         if let Ok(Err(error)) = &returned {
-            return close(connection, &mut write, error).await;
+            return close(connection, &mut write, error, clean).await;
         }
         let mut response = answered.map_err(io::Error::other)?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -70,7 +78,7 @@ where
             let upgraded = hyper::upgrade::on(&mut response);
             outbound::write(&mut write, &asked, response).await?;
             let (first, io) = inbound.into_parts();
-            return relay(connection, tokio::io::join(Replayed { first, io }, write), upgraded).await;
+            return relay(connection, tokio::io::join(Replayed { first, io }, write), upgraded, clean).await;
         }
         // Where the answer came before the body was read, the next request's beginning may never be found.
         asked.keep_alive &= returned.is_ok();
@@ -78,23 +86,29 @@ where
         inbound = match returned {
             Ok(Ok(inbound)) if reusable => inbound,
             Err(TryRecvError::Empty) => match back.try_recv() {
-                Ok(Err(error)) => return close(connection, &mut write, &error).await,
-                _ => return write.shutdown().await,
+                Ok(Err(error)) => return close(connection, &mut write, &error, clean).await,
+                _ => return end(&mut write, clean).await,
             },
-            _ => return write.shutdown().await,
+            _ => return end(&mut write, clean).await,
         };
     }
 }
 
 /// Answers what is no request, and ends the connection.
-async fn close(connection: &Connection, write: &mut (impl AsyncWrite + Unpin), error: &Malformed) -> io::Result<()> {
+async fn close(connection: &Connection, write: &mut (impl AsyncWrite + Unpin), error: &Malformed, clean: &Clean) -> io::Result<()> {
     let asked = Asked {
         method: Method::GET,
         version: Version::HTTP_11,
         keep_alive: false,
     };
     outbound::write(write, &asked, connection.refuse(malformed(error))).await?;
-    write.shutdown().await
+    end(write, clean).await
+}
+
+async fn end(write: &mut (impl AsyncWrite + Unpin), clean: &Clean) -> io::Result<()> {
+    write.shutdown().await?;
+    clean.say();
+    Ok(())
 }
 
 /// A WebSocket: from here on bytes, until one side ends it.
@@ -102,10 +116,12 @@ async fn relay(
     connection: &Connection,
     mut worker: impl AsyncRead + AsyncWrite + Unpin,
     upgraded: OnUpgrade,
+    clean: &Clean,
 ) -> io::Result<()> {
     let mut upstream = TokioIo::new(upgraded.await.map_err(io::Error::other)?);
     let (up, down) = tokio::io::copy_bidirectional(&mut worker, &mut upstream).await?;
     connection.up.add(usize::try_from(up).unwrap_or(usize::MAX));
     connection.down.add(usize::try_from(down).unwrap_or(usize::MAX));
+    clean.say();
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! HTTP/2 towards a worker: many requests at once.
 
 use super::body::{AnyBody, BodyError, Metered};
+use super::ending::Clean;
 use super::exchange::{Connection, NoAnswer};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -28,20 +29,23 @@ const HEADERS: u32 = 64 << 10;
 ///
 /// # Errors
 /// The worker broke off, or spoke no HTTP/2.
-pub(super) async fn serve<S>(connection: Arc<Connection>, stream: S, tasks: Tasks) -> io::Result<()>
+pub(super) async fn serve<S>(connection: Arc<Connection>, stream: S, clean: &Clean, tasks: Tasks) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = service_fn(move |request| answer(Arc::clone(&connection), request));
-    http2::Builder::new(tasks)
+    let served = http2::Builder::new(tasks)
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(HEADERS)
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
-        .map_err(io::Error::other)
+        .serve_connection(TokioIo::new(stream), service);
+    // Held until its end is known: the connection closes when this is dropped.
+    let mut served = std::pin::pin!(served);
+    served.as_mut().await.map_err(io::Error::other)?;
+    clean.say();
+    Ok(())
 }
 
 async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Result<Response<AnyBody>, NoAnswer> {

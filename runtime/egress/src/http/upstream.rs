@@ -1,13 +1,15 @@
 //! The upstream's side of an inspected connection: dialled, verified, spoken to in the HTTP that it chose.
 
 use super::body::AnyBody;
-use super::tls::{Offer, Version, chosen};
+use super::tls::{Version, chosen};
+use super::two::Tasks;
 use crate::reason::Reason;
 use crate::relay::{Undialled, dial};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::net::IpAddr;
@@ -29,6 +31,7 @@ pub(super) struct Way {
     pub(super) name: ServerName<'static>,
     pub(super) config: Arc<ClientConfig>,
     pub(super) timeout: Duration,
+    pub(super) tasks: Tasks,
 }
 
 /// A connection to the upstream, made anew where it ended.
@@ -89,31 +92,19 @@ impl Upstream {
             }
             *held = sender;
         }
-        let answer = match &mut *held {
+        match &mut *held {
             Sender::One(sender) => {
                 sender.ready().await?;
                 let answer = sender.send_request(request);
                 drop(held);
-                answer.await?
+                Ok(answer.await?)
             }
             Sender::Two(sender) => {
                 let mut sender = sender.clone();
                 drop(held);
                 sender.ready().await?;
-                sender.send_request(request).await?
+                Ok(sender.send_request(request).await?)
             }
-        };
-        Ok(answer)
-    }
-
-    /// Returns when the upstream has ended the connection.
-    pub(super) async fn ended(&self) {
-        // A sender of HTTP/1.1 can be asked only by whoever may use it; a connection that is in use has not ended.
-        loop {
-            if self.sender.lock().await.is_closed() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(250)).await;
         }
     }
 }
@@ -137,16 +128,16 @@ async fn reach(way: &Way) -> Result<(Sender, IpAddr, Version), Undialled> {
         }
     };
     let version = chosen(stream.get_ref().1.alpn_protocol());
-    let sender = speak(stream, version).await.map_err(|error| failed(format!("HTTP with {}: {error}", way.name.to_str())))?;
+    let sender = speak(stream, version, &way.tasks).await.map_err(|error| failed(format!("HTTP with {}: {error}", way.name.to_str())))?;
     Ok((sender, address, version))
 }
 
-async fn speak(stream: TlsStream<TcpStream>, version: Version) -> hyper::Result<Sender> {
+async fn speak(stream: TlsStream<TcpStream>, version: Version, tasks: &Tasks) -> hyper::Result<Sender> {
     let io = TokioIo::new(stream);
     match version {
         Version::One => {
             let (sender, connection) = http1::Builder::new().title_case_headers(true).handshake(io).await?;
-            tokio::spawn(async move {
+            tasks.execute(async move {
                 if let Err(error) = connection.with_upgrades().await {
                     tracing::debug!(%error, "a connection to an upstream broke off");
                 }
@@ -154,13 +145,13 @@ async fn speak(stream: TlsStream<TcpStream>, version: Version) -> hyper::Result<
             Ok(Sender::One(sender))
         }
         Version::Two => {
-            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            let (sender, connection) = http2::Builder::new(tasks.clone())
                 .timer(TokioTimer::new())
                 .initial_stream_window_size(WINDOWS.0)
                 .initial_connection_window_size(WINDOWS.1)
                 .handshake(io)
                 .await?;
-            tokio::spawn(async move {
+            tasks.execute(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection to an upstream broke off");
                 }

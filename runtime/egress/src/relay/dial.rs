@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 /// Why no address answered.
 #[derive(Debug)]
-pub(super) struct Undialled {
-    pub(super) address: Option<IpAddr>,
-    pub(super) reason: Reason,
-    pub(super) detail: String,
+pub(crate) struct Undialled {
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) reason: Reason,
+    pub(crate) detail: String,
 }
 
 /// Connects to the first address that answers.
-pub(super) async fn dial(
+pub(crate) async fn dial(
     addresses: &[IpAddr],
     port: u16,
     timeout: Duration,

@@ -123,7 +123,7 @@ impl<'a> Hello<'a> {
     }
 }
 
-fn check(sni: Option<&str>, expected: &Name) -> Result<(), HelloError> {
+pub(crate) fn check(sni: Option<&str>, expected: &Name) -> Result<(), HelloError> {
     if without(Part::Sni) {
         return Ok(());
     }

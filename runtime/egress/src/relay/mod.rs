@@ -9,6 +9,7 @@ mod hello;
 mod pipe;
 mod serve;
 
-pub(crate) use hello::{Hello, HelloError};
+pub(crate) use dial::{Undialled, dial};
+pub(crate) use hello::{Hello, HelloError, check as check_name};
 pub(crate) use pipe::{Lent, Pipes};
-pub(crate) use serve::{accept, judge, serve_port, still_allowed};
+pub(crate) use serve::{PolicyInForce, accept, judge, named, reset_on_close, revoked, serve_port, still_allowed};

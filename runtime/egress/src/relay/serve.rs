@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-type PolicyInForce = tokio::sync::watch::Receiver<Option<Arc<Bound>>>;
+pub(crate) type PolicyInForce = tokio::sync::watch::Receiver<Option<Arc<Bound>>>;
 
 /// Serves one listener of the worker until the session ends.
 ///
@@ -79,7 +79,10 @@ async fn serve(shared: Arc<Shared>, mut worker: TcpStream) {
     match verdict {
         Verdict::Refuse(refusal) => refuse(&shared, &target, port, refusal),
         Verdict::Allow(allowed) => {
-            carry(&shared, &mut worker, policy, &target, port, allowed).await;
+            match allowed.protocol {
+                Protocol::Https => crate::http::carry(&shared, worker, policy, &target, port, allowed).await,
+                _ => carry(&shared, &mut worker, policy, &target, port, allowed).await,
+            }
         }
     }
 }
@@ -166,10 +169,11 @@ async fn carry(
         up.add(first.len());
         both(worker, &mut upstream, &shared.share, &up, &down).await
     };
+    let dialled = [address];
     // In this order: a policy that changed during the ClientHello or the dial lets no byte through.
     let ended = tokio::select! {
         biased;
-        () = revoked(shared, &mut policy, target, port, address, allowed.protocol) => Ended::PolicyChanged,
+        () = revoked(shared, &mut policy, target, port, &dialled, allowed.protocol) => Ended::PolicyChanged,
         () = shared.ended.cancelled() => Ended::CallEnded,
         relayed = relay => if relayed.is_ok() { Ended::Finished } else { Ended::Reset },
     };
@@ -188,16 +192,16 @@ async fn carry(
 }
 
 /// Returns when the policy in force no longer allows what this connection is.
-async fn revoked(
+pub(crate) async fn revoked(
     shared: &Shared,
     policy: &mut PolicyInForce,
     target: &Target,
     port: u16,
-    address: IpAddr,
+    addresses: &[IpAddr],
     protocol: Protocol,
 ) {
     while policy.changed().await.is_ok() {
-        if !still_allowed(shared, target, port, address, protocol) {
+        if !still_allowed(shared, target, port, addresses, protocol) {
             return;
         }
     }
@@ -209,15 +213,14 @@ pub(crate) fn still_allowed(
     shared: &Shared,
     target: &Target,
     port: u16,
-    address: IpAddr,
+    addresses: &[IpAddr],
     protocol: Protocol,
 ) -> bool {
-    let addresses = [address];
     let attempt = Attempt {
         target,
         port: Some(port),
         transport: Transport::Tcp,
-        addresses: Some(&addresses),
+        addresses: Some(addresses),
     };
     if without(Part::Revocation) {
         return true;
@@ -225,14 +228,18 @@ pub(crate) fn still_allowed(
     match shared.decide(&attempt) {
         // A rule that now asks for a ClientHello never saw this one's.
         Verdict::Allow(allowed) => {
-            allowed.protocol == protocol || allowed.protocol == Protocol::Tcp
+            // Each of them: one of those that are refused may be the one that is open, or dialled next.
+            let kept = allowed.addresses.len() == addresses.len();
+            // Bytes that nobody inspected go on under a rule that asks for less; requests need one that judges them.
+            let relaxed = protocol == Protocol::Tls && allowed.protocol == Protocol::Tcp;
+            kept && (allowed.protocol == protocol || relaxed)
         }
         Verdict::Refuse(_) => false,
     }
 }
 
 /// The name that a ClientHello must hold. Only loopback is reached by address under a rule for a name.
-fn named(target: &Target) -> Name {
+pub(crate) fn named(target: &Target) -> Name {
     match target {
         Target::Name(name) => name.clone(),
         Target::Address(_) => Name::parse("localhost").expect("localhost is a name"),
@@ -247,7 +254,7 @@ fn tune(worker: &TcpStream, upstream: &TcpStream) {
 }
 
 /// Makes the coming close a reset (SO_LINGER 0), or an ordinary one.
-fn reset_on_close(stream: &TcpStream, reset: bool) {
+pub(crate) fn reset_on_close(stream: &TcpStream, reset: bool) {
     let linger = nix::libc::linger {
         l_onoff: i32::from(reset),
         l_linger: 0,

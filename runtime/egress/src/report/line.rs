@@ -49,6 +49,8 @@ pub(super) struct UntoldLine<'a> {
     pub(super) refused: u64,
     /// Connections opened or closed.
     pub(super) allowed: u64,
+    /// Inspected requests.
+    pub(super) requests: u64,
     /// Packets that the kernel dropped before they were read.
     pub(super) lost: u64,
 }

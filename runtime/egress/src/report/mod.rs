@@ -5,6 +5,7 @@
 
 mod budget;
 mod line;
+mod request;
 
 use crate::audit::Audit;
 use crate::decision::Refusal;
@@ -18,6 +19,7 @@ use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use line::UntoldLine;
+pub(crate) use request::RequestReport;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,8 +44,8 @@ pub(crate) struct Sums {
     pub(crate) allowed: AtomicU64,
     pub(crate) denied: AtomicU64,
     pub(crate) failed: AtomicU64,
-    pub(crate) bytes_up: AtomicU64,
-    pub(crate) bytes_down: AtomicU64,
+    pub(crate) bytes_up: Arc<AtomicU64>,
+    pub(crate) bytes_down: Arc<AtomicU64>,
     pub(crate) open: AtomicU64,
     pub(crate) untold: AtomicU64,
     pub(crate) events_lost: AtomicU64,
@@ -71,6 +73,7 @@ impl Sums {
 #[derive(Debug, Default)]
 struct Untold {
     allowed: AtomicU64,
+    requests: AtomicU64,
     /// `lost` as it was told last.
     lost: AtomicU64,
 }
@@ -89,6 +92,7 @@ pub(crate) struct Reporter {
     tcp: Budget,
     other: Budget,
     allowed_rate: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
+    request_rate: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
     not_told: Untold,
 }
 
@@ -108,6 +112,7 @@ impl Reporter {
             tcp: Budget::new(),
             other: Budget::new(),
             allowed_rate: RateLimiter::direct(Quota::per_second(ALLOWED.0).allow_burst(ALLOWED.1)),
+            request_rate: RateLimiter::direct(Quota::per_second(request::RATE.0).allow_burst(request::RATE.1)),
             not_told: Untold::default(),
         };
         (reporter, receiver)
@@ -203,9 +208,10 @@ impl Reporter {
             }
         }
         let allowed = self.not_told.allowed.swap(0, Ordering::Relaxed);
+        let requests = self.not_told.requests.swap(0, Ordering::Relaxed);
         let lost = self.sums.lost.load(Ordering::Relaxed);
         let lost = lost.saturating_sub(self.not_told.lost.swap(lost, Ordering::Relaxed));
-        if refused + allowed + lost > 0 {
+        if refused + allowed + requests + lost > 0 {
             self.audit.write(&UntoldLine {
                 time: line::now(),
                 call: &self.call,
@@ -215,6 +221,7 @@ impl Reporter {
                 event: "untold",
                 refused,
                 allowed,
+                requests,
                 lost,
             });
         }

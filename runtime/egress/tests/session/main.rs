@@ -8,5 +8,6 @@ mod dns;
 mod harness;
 mod relay;
 mod reload;
+mod https;
 mod tls;
 mod watch;

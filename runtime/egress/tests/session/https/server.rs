@@ -1,0 +1,125 @@
+//! A real HTTPS server on loopback, with an authority of its own.
+
+use crate::harness::upstream;
+use bytes::Bytes;
+use caisson_egress::{Authority, Name};
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Served = UnsyncBoxBody<Bytes, Error>;
+type Answering = Pin<Box<dyn Future<Output = Response<Served>> + Send>>;
+pub(crate) type Answer = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
+
+pub(crate) fn answer<F, R, B>(of: F) -> Answer
+where
+    F: Fn(Request<Incoming>) -> R + Send + Sync + 'static,
+    R: Future<Output = Response<B>> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<Error>> + Send + 'static,
+{
+    Arc::new(move |request| {
+        let answered = of(request);
+        Box::pin(async move { answered.await.map(|body| body.map_err(Into::into).boxed_unsync()) })
+    })
+}
+
+pub(crate) fn whole(text: impl Into<Bytes>) -> Full<Bytes> {
+    Full::new(text.into())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    One,
+    Two,
+}
+
+impl Spoken {
+    pub(crate) fn alpn(self) -> &'static str {
+        match self {
+            Self::One => "http/1.1",
+            Self::Two => "h2",
+        }
+    }
+
+    pub(crate) fn alone(self) -> &'static [Self] {
+        match self {
+            Self::One => &[Self::One],
+            Self::Two => &[Self::Two],
+        }
+    }
+}
+
+pub(crate) struct Api {
+    pub(crate) port: u16,
+    pub(crate) authority: CertificateDer<'static>,
+    requests: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Api {
+    /// Serves as `name`.
+    pub(crate) async fn start(name: &str, spoken: &'static [Spoken], answer: Answer) -> Self {
+        let authority = Authority::new().unwrap();
+        let key = authority.leaf(&Name::parse(name).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
+        config.alpn_protocols = spoken.iter().map(|spoken| spoken.alpn().as_bytes().to_vec()).collect();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let (listener, port) = upstream().await;
+        let (requests, connections) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (seen, accepted) = (Arc::clone(&requests), Arc::clone(&connections));
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (acceptor, answer, seen, accepted) = (acceptor.clone(), answer.clone(), seen.clone(), accepted.clone());
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                    let is_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                    let service = service_fn(move |request| {
+                        seen.fetch_add(1, Ordering::Relaxed);
+                        let answered = answer(request);
+                        async move { Ok::<_, std::convert::Infallible>(answered.await) }
+                    });
+                    let io = TokioIo::new(stream);
+                    // How a connection ends is the test's own business.
+                    let _ = if is_two {
+                        hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await
+                    } else {
+                        hyper::server::conn::http1::Builder::new().serve_connection(io, service).with_upgrades().await
+                    };
+                });
+            }
+        });
+        Self {
+            port,
+            authority: CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes()).unwrap(),
+            requests,
+            connections,
+        }
+    }
+
+    /// Requests so far.
+    pub(crate) fn seen(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Connections so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
