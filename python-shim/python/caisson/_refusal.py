@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from .errors import CredentialsInvalid, DnsFailed, NotFound, PermissionMissing, TlsFailed, Upstream
+from .errors import (
+    CredentialsInvalid,
+    DnsFailed,
+    EgressDenied,
+    NotFound,
+    PermissionMissing,
+    TlsFailed,
+    Upstream,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._response import Response
 
-MAX_EXCERPT = 200
+MAX_EXCERPT = 400
 """Characters of a refusal's body that go into its message."""
 
 
@@ -35,6 +43,8 @@ def refusal(method: str, response: Response) -> Exception:
     status = response.status
     excerpt = " ".join(response.text[:MAX_EXCERPT].split()) if response.content else ""
     message = f"{method} {response.url} answered {status}" + (f": {excerpt}" if excerpt else "")
+    if "caisson-refused" in response.headers:
+        return EgressDenied(message)
     if status == 401:
         return CredentialsInvalid(message)
     if status == 403:

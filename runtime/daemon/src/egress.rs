@@ -10,6 +10,9 @@ use crate::error::CallError;
 /// The layer of what was allowed and failed outside.
 pub(crate) const UPSTREAM: &str = "upstream";
 
+/// The layer of a request that was refused on a connection that was not: the connector saw an answer with a status.
+pub(crate) const REQUEST: &str = "http";
+
 /// No policy can be said to be for the connector: nothing of it runs.
 pub(crate) fn undecided(error: Undecided) -> CallError {
     let action = match &error {
@@ -56,6 +59,8 @@ fn refused(to: Endpoint, refusal: Refusal, redactor: &Redactor) -> v1::EgressRef
     shown.reason = refusal.reason.as_str().to_owned();
     shown.layer = if shown.protocol == "dns" {
         "dns"
+    } else if refusal.reason.is_of_request() {
+        REQUEST
     } else {
         "gateway"
     }

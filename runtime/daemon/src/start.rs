@@ -15,6 +15,8 @@ use caisson_sandbox::{
 use caisson_secrets::{EnvProvider, FileProvider, FileProviderError, Provider, Resolver};
 use caisson_state::{Checkpoints, Connections, OpenError, Registry, RegistryError, Store, Writers};
 use chrono::Utc;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -329,8 +331,26 @@ fn gateway_config(
         own_sockets: own.into_iter().collect(),
         connections: connections(crate::usage::take_descriptors()),
         hosts,
+        upstream_authorities: authorities(config.upstream_ca.as_deref())?,
         ..Default::default()
     })
+}
+
+/// The certificates of a PEM file (RFC 7468); at least one.
+fn authorities(path: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let unread = |source| StartError::Io {
+        what: "reading the authorities of upstreams in",
+        path: path.to_owned(),
+        source,
+    };
+    let pem = std::fs::read(path).map_err(unread)?;
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match read {
+        Ok(read) if !read.is_empty() => Ok(read),
+        Ok(_) => Err(unread(io::Error::other("there is no certificate in it; write PEM certificates"))),
+        Err(error) => Err(unread(io::Error::other(format!("{error}; write PEM certificates")))),
+    }
 }
 
 /// Connections that workers may hold together: two descriptors each and a quarter of one for pipes; the rest, close to half

@@ -145,6 +145,21 @@ impl Reason {
         }
     }
 
+    /// Whether one request was refused, on a connection that may carry others.
+    #[must_use]
+    pub fn is_of_request(self) -> bool {
+        matches!(
+            self,
+            Self::HostMismatch
+                | Self::RequestMalformed
+                | Self::MethodNotAllowed
+                | Self::PathNotAllowed
+                | Self::PathAmbiguous
+                | Self::UpgradeNotAllowed
+                | Self::EventStreamNotAllowed
+        )
+    }
+
     /// What kind of trouble it is.
     #[must_use]
     pub fn kind(self) -> Kind {

@@ -68,6 +68,8 @@ pub struct Config {
     pub calls: Remembered,
     /// The audit log; `audit.jsonl` in `data_dir` if not named.
     pub audit: Option<PathBuf>,
+    /// PEM: authorities that upstreams may be verified by, beside the host's.
+    pub upstream_ca: Option<PathBuf>,
     /// Names that are resolved here and not by the system.
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
     /// Files that the configuration consists of: itself, keys, certificates.
@@ -128,6 +130,7 @@ impl Config {
                 period: Duration::from_secs(30 * 86_400),
             },
             audit: None,
+            upstream_ca: None,
             hosts: BTreeMap::new(),
             own_files: Vec::new(),
         }
@@ -180,6 +183,7 @@ impl Config {
         config.shim = wire.shim.as_ref().map(at);
         config.zygote_forks = wire.zygote_forks.unwrap_or(config.zygote_forks);
         config.audit = wire.egress.audit.as_ref().map(at);
+        config.upstream_ca = wire.egress.ca.as_ref().map(at);
         config.allow_missing = wire
             .allow_missing
             .iter()

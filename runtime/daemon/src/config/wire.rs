@@ -116,5 +116,6 @@ pub(super) struct WireCalls {
 #[serde(default)]
 pub(super) struct WireEgress {
     pub(super) audit: Option<String>,
+    pub(super) ca: Option<String>,
     pub(super) hosts: BTreeMap<String, Vec<String>>,
 }

@@ -77,6 +77,7 @@ pub(crate) fn failed(
         None if is_network(said, &about) => {
             CallError::new(better_network_code(said, &about, refusals), failed.message)
         }
+        None if was_answered(said, &about, refusals) => CallError::new(ErrorCode::EgressDenied, failed.message),
         None => CallError::new(said, failed.message),
     };
     if error.code == ErrorCode::EgressDenied {
@@ -205,6 +206,13 @@ fn denied(refusal: &EgressRefusal) -> bool {
     refusal.layer != crate::egress::UPSTREAM
 }
 
+/// Whether what the connector took for the upstream's answer was the gateway's refusal of a request.
+fn was_answered(code: ErrorCode, about: &str, refusals: &[EgressRefusal]) -> bool {
+    let silent = matches!(code, ErrorCode::ConnectorFailed | ErrorCode::PermissionMissing);
+    let refused = |refusal: &EgressRefusal| refusal.layer == crate::egress::REQUEST && is_named(refusal, about);
+    silent && refusals.iter().any(refused)
+}
+
 /// Is it told of where this refusal happened?
 fn is_named(refusal: &EgressRefusal, about: &str) -> bool {
     [&refusal.host, &refusal.address]
@@ -225,6 +233,7 @@ fn better_network_code(code: ErrorCode, about: &str, refusals: &[EgressRefusal])
     }
     match first {
         Some(failed) if failed.reason == "dns_failed" => ErrorCode::DnsFailed,
+        Some(failed) if failed.reason == "tls_failed" => ErrorCode::TlsFailed,
         Some(_) => ErrorCode::UpstreamUnavailable,
         None => code,
     }
