@@ -141,13 +141,13 @@ def test_policy_check_reports_every_fault_with_line_and_column_and_refuses_what_
     folder = daemon.folder / "checked"
     folder.mkdir(exist_ok=True)
     (folder / "a.yaml").write_text(
-        "format: 1\nconnector: a\negress:\n  - host: a.example\n    ports: [443]\n    protocol: https\n"
+        "format: 1\nconnector: a\nsigner: me\negress:\n  - host: a.example\n    ports: [443]\n    protocol: tls\n"
         "    rate: { per_second: 5 }\n  - hots: b.example\n    ports: [0]\n    protocol: tls\n"
     )
     done = daemon.command("policy", "check", folder)
     assert done.returncode == 3, done
     said = done.stdout + done.stderr
-    for expected in ("a.yaml:6", "https", "a.yaml:7", "rate", "a.yaml:8", "host", "a.yaml:9"):
+    for expected in ("a.yaml:3", "signer", "a.yaml:8", "rate", "a.yaml:9", "host", "a.yaml:10"):
         assert expected in said, said
 
 

@@ -243,6 +243,7 @@ impl Core {
                 ..Default::default()
             }),
             egress: caisson_egress::CallContext {
+            bounds: Default::default(),
                 call_id: name.clone(),
                 worker,
                 connector: ConnectorId {

@@ -43,7 +43,7 @@ pub(crate) fn sockets_of(sockets: NetworkSockets) -> WorkerSockets {
 /// A refusal, or an upstream that did not oblige; `None` for what went well.
 pub(crate) fn refusal_of(event: EgressEvent, redactor: &Redactor) -> Option<v1::EgressRefusal> {
     match event {
-        EgressEvent::Refused { to, refusal } => Some(refused(to, refusal, redactor)),
+        EgressEvent::Refused { to, refusal, .. } => Some(refused(to, refusal, redactor)),
         EgressEvent::Failed { to, reason, .. } => {
             let mut shown = shown(to, redactor);
             shown.reason = reason.as_str().to_owned();

@@ -37,6 +37,8 @@ pub enum EgressEvent {
         to: Endpoint,
         /// Why, and what would allow it.
         refusal: Refusal,
+        /// Whether the place was refused so often by now that the call should end: it is none that the connector gives up.
+        persists: bool,
     },
     /// Something was allowed, and the world outside did not oblige.
     Failed {

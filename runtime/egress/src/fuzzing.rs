@@ -54,6 +54,7 @@ impl Worker {
         gateway.upstream().resolver.close();
         gateway.upstream().hold(guard);
         let context = CallContext {
+            bounds: Default::default(),
             call_id: "call".into(),
             worker: 1,
             connector: ConnectorId {

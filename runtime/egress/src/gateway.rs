@@ -21,6 +21,7 @@ use rustls::pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -129,6 +130,29 @@ pub struct CallContext {
     pub config: Value,
     /// Knows the call's secrets: every text that the worker chose passes it before it is told or logged.
     pub redactor: Arc<Redactor>,
+    /// What the call may take.
+    pub bounds: Bounds,
+}
+
+/// What one call may take of the gateway.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Refusals of one place after which the worker is said to persist.
+    pub refused_attempts: NonZeroU32,
+    /// When the call ends, whatever it waits for.
+    pub deadline: Option<Instant>,
+    /// Longest wait for an upstream's quota that a call sits out.
+    pub longest_wait: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            refused_attempts: NonZeroU32::MAX,
+            deadline: None,
+            longest_wait: Duration::from_secs(3_600),
+        }
+    }
 }
 
 /// What all sessions need to reach the world.

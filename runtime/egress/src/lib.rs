@@ -39,7 +39,7 @@ pub use ca::{Authority, AuthorityError};
 pub use decision::{Allowed, Attempt, Refusal, Transport, Verdict, decide};
 pub use event::{EgressEvent, Ended, Endpoint, Totals};
 pub use explain::{Checked, Explanation, QuestionError, Summary, check, explain, question};
-pub use gateway::{CallContext, Gateway, GatewayConfig, GatewayError, Policies};
+pub use gateway::{Bounds, CallContext, Gateway, GatewayConfig, GatewayError, Policies};
 pub use guard::Guard;
 pub use http::TlsError;
 pub use http::path::{Pattern as PathPattern, PatternError as PathPatternError};

@@ -273,6 +273,11 @@ impl Prepared {
                 connector: self.connector.id(&self.workspace),
                 config: self.config.clone(),
                 redactor: self.redactor.clone(),
+                bounds: caisson_egress::Bounds {
+                    refused_attempts: core.config.refused_attempts,
+                    deadline: None,
+                    longest_wait: throttle,
+                },
             },
             opening,
             redactor: self.redactor.clone(),

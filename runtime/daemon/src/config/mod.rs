@@ -8,6 +8,7 @@ mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,6 +71,8 @@ pub struct Config {
     pub audit: Option<PathBuf>,
     /// PEM: authorities that upstreams may be verified by, beside the host's.
     pub upstream_ca: Option<PathBuf>,
+    /// Refused attempts at one place after which a call ends.
+    pub refused_attempts: NonZeroU32,
     /// Names that are resolved here and not by the system.
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
     /// Files that the configuration consists of: itself, keys, certificates.
@@ -95,6 +98,9 @@ pub struct Remembered {
     /// Since they ended.
     pub period: Duration,
 }
+
+/// Refused attempts at one place that end a call: above what clients retry by themselves, below what anybody should wait for.
+const REFUSED_ATTEMPTS: NonZeroU32 = NonZeroU32::new(16).unwrap();
 
 impl Config {
     /// The defaults in one data directory.
@@ -131,6 +137,7 @@ impl Config {
             },
             audit: None,
             upstream_ca: None,
+            refused_attempts: REFUSED_ATTEMPTS,
             hosts: BTreeMap::new(),
             own_files: Vec::new(),
         }
@@ -184,6 +191,7 @@ impl Config {
         config.zygote_forks = wire.zygote_forks.unwrap_or(config.zygote_forks);
         config.audit = wire.egress.audit.as_ref().map(at);
         config.upstream_ca = wire.egress.ca.as_ref().map(at);
+        config.refused_attempts = wire.egress.refused_attempts.unwrap_or(REFUSED_ATTEMPTS);
         config.allow_missing = wire
             .allow_missing
             .iter()

@@ -1,6 +1,7 @@
 //! The configuration as it is written, before anything is judged.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
@@ -117,5 +118,6 @@ pub(super) struct WireCalls {
 pub(super) struct WireEgress {
     pub(super) audit: Option<String>,
     pub(super) ca: Option<String>,
+    pub(super) refused_attempts: Option<NonZeroU32>,
     pub(super) hosts: BTreeMap<String, Vec<String>>,
 }

@@ -56,6 +56,7 @@ mod tests {
     async fn a_question_to_a_foreign_address_is_told_and_one_to_loopback_is_not() {
         let gateway = Gateway::new(GatewayConfig::default()).unwrap();
         let context = CallContext {
+            bounds: Default::default(),
             call_id: "c".into(),
             worker: 1,
             connector: ConnectorId {

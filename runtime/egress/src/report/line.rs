@@ -89,7 +89,7 @@ impl Reporter {
                 rule: Some(rule.to_string()),
                 ..self.line("allowed", to)
             },
-            EgressEvent::Refused { to, refusal } => Line {
+            EgressEvent::Refused { to, refusal, .. } => Line {
                 rule: refusal.nearest.as_ref().map(ToString::to_string),
                 reason: Some(refusal.reason.as_str()),
                 detail: Some(&refusal.detail),

@@ -5,6 +5,7 @@
 
 mod budget;
 mod line;
+mod places;
 mod request;
 
 use crate::audit::Audit;
@@ -19,6 +20,7 @@ use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use line::UntoldLine;
+use places::Places;
 pub(crate) use request::RequestReport;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -94,6 +96,7 @@ pub(crate) struct Reporter {
     allowed_rate: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
     request_rate: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
     not_told: Untold,
+    places: Places,
 }
 
 impl Reporter {
@@ -114,6 +117,7 @@ impl Reporter {
             allowed_rate: RateLimiter::direct(Quota::per_second(ALLOWED.0).allow_burst(ALLOWED.1)),
             request_rate: RateLimiter::direct(Quota::per_second(request::RATE.0).allow_burst(request::RATE.1)),
             not_told: Untold::default(),
+            places: Places::new(context.bounds.refused_attempts),
         };
         (reporter, receiver)
     }
@@ -138,8 +142,9 @@ impl Reporter {
 
     pub(crate) fn refused(&self, to: Endpoint, refusal: Refusal) {
         self.sums.denied.fetch_add(1, Ordering::Relaxed);
-        if self.budget(&to).admits(&to, &refusal, false) {
-            self.tell(EgressEvent::Refused { to, refusal });
+        let persists = self.places.refused(&to);
+        if self.budget(&to).admits(&to, &refusal, false) || persists {
+            self.tell(EgressEvent::Refused { to, refusal, persists });
         } else {
             self.sums.untold.fetch_add(1, Ordering::Relaxed);
         }
@@ -252,7 +257,8 @@ impl Reporter {
                 to: self.endpoint(to),
                 rule,
             },
-            EgressEvent::Refused { to, refusal } => EgressEvent::Refused {
+            EgressEvent::Refused { to, refusal, persists } => EgressEvent::Refused {
+                persists,
                 to: self.endpoint(to),
                 refusal: Refusal {
                     detail: self.redact(&refusal.detail),
@@ -326,6 +332,7 @@ mod tests {
             redactor: Arc::new(Redactor::new(
                 secret.into_iter().map(|value| ("key", value)),
             )),
+            bounds: Default::default(),
         };
         Reporter::new(&context, audit)
     }

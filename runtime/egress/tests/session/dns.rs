@@ -117,7 +117,7 @@ async fn other_names_do_not_exist_and_each_is_reported_with_the_rule_that_would_
                 "{name}"
             );
         }
-        let EgressEvent::Refused { to, refusal } = harness.event().await else {
+        let EgressEvent::Refused { to, refusal, .. } = harness.event().await else {
             panic!("a refusal")
         };
         assert_eq!(to.host.as_deref(), Some(name.to_ascii_lowercase().as_str()));
@@ -169,7 +169,7 @@ async fn every_upstream_answer_is_judged() {
         code(&harness.ask("private.example.com", RecordType::A).await),
         ResponseCode::NXDomain
     );
-    let EgressEvent::Refused { to, refusal } = harness.event().await else {
+    let EgressEvent::Refused { to, refusal, .. } = harness.event().await else {
         panic!("a refusal")
     };
     assert_eq!(to.address, Some("10.9.8.7".parse().unwrap()));
@@ -340,7 +340,7 @@ async fn what_is_no_query_is_told_once_for_each_address_over_udp_and_over_tcp() 
     stream.shutdown().await.unwrap();
     let mut told = Vec::new();
     while told.len() < 3 {
-        let EgressEvent::Refused { to, refusal } = harness.event().await else {
+        let EgressEvent::Refused { to, refusal, .. } = harness.event().await else {
             panic!("a refusal")
         };
         assert_eq!(refusal.reason.as_str(), "dns_malformed");

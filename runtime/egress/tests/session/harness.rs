@@ -130,6 +130,7 @@ impl Setup {
             watch: Some(OwnedFd::from(watched)),
         };
         let context = CallContext {
+            bounds: Default::default(),
             call_id: "call-1".into(),
             worker: 7,
             connector: ConnectorId {

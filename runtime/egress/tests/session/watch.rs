@@ -28,7 +28,7 @@ async fn an_attempt_on_an_unlisted_port_is_told_with_its_name_and_the_rule_to_ad
             .send(&packet(6, address.octets(), 8443))
             .unwrap();
     }
-    let EgressEvent::Refused { to, refusal } = harness.event().await else {
+    let EgressEvent::Refused { to, refusal, .. } = harness.event().await else {
         panic!("a refusal")
     };
     assert_eq!(
@@ -38,7 +38,7 @@ async fn an_attempt_on_an_unlisted_port_is_told_with_its_name_and_the_rule_to_ad
     assert_eq!(refusal.reason.as_str(), "port_not_allowed");
     assert!(refusal.rule_to_add.unwrap().contains("ports: [8443]"));
     harness.watch.send(&packet(17, [8, 8, 8, 8], 443)).unwrap();
-    let EgressEvent::Refused { to, refusal } = harness.event().await else {
+    let EgressEvent::Refused { to, refusal, .. } = harness.event().await else {
         panic!("a refusal")
     };
     assert_eq!(

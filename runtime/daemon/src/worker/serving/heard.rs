@@ -14,6 +14,7 @@ use super::{Serving, broken};
 use crate::call::Event;
 use crate::egress::refusal_of;
 use crate::error::CallError;
+use crate::worker::classify::describe;
 use crate::worker::order::{NAME, names};
 use crate::worker::translate::{clean, event};
 use crate::worker::way::{Verdict, Way};
@@ -117,12 +118,21 @@ impl Serving {
         self.emit("", "", Event::Log(log), way).await;
     }
 
-    pub(super) async fn egress(&mut self, event: EgressEvent, way: &mut Way<'_>) {
-        if let Some(refusal) = refusal_of(event, &self.redactor) {
-            way.tally.refused(&refusal);
-            self.emit("", "", Event::Refused(refusal), way).await;
-        }
+    /// Tells what the gateway saw; the error that ends a call whose worker goes on asking for what it may not have.
+    pub(super) async fn egress(&mut self, event: EgressEvent, way: &mut Way<'_>) -> Option<CallError> {
+        let persists = matches!(event, EgressEvent::Refused { persists: true, .. });
+        let refusal = refusal_of(event, &self.redactor)?;
+        let error = persists.then(|| persistent(&refusal));
+        way.tally.refused(&refusal);
+        self.emit("", "", Event::Refused(refusal), way).await;
+        error
     }
+}
+
+/// What a retry loop of the connector's own would otherwise chew on until the deadline.
+fn persistent(refusal: &v1::EgressRefusal) -> CallError {
+    let told = describe(refusal);
+    CallError::new(ErrorCode::EgressDenied, format!("{told}, and the connector goes on asking for it"))
 }
 
 /// Names of streams, keys and fields go on as they are, in frames that

@@ -109,7 +109,11 @@ impl Serving {
                 }
                 Next::GraceOver => return way.stopped_or(Verdict::Closed),
                 Next::Line(log) => self.log(log, way).await,
-                Next::Egress(event) => self.egress(event, way).await,
+                Next::Egress(event) => {
+                    if let Some(error) = self.egress(event, way).await {
+                        return way.stopped_or(Verdict::Ended(error));
+                    }
+                }
                 Next::Ports => self.open_ports().await,
                 Next::Withdrawn(error) => return Verdict::Ended(error),
                 Next::Frame(Ok(None)) => return way.stopped_or(Verdict::Closed),
