@@ -78,7 +78,7 @@ mod tests {
             Some("2001:4860:4860::8888".parse().unwrap()),
         );
         let mut told = Vec::new();
-        while let Ok(EgressEvent::Refused { to, refusal }) = events.try_recv() {
+        while let Ok(EgressEvent::Refused { to, refusal, .. }) = events.try_recv() {
             assert_eq!((to.port, refusal.reason), (Some(53), Reason::DnsElsewhere));
             told.push(refusal.detail);
         }
