@@ -30,6 +30,7 @@ PARTS = {
     "memory": "memory",
     "concurrency": "concurrency",
     "egress": "egress",
+    "inspect": "inspecting",
 }
 """The module of each part."""
 QUICK = ("extract", "start", "concurrency")

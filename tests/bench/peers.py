@@ -19,6 +19,7 @@ PINNED: dict[str, tuple[str, ...]] = {
     "dlt": ("dlt[parquet,postgres]==1.31.0",),
     "arrow": ("pyarrow==26.0.1",),
     "target": ("meltanolabs-target-postgres==0.8.1",),
+    "mitmproxy": ("mitmproxy==11.0.2",),
     "imports": ("httpx==0.28.1", "pydantic==2.14.4"),
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 TOLERANCE = 0.10
 """A ratio that is worse by more than this is a regression."""
 
-SMALLER_IS_BETTER = ("_ms", "_mib", "_errors", "_vs_haproxy")
+SMALLER_IS_BETTER = ("_ms", "_mib", "_errors", "_vs_haproxy", "_per_connection", "_per_gib", "_per_request")
 
 
 MARK = "<!-- table -->"

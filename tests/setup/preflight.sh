@@ -38,6 +38,7 @@ if wants "bench bench-quick"; then
 fi
 if wants bench; then
     [ -n "$(PATH="$PATH:/usr/sbin" command -v haproxy)" ] || need haproxy
+    [ -n "$(PATH="$PATH:/usr/sbin" command -v nginx)" ] || need nginx
 fi
 if wants "test test-long bench"; then
     postgres=$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null | tail -n 1)

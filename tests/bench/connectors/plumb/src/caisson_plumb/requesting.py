@@ -1,0 +1,1 @@
+../../../../programs/requesting.py
