@@ -71,30 +71,53 @@ fn a_pin_a_clients_certificate_with_its_chain_and_a_key_are_left_alone() {
     write(dir.path(), "client.pem", &leaf);
     write(dir.path(), "chain.pem", leaf.clone() + &authorities(3));
     write(dir.path(), "both.pem", authorities(20) + &key);
-    write(dir.path(), "leaves.pem", (0..9).map(|_| leaf.as_str()).collect::<String>());
-    assert_eq!(find_roots(dir.path()).expect("found"), Vec::<PathBuf>::new());
+    write(
+        dir.path(),
+        "leaves.pem",
+        (0..9).map(|_| leaf.as_str()).collect::<String>(),
+    );
+    assert_eq!(
+        find_roots(dir.path()).expect("found"),
+        Vec::<PathBuf>::new()
+    );
 }
 
 #[test]
 fn code_links_and_what_only_looks_like_a_bundle_are_left_alone() {
     let dir = tempfile::tempdir().expect("a folder");
     let roots = authorities(5);
-    write(dir.path(), "roots.py", format!("ROOTS = \"\"\"\n{roots}\"\"\"\n"));
+    write(
+        dir.path(),
+        "roots.py",
+        format!("ROOTS = \"\"\"\n{roots}\"\"\"\n"),
+    );
     let words = "-----BEGIN CERTIFICATE-----\nnot base64!\n-----END CERTIFICATE-----\n";
     write(dir.path(), "broken.pem", words.repeat(50));
     let cut = &roots[..roots.len() / 2];
     write(dir.path(), "cut.pem", cut);
-    write(dir.path(), "late.bin", [vec![0; 64 << 10], roots.clone().into_bytes()].concat());
+    write(
+        dir.path(),
+        "late.bin",
+        [vec![0; 64 << 10], roots.clone().into_bytes()].concat(),
+    );
     let outside = tempfile::tempdir().expect("a folder");
     write(outside.path(), "host/roots.pem", &roots);
-    symlink(outside.path().join("host/roots.pem"), dir.path().join("link.pem")).expect("a link");
+    symlink(
+        outside.path().join("host/roots.pem"),
+        dir.path().join("link.pem"),
+    )
+    .expect("a link");
     symlink(outside.path().join("host"), dir.path().join("linked")).expect("a link");
-    assert_eq!(find_roots(dir.path()).expect("found"), Vec::<PathBuf>::new());
+    assert_eq!(
+        find_roots(dir.path()).expect("found"),
+        Vec::<PathBuf>::new()
+    );
 }
 
 #[test]
 fn the_roots_of_this_host_are_found_as_a_bundle_of_a_connector_too() {
-    let host = fs::read("/etc/ssl/certs/ca-certificates.crt").expect("ca-certificates, which tests need");
+    let host =
+        fs::read("/etc/ssl/certs/ca-certificates.crt").expect("ca-certificates, which tests need");
     let dir = tempfile::tempdir().expect("a folder");
     write(dir.path(), "deps/certifi/cacert.pem", host);
     assert_eq!(

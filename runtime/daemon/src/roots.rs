@@ -21,6 +21,8 @@ use crate::call::Connector;
 use crate::core::blocking;
 use crate::error::CallError;
 
+/// In the daemon's own environment: the bundle that stands for the host's, as for every program that uses OpenSSL.
+const NAMED: &str = "SSL_CERT_FILE";
 /// Of the system's bundle, in the directory.
 const SYSTEM: &str = "system.pem";
 
@@ -28,6 +30,14 @@ const SYSTEM: &str = "system.pem";
 pub(crate) fn inspects(policy: &Policy) -> bool {
     let mut rules = policy.egress.iter();
     rules.any(|rule| rule.protocol.as_str() == "https")
+}
+
+/// The roots of this host.
+fn host_roots() -> Option<Vec<u8>> {
+    let named = std::env::var_os(NAMED).map(PathBuf::from);
+    let usual = CA_SOURCES.iter().map(PathBuf::from);
+    let mut all = named.into_iter().chain(usual);
+    all.find_map(|path| fs::read(path).ok())
 }
 
 /// The files that workers are given, and which stand in for which.
@@ -47,10 +57,11 @@ impl Roots {
             _ => fs::create_dir_all(&dir)?,
         }
         crate::open_to_all(&dir)?;
-        let host = CA_SOURCES.iter().find_map(|path| fs::read(path).ok());
+        let host = host_roots();
         if host.is_none() {
             tracing::warn!(
-                "this host has no root certificates ({}): workers trust inspected hosts only; install ca-certificates",
+                "this host has no root certificates ({}): workers trust inspected hosts only; install ca-certificates, or \
+                 name a bundle with {NAMED}",
                 CA_SOURCES.join(", ")
             );
         }
@@ -119,13 +130,17 @@ impl Roots {
             file.write_all(b"\n")?;
         }
         file.write_all(self.authority.as_bytes())?;
-        file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+        file.as_file()
+            .set_permissions(Permissions::from_mode(0o644))?;
         file.persist(to).map_err(|error| error.error)?;
         Ok(())
     }
 
     /// What stands in for the root bundles of a connector, wherever it was prepared.
-    pub(crate) async fn of(self: &Arc<Self>, connector: &Connector) -> Result<Arc<[Overlay]>, CallError> {
+    pub(crate) async fn of(
+        self: &Arc<Self>,
+        connector: &Connector,
+    ) -> Result<Arc<[Overlay]>, CallError> {
         let (roots, bundle) = (Arc::clone(self), connector.bundle.clone());
         // What a folder's call was prepared in goes with the call, and so do these.
         if let Some(prepared) = &connector.prepared {
@@ -225,6 +240,10 @@ mod tests {
         }
         let refused = roots.of_installed(&bundle).unwrap_err();
         assert_eq!(refused.code, ErrorCode::ConfigInvalid);
-        assert!(refused.message.contains("65 bundles"), "{}", refused.message);
+        assert!(
+            refused.message.contains("65 bundles"),
+            "{}",
+            refused.message
+        );
     }
 }

@@ -145,11 +145,12 @@ impl Daemon {
         let gateway = Gateway::new(gateway_config(&config, address)?)?;
         let roots_dir = config.data_dir.join("roots");
         let authority = gateway.authority().certificate_pem();
-        let roots = Roots::begin(roots_dir.clone(), authority).map_err(|source| StartError::Io {
-            what: "writing root certificates to",
-            path: roots_dir,
-            source,
-        })?;
+        let roots =
+            Roots::begin(roots_dir.clone(), authority).map_err(|source| StartError::Io {
+                what: "writing root certificates to",
+                path: roots_dir,
+                source,
+            })?;
         let workers = Arc::new(AtomicU64::new(1));
         let pool = Pool::new(
             launcher.clone(),

@@ -4,6 +4,7 @@
 //! this data and decides nothing.
 
 mod build;
+mod roots;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -11,8 +12,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use build::{CA_SOURCES, OuterIds, plan};
+pub use build::{OuterIds, plan};
 pub(crate) use build::{ports, worker_environment};
+pub use roots::CA_SOURCES;
 
 use crate::{HostDir, ProfileName};
 

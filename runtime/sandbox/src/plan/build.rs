@@ -5,25 +5,17 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::roots::{CA_BUNDLE, roots};
 use super::{
-    CgroupPlan, DNS_PORT, INNER_ID, Identity, LandlockAccess, LandlockRule, MAX_OVERLAYS,
-    MAX_PORTS, MountStep, NetworkPlan, OWN_V4, OWN_V6, Plan, ProgramPlan,
+    CgroupPlan, DNS_PORT, INNER_ID, Identity, LandlockAccess, LandlockRule, MAX_PORTS, MountStep,
+    NetworkPlan, OWN_V4, OWN_V6, Plan, ProgramPlan,
 };
 use crate::enforce::{CHANNEL, STACKS};
 use crate::process::STACKS_SIGNAL;
-use crate::{HostConfig, HostDir, LaunchError, Limits, Overlay, Program, WorkerSpec};
+use crate::{HostConfig, HostDir, LaunchError, Limits, Program, WorkerSpec};
 
 const SHIM: &str = "/caisson/shim";
-const BUNDLE: &str = "/caisson/bundle";
-const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// Where programs that were built for other distributions look for it.
-const CA_LINKS: [&str; 2] = ["/etc/ssl/cert.pem", "/etc/pki/tls/certs/ca-bundle.crt"];
-/// Where hosts keep their CA bundle.
-pub const CA_SOURCES: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-];
+pub(super) const BUNDLE: &str = "/caisson/bundle";
 const DEV_SHM_BYTES: u64 = 16 << 20;
 const ROOT_BYTES: u64 = 4 << 20;
 
@@ -227,50 +219,6 @@ fn mounts(host: &HostConfig, spec: &WorkerSpec) -> Result<Vec<MountStep>, Launch
         }
         check_nesting(&dir.dir, earlier)?;
         steps.push(MountStep::HostDir(dir.clone()));
-    }
-    Ok(steps)
-}
-
-/// What clients trust: the system's bundle of root certificates, under each of its names, and whatever stands in for bundles
-/// that the connector brings.
-fn roots(spec: &WorkerSpec) -> Result<Vec<MountStep>, LaunchError> {
-    let bind = |from: &Path, at: PathBuf| MountStep::Bind {
-        from: from.to_owned(),
-        at,
-        exec: false,
-        device: false,
-        optional: false,
-    };
-    let system = match &spec.roots {
-        Some(roots) => bind(roots, CA_BUNDLE.into()),
-        None => MountStep::CaBundle {
-            from: CA_SOURCES.map(PathBuf::from).to_vec(),
-            at: CA_BUNDLE.into(),
-        },
-    };
-    let links = CA_LINKS.map(|at| MountStep::Symlink {
-        at: at.into(),
-        to: CA_BUNDLE.into(),
-    });
-    if spec.overlays.len() > MAX_OVERLAYS {
-        return Err(LaunchError::Overlays(format!(
-            "{} files, at most {MAX_OVERLAYS} can stand in for others",
-            spec.overlays.len()
-        )));
-    }
-    let mut steps = vec![system];
-    steps.extend(links);
-    for Overlay { from, at } in &spec.overlays {
-        let plain = at
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)));
-        if !plain || at.as_os_str().is_empty() {
-            return Err(LaunchError::Overlays(format!(
-                "{} is no path beneath the bundle",
-                at.display()
-            )));
-        }
-        steps.push(bind(from, Path::new(BUNDLE).join(at)));
     }
     Ok(steps)
 }
