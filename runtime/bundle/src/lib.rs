@@ -9,6 +9,7 @@
 
 mod allowed;
 mod archive;
+mod certificate;
 mod config;
 mod connection;
 mod digest;

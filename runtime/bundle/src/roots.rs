@@ -1,9 +1,9 @@
 //! Root bundles among the files of an unpacked bundle: certifi's, botocore's, pip's, stripe's, and whoever brings the next.
 //!
 //! They are known by what is in them, not by their names, of which there is no end. A file is one where it holds [`FEWEST`]
-//! certificates or more and nearly all are of authorities. One certificate, or two while the first is being replaced, is a pin,
-//! and whoever pins is not to be overruled. A client's certificate comes with its chain: its own is of no authority, and with
-//! three above it that is still a quarter of the file. A file that holds a private key is none either, whatever else it holds.
+//! certificates or more and all are of authorities. One certificate, or two while the first is being replaced, is a pin, and
+//! whoever pins is not to be overruled. A client's certificate comes with its chain, but is of no authority itself. A file that
+//! holds a private key is none either, whatever else it holds.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -12,11 +12,10 @@ use std::path::{Path, PathBuf};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-/// Certificates of authorities in a bundle, at least.
+use crate::certificate::is_authority;
+
+/// Certificates in a bundle, at least.
 const FEWEST: usize = 3;
-/// Of ten certificates, so many are of authorities at least. Old bundles hold a few of version 1, which does not say (RFC 5280,
-/// section 4.1.2.1).
-const OF_TEN: usize = 9;
 /// Size of a file that may be one, in bytes: the public roots are a quarter of a megabyte.
 const SIZES: std::ops::RangeInclusive<u64> = 1_024..=4 << 20;
 /// A bundle's first certificate begins within so many bytes, after what it says of itself.
@@ -24,8 +23,6 @@ const HEAD: u64 = 16 << 10;
 /// What files are looked through for, and what none of them may hold.
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const KEY: &[u8] = b"PRIVATE KEY-----";
-/// cA TRUE of basicConstraints (RFC 5280, section 4.2.1.9) begins with this identifier, in DER.
-const BASIC_CONSTRAINTS: [u8; 5] = [0x06, 0x03, 0x55, 0x1d, 0x13];
 
 /// A file could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -87,26 +84,14 @@ fn is_roots(path: &Path) -> io::Result<bool> {
 }
 
 fn are_roots(pem: &[u8]) -> bool {
-    let (mut all, mut authorities) = (0, 0);
+    let mut count = 0;
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let Ok(der) = certificate else { return false };
-        all += 1;
-        authorities += usize::from(is_authority(&der));
+        match certificate {
+            Ok(der) if is_authority(&der) => count += 1,
+            _ => return false,
+        }
     }
-    authorities >= FEWEST && 10 * authorities >= OF_TEN * all
-}
-
-/// A certificate that says that it may sign others.
-fn is_authority(der: &CertificateDer<'_>) -> bool {
-    let says = der.windows(BASIC_CONSTRAINTS.len()).enumerate();
-    let mut says = says.filter(|(_, window)| *window == BASIC_CONSTRAINTS);
-    let says = says.any(|(at, _)| {
-        let rest = &der[at + BASIC_CONSTRAINTS.len()..];
-        // critical TRUE, where it is; an OCTET STRING, a SEQUENCE, and in it first of all cA TRUE.
-        let rest = rest.strip_prefix(&[0x01, 0x01, 0xff]).unwrap_or(rest);
-        matches!(rest, [0x04, _, 0x30, _, 0x01, 0x01, 0xff, ..])
-    });
-    says && webpki::anchor_from_trusted_cert(der).is_ok()
+    count >= FEWEST
 }
 
 fn holds(content: &[u8], what: &[u8]) -> bool {

@@ -115,6 +115,14 @@ fn code_links_and_what_only_looks_like_a_bundle_are_left_alone() {
 }
 
 #[test]
+fn a_root_that_says_nothing_and_signed_itself_is_one_as_in_old_bundles() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mute = certificate("version 1", IsCa::NoCa);
+    write(dir.path(), "cacerts.txt", authorities(9) + &mute);
+    assert_eq!(find_roots(dir.path()).expect("found").len(), 1);
+}
+
+#[test]
 fn the_roots_of_this_host_are_found_as_a_bundle_of_a_connector_too() {
     let host =
         fs::read("/etc/ssl/certs/ca-certificates.crt").expect("ca-certificates, which tests need");

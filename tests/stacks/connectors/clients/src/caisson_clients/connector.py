@@ -47,7 +47,7 @@ class Clients(Connector[Config]):
         import stripe
 
         files = [certifi.where(), botocore.httpsession.where(), httplib2.certs.where(), str(stripe.ca_bundle_path)]
-        files += [str(path) for path in DEPS.rglob("*.pem")]
+        files += [str(path) for name in ("*.pem", "cacerts.txt") for path in DEPS.rglob(name)]
         for file in sorted({str(Path(file).resolve()) for file in files}):
             text = Path(file).read_text()
             last = text[text.rindex("-----BEGIN CERTIFICATE-----") :]
