@@ -189,7 +189,21 @@ say([[f for f in fds if f > 4][1:], os.readlink('/proc/self/fd/0'), stat.S_ISFIF
                 true,
                 true,
                 true,
-                ["HOME", "LANG", "PATH", "SSL_CERT_FILE", "TMPDIR", "TZ"],
+                [
+                    "AWS_CA_BUNDLE",
+                    "CURL_CA_BUNDLE",
+                    "GIT_SSL_CAINFO",
+                    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+                    "HOME",
+                    "LANG",
+                    "NODE_EXTRA_CA_CERTS",
+                    "PATH",
+                    "PIP_CERT",
+                    "REQUESTS_CA_BUNDLE",
+                    "SSL_CERT_FILE",
+                    "TMPDIR",
+                    "TZ"
+                ],
                 "/tmp"
             ]);
             assert_eq!(bench.run(source).await.json(), expected);
