@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use caisson_bundle::{AllowedDependencies, BundleError, Facts, ProjectDir, ProjectError, Report};
-use caisson_egress::{ConnectorId, Origin};
+use caisson_egress::{ConnectorId, Credential, Origin};
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_sandbox::WorkerSpec;
 use caisson_secrets::{Redactor, Resolver};
@@ -245,7 +245,6 @@ impl Core {
                 ..Default::default()
             }),
             egress: caisson_egress::CallContext {
-            bounds: Default::default(),
                 call_id: name.clone(),
                 worker,
                 connector: ConnectorId {
@@ -256,6 +255,9 @@ impl Core {
                 },
                 config: Value::Null,
                 redactor: redactor.clone(),
+                payer: Credential::of([], "inspect"),
+                party: "inspect".into(),
+                bounds: Default::default(),
             },
             redactor,
             stall: Some(INSPECT),

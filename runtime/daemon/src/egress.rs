@@ -1,5 +1,7 @@
 //! Between the sandbox's sockets, the gateway's events and the API's words.
 
+use std::time::{Duration, SystemTime};
+
 use caisson_egress::{EgressEvent, Endpoint, Refusal, Undecided, WorkerSockets};
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_sandbox::NetworkSockets;
@@ -50,8 +52,34 @@ pub(crate) fn refusal_of(event: EgressEvent, redactor: &Redactor) -> Option<v1::
             shown.layer = UPSTREAM.to_owned();
             Some(shown)
         }
-        EgressEvent::Allowed { .. } | EgressEvent::Closed { .. } => None,
+        EgressEvent::Allowed { .. }
+        | EgressEvent::Closed { .. }
+        | EgressEvent::Throttled { .. }
+        | EgressEvent::Exhausted { .. } => None,
     }
+}
+
+/// A wait of the gateway's, as the caller is told of one.
+pub(crate) fn throttled(to: Endpoint, until_ms: Option<u64>, cause: String) -> v1::Throttled {
+    v1::Throttled {
+        until: until_ms.map(at).map(Into::into),
+        host: to.host.unwrap_or_default(),
+        cause,
+    }
+}
+
+/// A wait that does not fit the call: it ends at once, instead of waiting first and failing after.
+pub(crate) fn exhausted(to: &Endpoint, until_ms: u64, cause: &str) -> CallError {
+    let host = to.host.as_deref().unwrap_or("the upstream");
+    let message = format!("{host} takes no further request in time: {cause}");
+    CallError {
+        retry_at: Some(at(until_ms)),
+        ..CallError::new(ErrorCode::QuotaExhausted, message)
+    }
+}
+
+fn at(unix_ms: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms)
 }
 
 fn refused(to: Endpoint, refusal: Refusal, redactor: &Redactor) -> v1::EgressRefusal {

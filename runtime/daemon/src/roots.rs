@@ -212,7 +212,7 @@ mod tests {
         let written = fs::read_to_string(&overlay.from).unwrap();
         assert_eq!(written, format!("{own}\n{pem}"));
         assert_eq!(mode(&overlay.from), 0o644);
-        assert_eq!(roots.known(&bundle), Some(overlays));
+        assert_eq!(roots.known(&bundle), Some(Arc::clone(&overlays)));
         // The connector's own file is as it was.
         let kept = fs::read_to_string(bundle.join(&overlay.at)).unwrap();
         assert_eq!(kept, own);

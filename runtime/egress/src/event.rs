@@ -49,6 +49,24 @@ pub enum EgressEvent {
         /// The cause for people.
         detail: String,
     },
+    /// Requests wait: for the policy's rate, or for what the upstream said.
+    Throttled {
+        /// Where to.
+        to: Endpoint,
+        /// Until when, milliseconds since 1970; `None`: until another request has ended.
+        until_ms: Option<u64>,
+        /// What for.
+        cause: String,
+    },
+    /// A wait would not fit the call: it is not waited for, and the call should end.
+    Exhausted {
+        /// Where to.
+        to: Endpoint,
+        /// When to come back, milliseconds since 1970.
+        until_ms: u64,
+        /// What would have been waited for.
+        cause: String,
+    },
     /// An allowed connection ended.
     Closed {
         /// Where to.

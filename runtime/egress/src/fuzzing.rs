@@ -55,6 +55,8 @@ impl Worker {
         gateway.upstream().hold(guard);
         let context = CallContext {
             bounds: Default::default(),
+            payer: crate::throttle::Credential::of([], "default/shop"),
+            party: "default/shop".into(),
             call_id: "call".into(),
             worker: 1,
             connector: ConnectorId {

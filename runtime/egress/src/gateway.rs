@@ -14,6 +14,7 @@ use crate::session::{Session, WorkerSockets};
 use crate::share::{Share, Whole};
 use crate::shared::{QueryRate, Shared};
 use crate::stand_in::RANGE;
+use crate::throttle::{Budgets, Credential};
 use caisson_document::Faults;
 use caisson_secrets::Redactor;
 use serde_json::Value;
@@ -130,6 +131,10 @@ pub struct CallContext {
     pub config: Value,
     /// Knows the call's secrets: every text that the worker chose passes it before it is told or logged.
     pub redactor: Arc<Redactor>,
+    /// Whose budgets its requests are on.
+    pub payer: Credential,
+    /// The connection, with its workspace: those that share a budget are served in turn.
+    pub party: Arc<str>,
     /// What the call may take.
     pub bounds: Bounds,
 }
@@ -140,7 +145,7 @@ pub struct Bounds {
     /// Refusals of one place after which the worker is said to persist.
     pub refused_attempts: NonZeroU32,
     /// When the call ends, whatever it waits for.
-    pub deadline: Option<Instant>,
+    pub deadline: Option<tokio::time::Instant>,
     /// Longest wait for an upstream's quota that a call sits out.
     pub longest_wait: Duration,
 }
@@ -159,6 +164,7 @@ impl Default for Bounds {
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) tls: Tls,
+    pub(crate) budgets: Budgets,
     pub(crate) resolver: Resolver,
     pub(crate) dial_timeout: Duration,
     pub(crate) stand_ins: Ipv4Addr,
@@ -264,6 +270,7 @@ impl Gateway {
         };
         let authority = Arc::new(Authority::new()?);
         let upstream = Upstream {
+            budgets: Budgets::default(),
             tls: Tls::new(&authority, &config.upstream_authorities)?,
             resolver: Resolver::new(config.hosts, config.resolve_timeout),
             dial_timeout: config.dial_timeout,

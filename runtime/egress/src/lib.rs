@@ -32,6 +32,7 @@ mod share;
 mod shared;
 mod stand_in;
 mod template;
+mod throttle;
 mod watch;
 
 pub use audit::{Audit, AuditConfig};
@@ -54,3 +55,7 @@ pub use share::MAX_CONNECTIONS;
 pub use shared::QueryRate;
 pub use stand_in::MAX_NAMES;
 pub use template::{Missing, Template, TemplateError};
+pub use throttle::{
+    Answered, Budget, Budgets, Cause, Credential, Exhausted, Rate, RateError, Throttled, Turn,
+    Wait, Waiter,
+};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use caisson_bundle::{Manifest, SECRET_KEY};
-use caisson_egress::{ConnectorId, Origin, Policy, SandboxProfile};
+use caisson_egress::{ConnectorId, Credential, Origin, Policy, SandboxProfile};
 use caisson_proto::v1::{self, ErrorCode, connection_ref};
 use caisson_sandbox::{HostDir, Limits, Overlay, ProfileName, WorkerSpec};
 use caisson_secrets::{Redactor, Resolved, SecretError, SecretFaults, replace};
@@ -247,6 +247,24 @@ impl Prepared {
         }
     }
 
+    /// The connection, told apart from all others of the daemon.
+    fn party(&self) -> String {
+        if self.state_key.is_empty() {
+            // An inline connection without a name is what it holds.
+            format!("{}: {} {}", self.workspace, self.pin(), self.config)
+        } else {
+            format!("{}/{}", self.workspace, self.state_key)
+        }
+    }
+
+    /// Whom an upstream takes the connection for.
+    fn payer(&self) -> Credential {
+        // A config whose references are misplaced was refused before.
+        let placed = caisson_secrets::references(&self.config).unwrap_or_default();
+        let references: Vec<String> = placed.iter().map(|placed| placed.reference.to_string()).collect();
+        Credential::of(references.iter().map(String::as_str), &self.party())
+    }
+
     /// The job of one worker.
     pub(crate) fn job(
         &self,
@@ -283,6 +301,8 @@ impl Prepared {
                 connector: self.connector.id(&self.workspace),
                 config: self.config.clone(),
                 redactor: self.redactor.clone(),
+                payer: self.payer(),
+                party: self.party().into(),
                 bounds: caisson_egress::Bounds {
                     refused_attempts: core.config.refused_attempts,
                     deadline: None,

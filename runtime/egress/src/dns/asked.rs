@@ -57,6 +57,8 @@ mod tests {
         let gateway = Gateway::new(GatewayConfig::default()).unwrap();
         let context = CallContext {
             bounds: Default::default(),
+            payer: crate::throttle::Credential::of([], "default/shop"),
+            party: "default/shop".into(),
             call_id: "c".into(),
             worker: 1,
             connector: ConnectorId {

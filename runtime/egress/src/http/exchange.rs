@@ -7,19 +7,25 @@ use super::upstream::{SendError, Upstream};
 use super::{fields, head};
 use crate::decision::Refusal;
 use crate::event::Endpoint;
-use crate::policy::{HttpRule, OnThrottle, RateRule, RuleAt};
+use crate::policy::{HttpRule, OnThrottle, RuleAt};
 use crate::reason::Reason;
 use crate::report::RequestReport;
 use crate::shared::Shared;
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, UPGRADE};
+use crate::throttle::{Budget, Exhausted, Rate, Turn, Waiter};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
+use http_body::Body;
 use http_body_util::BodyExt;
 use std::borrow::Cow;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Tells a client that it was the gateway which refused, and why: the CDK's raises `EgressDenied` on it.
 const REFUSED: HeaderName = HeaderName::from_static("caisson-refused");
+
+/// Longest body of a request that is held so that it can be sent again, bytes.
+const REPEATED: u64 = 1 << 20;
 
 /// One inspected connection, as its requests see it.
 #[derive(Debug)]
@@ -29,6 +35,8 @@ pub(super) struct Connection {
     pub(super) upstream: Upstream,
     pub(super) up: Meter,
     pub(super) down: Meter,
+    /// The budget of the last request, and the rate that it is under.
+    pub(super) budget: Mutex<Option<(Option<Rate>, Arc<Budget>)>>,
 }
 
 /// A request that a rule lets pass.
@@ -36,8 +44,8 @@ pub(super) struct Connection {
 pub(super) struct Admitted {
     rule: RuleAt,
     http: Arc<HttpRule>,
-    pub(super) rate: RateRule,
-    pub(super) on_429: OnThrottle,
+    rate: Option<Rate>,
+    on_429: OnThrottle,
     pub(super) upgrades: bool,
     begun: Instant,
     method: Method,
@@ -93,10 +101,22 @@ impl Connection {
     /// Sends an admitted request on, and gives its answer as it comes.
     pub(super) async fn forward(&self, admitted: Admitted, request: Request<AnyBody>) -> Result<Response<AnyBody>, NoAnswer> {
         let request = self.readdressed(request, &admitted);
-        let answered = self.upstream.send(request).await;
-        let response = match answered {
-            Ok(response) => response,
-            Err(error) => return Err(self.unanswered(&admitted, error)),
+        let mut sending = Sending::of(request, admitted.on_429).await.map_err(|_| NoAnswer)?;
+        let mut waiter = self.waiter();
+        let (response, turn) = loop {
+            let told = |wait| self.shared.reporter.throttled(self.endpoint(), wait);
+            let turn = match self.budget(admitted.rate).turn(&mut waiter, told).await {
+                Ok(turn) => turn,
+                Err(exhausted) => return Ok(self.exhausted(exhausted)),
+            };
+            let response = match self.upstream.send(sending.next()).await {
+                Ok(response) => response,
+                Err(error) => return Err(self.unanswered(&admitted, error)),
+            };
+            let answered = turn.answered(response.status(), response.headers(), SystemTime::now());
+            if !(sending.is_repeatable() && answered.may_retry(&admitted.method)) {
+                break (response, turn);
+            }
         };
         let status = response.status();
         if is_event_stream(&response) && !admitted.http.event_stream {
@@ -113,10 +133,41 @@ impl Connection {
             admitted,
             status,
             down: self.down.part(),
-            throttled: Duration::ZERO,
+            throttled: waiter.waited(),
+            _turn: turn,
         };
         let down = report.down.clone();
         Ok(response.map(|body| Metered::new(body, down, move |whole| report.tell(whole)).boxed_unsync()))
+    }
+
+    fn waiter(&self) -> Waiter {
+        let context = &self.shared.context;
+        let bounds = &context.bounds;
+        Waiter::new(Arc::clone(&context.party), bounds.deadline, bounds.longest_wait)
+    }
+
+    /// What this call has of the budget of its credential and the host.
+    fn budget(&self, rate: Option<Rate>) -> Arc<Budget> {
+        let mut held = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((under, budget)) = &*held
+            && *under == rate
+        {
+            return Arc::clone(budget);
+        }
+        let budgets = &self.shared.upstream.budgets;
+        let budget = Arc::new(budgets.budget(&self.shared.context.payer, &self.place.name, rate));
+        *held = Some((rate, Arc::clone(&budget)));
+        budget
+    }
+
+    /// The answer to a request whose turn does not come in time; the call is ended beside it.
+    fn exhausted(&self, exhausted: Exhausted) -> Response<AnyBody> {
+        let wait = exhausted.until.duration_since(SystemTime::now()).unwrap_or_default();
+        let mut response = Response::new(text(format!("QUOTA_EXHAUSTED: {exhausted}\n")));
+        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        response.headers_mut().insert(RETRY_AFTER, (wait.as_secs() + 1).into());
+        self.shared.reporter.exhausted(self.endpoint(), exhausted);
+        response
     }
 
     fn unanswered(&self, admitted: &Admitted, error: SendError) -> NoAnswer {
@@ -173,6 +224,38 @@ impl Connection {
     }
 }
 
+/// A request that is sent once, or as often as the upstream says that it came too soon.
+enum Sending {
+    Once(Option<Request<AnyBody>>),
+    Again(request::Parts, Bytes),
+}
+
+impl Sending {
+    /// Whatever is to be repeated is held, up to [`REPEATED`] bytes.
+    async fn of(request: Request<AnyBody>, on_429: OnThrottle) -> Result<Self, BodyError> {
+        let length = request.body().size_hint().exact();
+        let fits = length.is_some_and(|length| length <= REPEATED);
+        let upgrades = request.headers().contains_key(UPGRADE);
+        if on_429 != OnThrottle::Retry || !request.method().is_idempotent() || !fits || upgrades {
+            return Ok(Self::Once(Some(request)));
+        }
+        let (parts, body) = request.into_parts();
+        Ok(Self::Again(parts, body.collect().await?.to_bytes()))
+    }
+
+    fn is_repeatable(&self) -> bool {
+        matches!(self, Self::Again(..))
+    }
+
+    fn next(&mut self) -> Request<AnyBody> {
+        match self {
+            // Asked for a second time by nobody: what is not repeatable leaves the loop.
+            Self::Once(request) => request.take().unwrap_or_else(|| Request::new(text(""))),
+            Self::Again(parts, body) => Request::from_parts(parts.clone(), text(body.clone())),
+        }
+    }
+}
+
 /// What the audit log says of a request once its answer is over.
 struct Report {
     shared: Arc<Shared>,
@@ -181,6 +264,8 @@ struct Report {
     status: StatusCode,
     down: Meter,
     throttled: Duration,
+    /// Given back once the answer is over.
+    _turn: Turn,
 }
 
 impl Report {

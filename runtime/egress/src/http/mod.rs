@@ -39,7 +39,7 @@ use rustls::server::Acceptor;
 use rustls::{AlertDescription, Error as TlsFailure};
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tls::{Offer, Version};
@@ -175,6 +175,7 @@ async fn open(
         upstream,
         up: Meter::new(&shared.reporter.sums.bytes_up),
         down: Meter::new(&shared.reporter.sums.bytes_down),
+        budget: Mutex::default(),
     };
     Some(Opened { connection, stream, clean })
 }

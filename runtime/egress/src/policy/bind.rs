@@ -4,10 +4,11 @@
 //! matches nothing, so that a hot reload can always take effect. Asking for ports or files before a call starts does fail,
 //! so that a config outside its fence is told early.
 
-use super::{FileGrant, HttpRule, MAX_PORTS, OnThrottle, Policy, Port, Protocol, RateRule, Rule, RuleAt};
+use super::{FileGrant, HttpRule, MAX_PORTS, OnThrottle, Policy, Port, Protocol, Rule, RuleAt};
 use crate::host::{BoundHost, Host};
 use crate::network::Network;
 use crate::template::Missing;
+use crate::throttle::Rate;
 use caisson_document::{Fault, Faults, Mark};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -42,7 +43,7 @@ pub struct BoundRule {
     /// Which requests pass; only where the protocol is inspected.
     pub http: Option<Arc<HttpRule>>,
     /// The most that is asked of the upstream.
-    pub rate: RateRule,
+    pub rate: Option<Rate>,
     /// What a 429 comes to.
     pub on_429: OnThrottle,
 }

@@ -3,8 +3,8 @@
 use super::read::Reader;
 use super::wire::{WireHttp, WireRate, WireRule};
 use crate::http::path::{self, Pattern};
+use crate::throttle::{Rate, RateError};
 use std::fmt;
-use std::num::NonZeroU32;
 
 /// `http` of a rule with `protocol: https`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,17 +28,6 @@ impl Default for HttpRule {
             event_stream: true,
         }
     }
-}
-
-/// `rate` of a rule: the most that is asked of the upstream, for each credential.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct RateRule {
-    /// Requests a second in the long run.
-    pub per_second: Option<f64>,
-    /// Requests at once after a pause.
-    pub burst: Option<NonZeroU32>,
-    /// Requests under way at once.
-    pub concurrency: Option<NonZeroU32>,
 }
 
 /// What the gateway does with an answer that says "too many requests".
@@ -82,7 +71,7 @@ pub(super) fn read_http(
     reader: &mut Reader<'_>,
     at: &str,
     rule: &WireRule,
-) -> (Option<HttpRule>, RateRule, OnThrottle) {
+) -> (Option<HttpRule>, Option<Rate>, OnThrottle) {
     let inspects = rule.protocol.as_deref() == Some("https");
     for key in ["http", "rate", "on_429"] {
         let pointer = format!("{at}/{key}");
@@ -95,7 +84,7 @@ pub(super) fn read_http(
         Some("retry") => OnThrottle::Retry,
         _ => OnThrottle::Pass,
     };
-    let rate = rule.rate.as_ref().map(read_rate).unwrap_or_default();
+    let rate = rule.rate.as_ref().and_then(|wire| read_rate(reader, &format!("{at}/rate"), wire));
     if !inspects {
         return (None, rate, on_429);
     }
@@ -103,12 +92,15 @@ pub(super) fn read_http(
     (Some(http.unwrap_or_default()), rate, on_429)
 }
 
-fn read_rate(wire: &WireRate) -> RateRule {
-    RateRule {
-        per_second: wire.per_second,
-        burst: wire.burst.and_then(NonZeroU32::new),
-        concurrency: wire.concurrency.and_then(NonZeroU32::new),
+fn read_rate(reader: &mut Reader<'_>, at: &str, wire: &WireRate) -> Option<Rate> {
+    let rate = Rate::new(wire.per_second, wire.burst, wire.concurrency);
+    // The schema said what else can be wrong.
+    if let Err(error @ RateError::BurstAlone) = &rate
+        && reader.document.pointer(&format!("{at}/per_second")).is_none()
+    {
+        reader.error(at, error);
     }
+    rate.ok()
 }
 
 fn http(reader: &mut Reader<'_>, at: &str, wire: &WireHttp) -> HttpRule {

@@ -15,7 +15,7 @@ mod wire;
 
 pub use bind::{Bound, BoundRule};
 pub use files::{Access, Dir, FileGrant, FileRule};
-pub use http::{HttpRule, OnThrottle, RateRule};
+pub use http::{HttpRule, OnThrottle};
 pub use read::SCHEMA;
 pub use select::{ConnectorId, Origin, Selector};
 pub use set::{PolicySet, Undecided};
@@ -23,6 +23,7 @@ pub use set::{PolicySet, Undecided};
 use crate::host::Host;
 use crate::network::Network;
 use crate::template::Template;
+use crate::throttle::Rate;
 use caisson_secrets::SecretRule;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -108,7 +109,7 @@ pub struct Rule {
     /// Which requests pass; only where the protocol is inspected.
     pub http: Option<Arc<HttpRule>>,
     /// The most that is asked of the upstream.
-    pub rate: RateRule,
+    pub rate: Option<Rate>,
     /// What a 429 comes to.
     pub on_429: OnThrottle,
 }

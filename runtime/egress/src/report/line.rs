@@ -28,6 +28,9 @@ pub(super) struct Line<'a> {
     /// How many more there were; without a port where the ports differed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) times: Option<u64>,
+    /// The end of a wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_up: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +80,7 @@ impl Reporter {
             detail: None,
             rule_to_add: None,
             times: None,
+            until_ms: None,
             bytes_up: None,
             bytes_down: None,
             ms: None,
@@ -100,6 +104,16 @@ impl Reporter {
                 reason: Some(reason.as_str()),
                 detail: Some(detail),
                 ..self.line("failed", to)
+            },
+            EgressEvent::Throttled { to, until_ms, cause } => Line {
+                detail: Some(cause),
+                until_ms: *until_ms,
+                ..self.line("throttled", to)
+            },
+            EgressEvent::Exhausted { to, until_ms, cause } => Line {
+                detail: Some(cause),
+                until_ms: Some(*until_ms),
+                ..self.line("exhausted", to)
             },
             EgressEvent::Closed {
                 to,

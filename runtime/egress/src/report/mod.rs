@@ -14,6 +14,7 @@ use crate::event::{EgressEvent, Ended, Endpoint, Totals};
 use crate::gateway::CallContext;
 use crate::policy::RuleAt;
 use crate::reason::Reason;
+use crate::throttle::{Exhausted, Wait};
 use budget::{Budget, Class};
 use caisson_secrets::Redactor;
 use governor::clock::DefaultClock;
@@ -25,7 +26,7 @@ pub(crate) use request::RequestReport;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 
 /// Events that may wait for the call to read them.
@@ -161,6 +162,19 @@ impl Reporter {
         }
     }
 
+    pub(crate) fn throttled(&self, to: Endpoint, wait: Wait) {
+        if self.admits_allowed() {
+            let until_ms = wait.until.map(unix_ms);
+            let cause = wait.cause.to_string();
+            self.tell(EgressEvent::Throttled { to, until_ms, cause });
+        }
+    }
+
+    pub(crate) fn exhausted(&self, to: Endpoint, exhausted: Exhausted) {
+        let (until_ms, cause) = (unix_ms(exhausted.until), exhausted.cause.to_string());
+        self.tell(EgressEvent::Exhausted { to, until_ms, cause });
+    }
+
     pub(crate) fn closed(
         &self,
         to: Endpoint,
@@ -271,6 +285,8 @@ impl Reporter {
                 reason,
                 detail: self.redact(&detail),
             },
+            // An upstream's name and words of the gateway's own.
+            EgressEvent::Throttled { .. } | EgressEvent::Exhausted { .. } => event,
             EgressEvent::Closed {
                 to,
                 rule,
@@ -300,6 +316,11 @@ impl Reporter {
             self.sums.events_lost.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+fn unix_ms(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Drop for Reporter {
@@ -333,6 +354,8 @@ mod tests {
                 secret.into_iter().map(|value| ("key", value)),
             )),
             bounds: Default::default(),
+            payer: crate::throttle::Credential::of([], "default/shop"),
+            party: "default/shop".into(),
         };
         Reporter::new(&context, audit)
     }

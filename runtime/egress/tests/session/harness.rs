@@ -131,6 +131,8 @@ impl Setup {
         };
         let context = CallContext {
             bounds: Default::default(),
+            payer: caisson_egress::Credential::of([], "default/shop"),
+            party: "default/shop".into(),
             call_id: "call-1".into(),
             worker: 7,
             connector: ConnectorId {

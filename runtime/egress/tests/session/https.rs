@@ -64,7 +64,7 @@ impl Inspected {
             match self.harness.event().await {
                 EgressEvent::Refused { refusal, .. } => return refusal.reason.as_str(),
                 EgressEvent::Failed { reason, .. } => return reason.as_str(),
-                EgressEvent::Allowed { .. } | EgressEvent::Closed { .. } => {}
+                _ => {}
             }
         }
     }
@@ -446,4 +446,91 @@ impl Client {
         };
         answer.expect("an answer").unwrap()
     }
+}
+
+/// Says "too many requests" to the first `times` requests, with these headers, and answers the rest.
+fn busy(times: usize, headers: &'static [(&'static str, &'static str)]) -> server::Answer {
+    let left = Arc::new(std::sync::atomic::AtomicUsize::new(times));
+    server::answer(move |request: Request<hyper::body::Incoming>| {
+        let left = Arc::clone(&left);
+        async move {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            let spend = |left: usize| left.checked_sub(1);
+            use std::sync::atomic::Ordering::Relaxed;
+            if left.fetch_update(Relaxed, Relaxed, spend).is_err() {
+                return Response::new(Full::new(body));
+            }
+            let mut response = Response::builder().status(StatusCode::TOO_MANY_REQUESTS);
+            for (name, value) in headers {
+                response = response.header(*name, *value);
+            }
+            response.body(server::whole("later")).unwrap()
+        }
+    })
+}
+
+#[tokio::test]
+async fn an_idempotent_request_is_sent_again_where_the_rule_says_so_and_the_client_never_hears_of_it() {
+    let mut inspected = inspected(", on_429: retry", &[Spoken::One], busy(2, &[("retry-after", "1")])).await;
+    let put = b"PUT / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+    let begun = std::time::Instant::now();
+    let (answer, _) = inspected.raw(put).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"), "{answer}");
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(2));
+    assert_eq!(inspected.api.seen(), 3);
+    let mut causes = Vec::new();
+    while causes.len() < 2 {
+        if let EgressEvent::Throttled { cause, until_ms, .. } = inspected.harness.event().await {
+            assert!(until_ms.is_some());
+            causes.push(cause);
+        }
+    }
+    assert_eq!(causes, ["429 Retry-After", "429 Retry-After"]);
+    let lines = inspected.harness.audit_lines();
+    let line = lines.iter().find(|line| line["event"] == "request").unwrap();
+    assert!(line["throttled_ms"].as_u64().unwrap() >= 2_000, "{line}");
+}
+
+#[tokio::test]
+async fn what_is_not_idempotent_and_a_rule_that_does_not_say_so_hand_the_answer_on() {
+    for (rule, request) in [
+        (", on_429: retry", "POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+        ("", "GET / HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n"),
+    ] {
+        let inspected = inspected(rule, &[Spoken::One], busy(1, &[("retry-after", "1")])).await;
+        let (answer, _) = inspected.raw(request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{answer}");
+        let begun = std::time::Instant::now();
+        let (answer, _) = inspected.get("/").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(begun.elapsed() >= std::time::Duration::from_millis(500), "the next one waits, whoever sends it");
+    }
+}
+
+#[tokio::test]
+async fn a_wait_that_does_not_fit_is_not_waited_for() {
+    let mut inspected = inspected(", on_429: retry", &[Spoken::One], busy(9, &[("retry-after", "7200")])).await;
+    let (answer, _) = inspected.get("/").await;
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    assert!(answer.contains("QUOTA_EXHAUSTED"), "{answer}");
+    loop {
+        if let EgressEvent::Exhausted { until_ms, cause, .. } = inspected.harness.event().await {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            assert!(until_ms > u64::try_from(now.as_millis()).unwrap() + 7_000_000);
+            assert_eq!(cause, "429 Retry-After");
+            break;
+        }
+    }
+    assert_eq!(inspected.api.seen(), 1);
+}
+
+#[tokio::test]
+async fn the_rate_of_the_rule_holds_for_all_connections_together() {
+    let inspected = inspected(", rate: { per_second: 10, burst: 2 }", &[Spoken::One], say("hello")).await;
+    let begun = std::time::Instant::now();
+    for _ in 0..7 {
+        assert!(inspected.get("/").await.0.starts_with("HTTP/1.1 200"));
+    }
+    // Two at once, and five at ten a second.
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(480), "{:?}", begun.elapsed());
 }

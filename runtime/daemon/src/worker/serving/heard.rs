@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Serving, broken};
 use crate::call::Event;
-use crate::egress::refusal_of;
+use crate::egress::{exhausted, refusal_of, throttled};
 use crate::error::CallError;
 use crate::worker::classify::describe;
 use crate::worker::order::{NAME, names};
@@ -118,9 +118,23 @@ impl Serving {
         self.emit("", "", Event::Log(log), way).await;
     }
 
-    /// Tells what the gateway saw; the error that ends a call whose worker goes on asking for what it may not have.
+    /// Tells what the gateway saw; the error that ends a call whose worker goes on asking for what it may not have, or whose
+    /// upstream takes nothing more in time.
     pub(super) async fn egress(&mut self, event: EgressEvent, way: &mut Way<'_>) -> Option<CallError> {
         let persists = matches!(event, EgressEvent::Refused { persists: true, .. });
+        let event = match event {
+            EgressEvent::Throttled { to, until_ms, cause } => {
+                // Until a place comes free is for as long as is believed at all.
+                let until = until_ms.unwrap_or(u64::MAX);
+                let wait = until.saturating_sub(crate::usage::unix_ms());
+                self.pulse.waits(Duration::from_millis(wait), Instant::now());
+                let told = Event::Throttled(throttled(to, until_ms, cause));
+                self.emit("", "", told, way).await;
+                return None;
+            }
+            EgressEvent::Exhausted { to, until_ms, cause } => return Some(exhausted(&to, until_ms, &cause)),
+            event => event,
+        };
         let refusal = refusal_of(event, &self.redactor)?;
         let error = persists.then(|| persistent(&refusal));
         way.tally.refused(&refusal);

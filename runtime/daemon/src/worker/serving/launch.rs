@@ -81,6 +81,7 @@ impl Serving {
             line_sender.clone(),
         );
         collect(stderr, "stderr", &job.redactor, quota.clone(), line_sender);
+        job.egress.bounds.deadline = control.deadline;
         let mut session = host.gateway.attach(job.egress, sockets_of(sockets));
         let egress = session
             .events()
