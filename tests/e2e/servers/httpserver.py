@@ -8,6 +8,7 @@ status; `stall` holds one open until it is released. Every request is kept.
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -42,11 +43,13 @@ class Api:
         records: What /asc and /desc serve; each has id and updated_at.
         page: Records on a page.
         requests: All that came, in order.
+        tls: Makes it an HTTPS server.
     """
 
     records: list[Record] = field(default_factory=list)
     page: int = 10
     requests: list[Request] = field(default_factory=list)
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         self._faults: dict[str, list[tuple[int, dict[str, str], str]]] = {}
@@ -66,6 +69,10 @@ class Api:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 

@@ -208,8 +208,13 @@ fn denied(refusal: &EgressRefusal) -> bool {
 
 /// Whether what the connector took for the upstream's answer was the gateway's refusal of a request.
 fn was_answered(code: ErrorCode, about: &str, refusals: &[EgressRefusal]) -> bool {
+    // What the gateway answers with: many clients tell the status, and not the host.
+    const STATUSES: [&str; 3] = ["403", "421", "400"];
     let silent = matches!(code, ErrorCode::ConnectorFailed | ErrorCode::PermissionMissing);
-    let refused = |refusal: &EgressRefusal| refusal.layer == crate::egress::REQUEST && is_named(refusal, about);
+    let is_status = STATUSES.iter().any(|status| about.contains(status));
+    let refused = |refusal: &EgressRefusal| {
+        refusal.layer == crate::egress::REQUEST && (is_status || is_named(refusal, about))
+    };
     silent && refusals.iter().any(refused)
 }
 
@@ -265,6 +270,23 @@ mod tests {
             layer: layer.into(),
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn an_answer_that_was_the_gateways_is_a_refusal_whatever_the_client_made_of_it() {
+        let refused = EgressRefusal { layer: crate::egress::REQUEST.into(), ..refusal("path_not_allowed") };
+        let end = |code: &str, message: &str, refusals: &[EgressRefusal]| {
+            let said = said(code, "urllib.error.HTTPError", message);
+            failed(said, &Death::default(), &Limits::default(), refusals).code
+        };
+        let told = [refused];
+        for message in ["HTTP Error 403: Forbidden", "for url: https://evil.example/admin"] {
+            assert_eq!(end("CONNECTOR_FAILED", message, &told), ErrorCode::EgressDenied);
+            assert_eq!(end("PERMISSION_MISSING", message, &told), ErrorCode::EgressDenied);
+            assert_ne!(end("CONNECTOR_FAILED", message, &[]), ErrorCode::EgressDenied);
+        }
+        assert_eq!(end("CONNECTOR_FAILED", "division by zero", &told), ErrorCode::ConnectorFailed);
+        assert_eq!(end("SCHEMA_VIOLATION", "field 403", &told), ErrorCode::SchemaViolation);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +42,28 @@ class Web(Connector[Config]):
     def desc(self, since: Cursor) -> Iterator[Record]:
         params = {"since": since.value} if since.value else {}
         yield from self.http.records("/desc", params=params, at="items", page=pages.cursor("page", "next"))
+
+    @stream(primary_key="id")
+    def plain(self, state: Any) -> Iterator[Record | Checkpoint]:
+        """By a client that knows nothing of Caisson and gives up at the first answer that is no 200."""
+        url = f"{self.config.scheme}://{self.config.host}:{self.config.port}/asc?page="
+        page = state or "0"
+        while page is not None:
+            with urllib.request.urlopen(url + page, timeout=60) as answer:
+                found = json.load(answer)
+            yield from found["items"]
+            page = found["next"]
+            yield Checkpoint(page)
+
+    @stream(primary_key="id")
+    def stubborn(self) -> Iterator[Record]:
+        """Retries what it should not, for ever."""
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.config.scheme}://{self.config.host}:{self.config.port}/admin")
+            except OSError:
+                continue
+        yield {}
 
     @stream(primary_key="id")
     def repeating(self) -> Iterator[Record]:

@@ -1,0 +1,165 @@
+"""What the gateway does for connectors that never heard of it, where it inspects."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from harness import Daemon, Identity, Stage
+from harness.daemon import inline
+from harness.read import delivered, last_checkpoint, read, records
+from servers.httpserver import Api, retry_date, tied
+from servers.secure import Signer
+
+Rule = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def signer(stage: Stage) -> Signer:
+    """Who signed for the servers, and is no root of the host's."""
+    made = Signer(stage.folder("private"))
+    made.issue("server", "DNS:localhost")
+    return made
+
+
+@pytest.fixture(scope="module")
+def inspecting(stage: Stage, identity: Identity, signer: Signer) -> Iterator[Daemon]:
+    """A daemon that was told of that authority."""
+    running = Daemon(stage, identity, egress={"ca": "upstream.pem"})
+    shutil.copy(signer.folder / "ca.pem", running.folder / "upstream.pem")
+    running.start()
+    yield running
+    running.remove()
+
+
+@pytest.fixture
+def api(signer: Signer) -> Iterator[Api]:
+    """The HTTP server that misbehaves on demand, with TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(signer.folder / "server.pem", signer.folder / "server.key")
+    with Api(tls=context) as server:
+        yield server
+
+
+@pytest.fixture
+def web(inspecting: Daemon, stage: Stage, api: Api) -> Callable[..., dict[str, Any]]:
+    """A connection to `api` through the `web` connector, under a rule with `rule` in it."""
+
+    def connection(rule: Rule | None = None, **fields: Any) -> dict[str, Any]:
+        inspecting.policy("web", egress=[inspected(api.port, **(rule or {}))])
+        config = {"port": api.port, "scheme": "https", **fields.pop("config", {})}
+        return inline(stage.connectors / "web", config=config, **fields)
+
+    return connection
+
+
+def inspected(port: int, **rule: Any) -> Rule:
+    """A rule for a port of this machine whose requests are judged."""
+    return {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [port], "protocol": "https", **rule}
+
+
+def test_requests_are_judged_and_each_is_a_line_of_the_audit_log(
+    inspecting: Daemon, api: Api, web: Callable[..., dict[str, Any]]
+) -> None:
+    api.records = tied(25)
+    connection = web({"http": {"methods": ["GET"], "paths": ["/asc"]}})
+    stream = read(inspecting, connection, "asc", "plain").drain()
+    assert stream.summary, stream.failure
+    assert len(records(stream)) == 50
+    lines = [json.loads(line) for line in (inspecting.folder / "data/audit.jsonl").read_text().splitlines()]
+    mine = [line for line in lines if line["event"] == "request" and line["port"] == api.port]
+    assert len(mine) == len(api.requests) == 6
+    assert {(line["method"], line["path"], line["status"]) for line in mine} == {("GET", "/asc", 200)}
+    assert all("?" not in json.dumps(line) for line in mine)
+
+
+def test_a_request_that_no_rule_allows_ends_the_call_with_the_rule_to_add(
+    inspecting: Daemon, api: Api, web: Callable[..., dict[str, Any]]
+) -> None:
+    api.records = tied(5)
+    connection = web({"http": {"paths": ["/me"]}})
+    for name in ("asc", "plain"):
+        stream = read(inspecting, connection, name).drain()
+        assert stream.failure["code"] == "ERROR_CODE_EGRESS_DENIED", stream.failure
+        (refusal,) = stream.failure["refusals"]
+        assert refusal["reason"] == "path_not_allowed"
+        assert 'paths: ["/asc"]' in refusal["rule"]
+    assert api.requests == []
+
+
+def test_a_connector_that_goes_on_asking_is_ended_and_does_not_chew_until_its_deadline(
+    inspecting: Daemon, api: Api, web: Callable[..., dict[str, Any]]
+) -> None:
+    connection = web({"http": {"paths": ["/me"]}})
+    began = time.monotonic()
+    stream = read(inspecting, connection, "stubborn", options={"deadline_ms": 60_000}).drain()
+    assert stream.failure["code"] == "ERROR_CODE_EGRESS_DENIED", stream.failure
+    assert "goes on asking" in stream.failure["message"]
+    assert time.monotonic() - began < 30
+    assert api.requests == []
+
+
+def test_a_client_that_gives_up_at_its_first_429_finishes_with_every_record(
+    inspecting: Daemon, api: Api, web: Callable[..., dict[str, Any]]
+) -> None:
+    api.records = tied(30)
+    connection = web({"on_429": "retry"})
+    api.fail("/asc", 429, headers={"Retry-After": "1"})
+    api.fail("/asc", 429, headers={"Retry-After": retry_date(2)})
+    api.fail("/asc", 503, headers={"Retry-After": "1"})
+    stream = read(inspecting, connection, "plain").drain()
+    assert stream.summary, stream.failure
+    assert [record["id"] for record in records(stream)] == list(range(1, 31))
+    throttled = stream.all("throttled")
+    assert {one["host"] for one in throttled} == {"localhost"}
+    assert {one["cause"] for one in throttled} >= {"429 Retry-After", "503 Retry-After"}
+    assert len(api.requests) == 3 + 3
+
+
+def test_a_wait_that_does_not_fit_ends_the_call_at_once_with_its_last_checkpoint_and_the_time(
+    inspecting: Daemon, api: Api, web: Callable[..., dict[str, Any]]
+) -> None:
+    api.records = tied(30)
+    connection = web({"on_429": "retry"})
+    page = api._asc
+    asked: list[str] = []
+
+    def second_page_is_too_much(params: dict[str, str]) -> dict[str, Any]:
+        asked.append(params.get("page", "0"))
+        if len(asked) == 1:
+            api.fail("/asc", 429, times=9, headers={"Retry-After": "900"})
+        return page(params)
+
+    api._asc = second_page_is_too_much  # type: ignore[method-assign]
+    began = time.monotonic()
+    stream = read(inspecting, connection, "plain", options={"deadline_ms": 120_000}).drain()
+    assert time.monotonic() - began < 20
+    assert stream.failure["code"] == "ERROR_CODE_QUOTA_EXHAUSTED", stream.failure
+    assert stream.failure["retry_at"]
+    assert [record["id"] for record in delivered(stream)] == list(range(1, 11))
+    assert stream.failure["last_checkpoint"]["id"] == last_checkpoint(stream)["id"]
+
+
+def test_two_calls_of_one_connection_share_the_rate(
+    inspecting: Daemon, api: Api, web: Callable[..., dict[str, Any]]
+) -> None:
+    api.records = tied(100)
+    connection = web({"rate": {"per_second": 8, "burst": 1}})
+    streams = [read(inspecting, connection, "plain") for _ in range(2)]
+    began = time.monotonic()
+    threads = [threading.Thread(target=stream.drain) for stream in streams]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(stream.summary for stream in streams), [stream.failure for stream in streams]
+    assert len(api.requests) == 20
+    # The first goes at once, and nineteen at eight a second.
+    assert time.monotonic() - began > 19 / 8 - 0.1
