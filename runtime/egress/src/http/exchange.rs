@@ -2,6 +2,7 @@
 
 use super::body::{AnyBody, BodyError, Meter, Metered, text};
 use super::judge::{Place, judge};
+use super::sending::Sending;
 use super::tls::Version;
 use super::upstream::{SendError, Upstream};
 use super::{fields, head};
@@ -12,10 +13,8 @@ use crate::reason::Reason;
 use crate::report::RequestReport;
 use crate::shared::Shared;
 use crate::throttle::{Budget, Exhausted, Rate, Turn, Waiter};
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
-use http_body::Body;
 use http_body_util::BodyExt;
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,9 +22,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Tells a client that it was the gateway which refused, and why: the CDK's raises `EgressDenied` on it.
 const REFUSED: HeaderName = HeaderName::from_static("caisson-refused");
-
-/// Longest body of a request that is held so that it can be sent again, bytes.
-const REPEATED: u64 = 1 << 20;
 
 /// One inspected connection, as its requests see it.
 #[derive(Debug)]
@@ -221,38 +217,6 @@ impl Connection {
 
     pub(super) fn endpoint(&self) -> Endpoint {
         Endpoint::of(&self.place.target, Some(self.upstream.address), Some(self.place.port), Cow::Borrowed("https"))
-    }
-}
-
-/// A request that is sent once, or as often as the upstream says that it came too soon.
-enum Sending {
-    Once(Option<Request<AnyBody>>),
-    Again(request::Parts, Bytes),
-}
-
-impl Sending {
-    /// Whatever is to be repeated is held, up to [`REPEATED`] bytes.
-    async fn of(request: Request<AnyBody>, on_429: OnThrottle) -> Result<Self, BodyError> {
-        let length = request.body().size_hint().exact();
-        let fits = length.is_some_and(|length| length <= REPEATED);
-        let upgrades = request.headers().contains_key(UPGRADE);
-        if on_429 != OnThrottle::Retry || !request.method().is_idempotent() || !fits || upgrades {
-            return Ok(Self::Once(Some(request)));
-        }
-        let (parts, body) = request.into_parts();
-        Ok(Self::Again(parts, body.collect().await?.to_bytes()))
-    }
-
-    fn is_repeatable(&self) -> bool {
-        matches!(self, Self::Again(..))
-    }
-
-    fn next(&mut self) -> Request<AnyBody> {
-        match self {
-            // Asked for a second time by nobody: what is not repeatable leaves the loop.
-            Self::Once(request) => request.take().unwrap_or_else(|| Request::new(text(""))),
-            Self::Again(parts, body) => Request::from_parts(parts.clone(), text(body.clone())),
-        }
     }
 }
 

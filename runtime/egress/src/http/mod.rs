@@ -15,6 +15,7 @@ mod judge;
 mod one;
 mod outbound;
 pub(crate) mod path;
+mod sending;
 mod tls;
 mod two;
 mod upstream;
