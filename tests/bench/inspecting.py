@@ -120,9 +120,11 @@ def held(pid: int, run: Callable[[], int]) -> float:
 
     watching = threading.Thread(target=watch)
     watching.start()
-    count = run()
-    over.set()
-    watching.join()
+    try:
+        count = run()
+    finally:
+        over.set()
+        watching.join()
     return (most - before) / count
 
 

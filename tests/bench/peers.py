@@ -23,6 +23,9 @@ PINNED: dict[str, tuple[str, ...]] = {
     "imports": ("httpx==0.28.1", "pydantic==2.14.4"),
 }
 
+SOURCES = ("pyperclip",)
+"""What a peer needs and nobody has built a wheel of."""
+
 
 def worker_python() -> Path:
     """The interpreter of workers, which is everybody's."""
@@ -39,7 +42,8 @@ def python(peer: str) -> Path:
         interpreter = str(folder / "bin/python")
         subprocess.run([str(worker_python()), "-m", "venv", str(folder)], check=True)
         pip = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--only-binary", ":all:", *PINNED[peer]], check=True, env=environment())
+        wheels = ["--only-binary", ":all:", "--no-binary", ",".join(SOURCES)]
+        subprocess.run([*pip, *wheels, *PINNED[peer]], check=True, env=environment())
         # pip compiles what it installs, but not everywhere; some wheels hold files that do not compile.
         subprocess.run(
             [interpreter, "-m", "compileall", "-q", str(folder / "lib")], env=environment(), stdout=subprocess.DEVNULL

@@ -19,6 +19,8 @@ AT_ONCE = 4
 """Connections on which requests are under way."""
 CONTEXTS: dict[str | None, ssl.SSLContext] = {}
 """By the file of roots: reading one takes longer than a handshake."""
+ADDRESSES: dict[str, str] = {}
+"""Each name is looked up once."""
 
 
 class Connection:
@@ -26,7 +28,9 @@ class Connection:
 
     def __init__(self, host: str, port: int, cafile: str | None) -> None:
         context = CONTEXTS.get(cafile) or CONTEXTS.setdefault(cafile, ssl.create_default_context(cafile=cafile))
-        plain = socket.create_connection((host, port))
+        if host not in ADDRESSES:
+            ADDRESSES[host] = socket.gethostbyname(host)
+        plain = socket.create_connection((ADDRESSES[host], port))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.stream = context.wrap_socket(plain, server_hostname=host)
         self._request = f"GET /{{}} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: */*\r\nUser-Agent: plumb\r\n\r\n"
