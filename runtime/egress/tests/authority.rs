@@ -69,13 +69,23 @@ fn python_trusts_leaves_under_the_strict_flag_of_its_newer_versions() {
     let authority = Authority::new().expect("an authority");
     let roots = folder.path().join("roots.pem");
     std::fs::write(&roots, authority.certificate_pem()).expect("roots");
-    for host in ["api.example.com", "localhost", "127.0.0.1", "10.1.2.3", "2001:db8::1"] {
+    for host in [
+        "api.example.com",
+        "localhost",
+        "127.0.0.1",
+        "10.1.2.3",
+        "2001:db8::1",
+    ] {
         let target = Target::parse(host).expect("a host");
         let leaf = authority.leaf_of(&target).expect("a leaf");
         let done = greet(&roots, &leaf, host);
         assert!(done.status.success(), "{host}: {}", said(&done));
         let other = greet(&roots, &leaf, "other.example.com");
-        assert!(said(&other).contains("CERTIFICATE_VERIFY_FAILED"), "{}", said(&other));
+        assert!(
+            said(&other).contains("CERTIFICATE_VERIFY_FAILED"),
+            "{}",
+            said(&other)
+        );
     }
 }
 
@@ -83,7 +93,10 @@ fn python_trusts_leaves_under_the_strict_flag_of_its_newer_versions() {
 fn openssl_verifies_leaves_by_rfc_5280_to_the_letter() {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new().expect("an authority");
-    let (roots, pem) = (folder.path().join("roots.pem"), folder.path().join("leaf.pem"));
+    let (roots, pem) = (
+        folder.path().join("roots.pem"),
+        folder.path().join("leaf.pem"),
+    );
     std::fs::write(&roots, authority.certificate_pem()).expect("roots");
     let target = Target::parse("api.example.com").expect("a host");
     let leaf = authority.leaf_of(&target).expect("a leaf");
@@ -91,12 +104,25 @@ fn openssl_verifies_leaves_by_rfc_5280_to_the_letter() {
     std::fs::write(&der, leaf.end_entity_cert().expect("a leaf")).expect("a file");
     let openssl = |arguments: &[&str], files: &[&Path]| {
         let mut command = Command::new("openssl");
-        let done = command.args(arguments).args(files).output().expect("openssl");
+        let done = command
+            .args(arguments)
+            .args(files)
+            .output()
+            .expect("openssl");
         assert!(done.status.success(), "{}", said(&done));
         said(&done)
     };
-    openssl(&["x509", "-inform", "DER", "-in"], &[&der, Path::new("-out"), &pem]);
-    let hosts = ["-verify_hostname", "api.example.com", "-purpose", "sslserver", "-CAfile"];
+    openssl(
+        &["x509", "-inform", "DER", "-in"],
+        &[&der, Path::new("-out"), &pem],
+    );
+    let hosts = [
+        "-verify_hostname",
+        "api.example.com",
+        "-purpose",
+        "sslserver",
+        "-CAfile",
+    ];
     let strict = [&["verify", "-x509_strict", "-check_ss_sig"], &hosts[..]].concat();
     openssl(&strict, &[&roots, &pem]);
     let text = |file: &Path| openssl(&["x509", "-noout", "-text", "-in"], &[file]);

@@ -42,10 +42,19 @@ fn trusted(
 fn a_leaf_is_trusted_for_its_own_name_and_for_no_other() {
     let authority = Authority::new().unwrap();
     let now = SystemTime::now();
-    for host in ["api.example.com", "_dmarc.a-b.example", "localhost", "10.1.2.3", "2001:db8::1"] {
+    for host in [
+        "api.example.com",
+        "_dmarc.a-b.example",
+        "localhost",
+        "10.1.2.3",
+        "2001:db8::1",
+    ] {
         let leaf = authority.leaf_of(&target(host)).unwrap();
         assert_eq!(trusted(&authority, &leaf, host, now), Ok(()), "{host}");
-        assert!(trusted(&authority, &leaf, "other.example.com", now).is_err(), "{host}");
+        assert!(
+            trusted(&authority, &leaf, "other.example.com", now).is_err(),
+            "{host}"
+        );
     }
     let local = authority.leaf(&Name::parse("localhost").unwrap()).unwrap();
     assert_eq!(trusted(&authority, &local, "127.0.0.1", now), Ok(()));
@@ -83,7 +92,10 @@ fn a_leaf_is_kept_and_another_takes_its_place_long_before_it_expires() {
     while at < begin + 3 * 365 * DAY {
         let leaf = authority.leaf_at(&host, at).unwrap();
         for connected in [at, at + SHOWN - DAY] {
-            assert_eq!(trusted(&authority, &leaf, "api.example.com", connected), Ok(()));
+            assert_eq!(
+                trusted(&authority, &leaf, "api.example.com", connected),
+                Ok(())
+            );
         }
         at += SHOWN / 2;
     }
@@ -96,7 +108,10 @@ fn a_clock_that_is_a_little_wrong_or_was_put_back_does_no_harm() {
     let host = target("api.example.com");
     let now = SystemTime::now();
     let leaf = authority.leaf_at(&host, now).unwrap();
-    assert_eq!(trusted(&authority, &leaf, "api.example.com", now - DAY / 2), Ok(()));
+    assert_eq!(
+        trusted(&authority, &leaf, "api.example.com", now - DAY / 2),
+        Ok(())
+    );
     let ahead = authority.leaf_at(&host, now + 400 * DAY).unwrap();
     assert!(trusted(&authority, &ahead, "api.example.com", now).is_err());
     let back = authority.leaf_at(&host, now).unwrap();
