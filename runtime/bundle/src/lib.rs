@@ -9,6 +9,7 @@
 
 mod allowed;
 mod archive;
+mod certificate;
 mod config;
 mod connection;
 mod digest;
@@ -21,6 +22,7 @@ mod lock;
 mod manifest;
 mod project;
 mod quantity;
+mod roots;
 mod scaffold;
 mod template;
 mod tree;
@@ -44,6 +46,7 @@ pub use manifest::{
 };
 pub use project::{MANIFEST_FILE, ProjectDir, ProjectError, ProjectFile};
 pub use quantity::{QuantityError, Size, Span};
+pub use roots::{RootsError, find_roots};
 pub use scaffold::{Kind, ScaffoldError, scaffold, write_config};
 pub use validate::{CHECKS, Check, Finding, Report, Severity, validate};
 pub use wheel::{Wheel, WheelError, match_lock, unpack_wheels, wheels_in};
