@@ -38,6 +38,9 @@ pub enum LaunchError {
     /// The ports cannot be opened.
     #[error("ports: {0}")]
     Ports(String),
+    /// Files that are to stand in for others of the bundle.
+    #[error("root bundles of the connector: {0}")]
+    Overlays(String),
     /// A limit that makes no sense.
     #[error("limits: {0}")]
     Limits(String),

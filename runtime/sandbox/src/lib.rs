@@ -54,4 +54,4 @@ pub use layer::{Layer, UnknownLayer};
 pub use plan::Plan;
 pub use process::{Exit, Killer, Process, STACKS_SIGNAL, Usage};
 pub use seccomp::lock_profile;
-pub use spec::{HostConfig, HostDir, Limits, ProfileName, Program, WorkerSpec};
+pub use spec::{HostConfig, HostDir, Limits, Overlay, ProfileName, Program, WorkerSpec};

@@ -4,6 +4,7 @@
 //! this data and decides nothing.
 
 mod build;
+mod roots;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -11,8 +12,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use build::{CA_SOURCES, ports, worker_environment};
 pub use build::{OuterIds, plan};
+pub(crate) use build::{ports, worker_environment};
+pub use roots::CA_SOURCES;
 
 use crate::{HostDir, ProfileName};
 
@@ -26,6 +28,8 @@ pub const OWN_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 pub(crate) const LOCALE: &str = "LC_ALL";
 /// At most so many TCP ports besides DNS.
 pub const MAX_PORTS: usize = 64;
+/// At most so many files stand in for others of a bundle: each travels to the worker as a descriptor.
+pub const MAX_OVERLAYS: usize = 64;
 /// DNS, always listened on.
 pub const DNS_PORT: u16 = 53;
 

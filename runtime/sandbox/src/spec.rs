@@ -61,6 +61,10 @@ pub struct WorkerSpec {
     pub profile: ProfileName,
     /// The unpacked bundle; read-only at `/caisson/bundle`. Readable by all, as the shim.
     pub bundle: PathBuf,
+    /// The root certificates that it trusts, in PEM, in place of the host's. Readable by all, as the shim.
+    pub roots: Option<PathBuf>,
+    /// Files that stand in for root bundles of the connector's own; at most [`crate::plan::MAX_OVERLAYS`].
+    pub overlays: Vec<Overlay>,
     /// Directories of the host, bound at the same path.
     pub files: Vec<HostDir>,
     /// TCP ports that listen inside; 53 is always there.
@@ -76,6 +80,8 @@ impl WorkerSpec {
             id,
             profile: ProfileName::default(),
             bundle,
+            roots: None,
+            overlays: Vec::new(),
             files: Vec::new(),
             tcp_ports: Vec::new(),
             limits: Limits::default(),
@@ -97,6 +103,15 @@ impl fmt::Display for ProfileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// A file of the host that a worker sees, read-only, in place of one of its bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Overlay {
+    /// What is seen. Readable by all, as the shim.
+    pub from: PathBuf,
+    /// In whose place: a path beneath the bundle, relative to it, which must be a file and lead through no symlink.
+    pub at: PathBuf,
 }
 
 /// A directory of the host that a worker may see, at the same path.

@@ -105,6 +105,7 @@ fn the_root_holds_what_the_plan_puts_there_and_nothing_else_of_the_host() {
                     "ld.so.cache",
                     "nsswitch.conf",
                     "passwd",
+                    "pki",
                     "resolv.conf",
                     "ssl"
                 ])
@@ -189,7 +190,21 @@ say([[f for f in fds if f > 4][1:], os.readlink('/proc/self/fd/0'), stat.S_ISFIF
                 true,
                 true,
                 true,
-                ["HOME", "LANG", "PATH", "SSL_CERT_FILE", "TMPDIR", "TZ"],
+                [
+                    "AWS_CA_BUNDLE",
+                    "CURL_CA_BUNDLE",
+                    "GIT_SSL_CAINFO",
+                    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+                    "HOME",
+                    "LANG",
+                    "NODE_EXTRA_CA_CERTS",
+                    "PATH",
+                    "PIP_CERT",
+                    "REQUESTS_CA_BUNDLE",
+                    "SSL_CERT_FILE",
+                    "TMPDIR",
+                    "TZ"
+                ],
                 "/tmp"
             ]);
             assert_eq!(bench.run(source).await.json(), expected);

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use caisson_sandbox::plan::{CgroupPlan, CgroupValue, OuterIds, plan};
-use caisson_sandbox::{HostConfig, HostDir, Interpreter, Program, WorkerSpec};
+use caisson_sandbox::{HostConfig, HostDir, Interpreter, Overlay, Program, WorkerSpec};
 
 fn host() -> HostConfig {
     let interpreter = Interpreter {
@@ -32,6 +32,13 @@ fn spec() -> WorkerSpec {
     spec
 }
 
+fn overlay(at: &str) -> Overlay {
+    Overlay {
+        from: "/var/lib/caisson/roots/0/0.pem".into(),
+        at: at.into(),
+    }
+}
+
 fn nest(spec: &mut WorkerSpec, dir: &str) {
     let mut other = spec.files[0].clone();
     other.dir = dir.into();
@@ -57,6 +64,28 @@ fn the_plan_of_a_worker_of_a_root_daemon() {
     };
     let plan = plan(&host(), &spec(), &Program::Shim, outer, Some(cgroup)).expect("a plan");
     insta::assert_json_snapshot!(plan);
+}
+
+#[test]
+fn roots_are_bound_over_the_systems_and_over_those_of_the_bundle() {
+    let outer = OuterIds {
+        uid: 1001,
+        gid: 1001,
+        privileged: false,
+    };
+    let hosts = plan(&host(), &spec(), &Program::Shim, outer, None).expect("a plan");
+    let mut spec = spec();
+    spec.roots = Some("/var/lib/caisson/roots/system.pem".into());
+    spec.overlays = vec![overlay("deps/certifi/cacert.pem")];
+    let plan = plan(&host(), &spec, &Program::Shim, outer, None).expect("a plan");
+    let added: Vec<_> = plan
+        .mounts
+        .iter()
+        .filter(|step| !hosts.mounts.contains(step))
+        .collect();
+    insta::assert_json_snapshot!(added);
+    assert_eq!(plan.mounts.len(), hosts.mounts.len() + 1);
+    assert_eq!(plan.program.env, hosts.program.env, "a zygote serves both");
 }
 
 #[test]
@@ -126,6 +155,9 @@ fn limits_and_ports_that_make_no_sense_are_refused() {
         refused(|spec| spec.limits.memory_bytes = 1),
         refused(|spec| spec.limits.cpus = f64::NAN),
         refused(|spec| spec.limits.pids = 0),
+        refused(|spec| spec.overlays = vec![overlay("../shim/caisson/_worker.py")]),
+        refused(|spec| spec.overlays = vec![overlay("/etc/passwd")]),
+        refused(|spec| spec.overlays = vec![overlay("deps/cacert.pem"); 65]),
         refused(|spec| spec.files[0].dir = "/etc/caisson".into()),
         refused(|spec| spec.files[0].dir = "/usr/lib/python3.11/x".into()),
         refused(|spec| nest(spec, "/srv/lake/shop/inner")),

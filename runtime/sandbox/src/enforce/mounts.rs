@@ -112,7 +112,7 @@ fn attach(at: &Path, number: usize, trees: &mut Trees) -> io::Result<()> {
     };
     if tree.is_dir {
         make_dir(at)?;
-    } else {
+    } else if !at.is_file() {
         make_parent(at)?;
         fs::File::create(at)?;
     }

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::roots::{CA_BUNDLE, roots};
 use super::{
     CgroupPlan, DNS_PORT, INNER_ID, Identity, LandlockAccess, LandlockRule, MAX_PORTS, MountStep,
     NetworkPlan, OWN_V4, OWN_V6, Plan, ProgramPlan,
@@ -14,14 +15,7 @@ use crate::process::STACKS_SIGNAL;
 use crate::{HostConfig, HostDir, LaunchError, Limits, Program, WorkerSpec};
 
 const SHIM: &str = "/caisson/shim";
-const BUNDLE: &str = "/caisson/bundle";
-const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// Where hosts keep their CA bundle.
-pub(crate) const CA_SOURCES: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-];
+pub(super) const BUNDLE: &str = "/caisson/bundle";
 const DEV_SHM_BYTES: u64 = 16 << 20;
 const ROOT_BYTES: u64 = 4 << 20;
 
@@ -183,10 +177,7 @@ fn mounts(host: &HostConfig, spec: &WorkerSpec) -> Result<Vec<MountStep>, Launch
     steps.push(bind(&host.shim_dir, SHIM.as_ref(), true));
     steps.push(bind(&spec.bundle, BUNDLE.as_ref(), true));
     steps.extend(written_files());
-    steps.push(MountStep::CaBundle {
-        from: CA_SOURCES.map(PathBuf::from).to_vec(),
-        at: CA_BUNDLE.into(),
-    });
+    steps.extend(roots(spec)?);
     for name in ["null", "zero", "full", "random", "urandom"] {
         let path = Path::new("/dev").join(name);
         steps.push(MountStep::Bind {
@@ -410,12 +401,29 @@ fn program_plan(
     }
 }
 
-/// Every worker's environment.
+/// Every worker's environment. Clients that bring roots of their own are told of the system's, each by the one variable that
+/// it reads.
 pub(crate) fn worker_environment() -> BTreeMap<String, String> {
     let all = [
+        // botocore and boto3, and the AWS SDKs of other languages.
+        ("AWS_CA_BUNDLE", CA_BUNDLE),
+        // curl, whose libcurl may have been built with another path.
+        ("CURL_CA_BUNDLE", CA_BUNDLE),
+        // git over HTTPS, for the same reason.
+        ("GIT_SSL_CAINFO", CA_BUNDLE),
+        // gRPC core in every language: grpcio has roots in its library, which no mount can cover.
+        ("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", CA_BUNDLE),
         ("HOME", "/tmp"),
         ("LANG", "C.UTF-8"),
+        // Node, whose roots are in its program, and which reads SSL_CERT_FILE only with --use-openssl-ca.
+        ("NODE_EXTRA_CA_CERTS", CA_BUNDLE),
         ("PATH", "/usr/bin:/bin"),
+        // pip.
+        ("PIP_CERT", CA_BUNDLE),
+        // requests, where a session merges its environment: `Session.send` does not, and reads certifi's file.
+        ("REQUESTS_CA_BUNDLE", CA_BUNDLE),
+        // OpenSSL and so Python's ssl, httpx, aiohttp, rustls-native-certs, Go, and the CDK's own client. Without SSL_CERT_DIR:
+        // there is no directory of hashed names, and clients look into what it names as well, not instead.
         ("SSL_CERT_FILE", CA_BUNDLE),
         ("TMPDIR", "/tmp"),
         ("TZ", "UTC"),
