@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::egress::undecided;
 use crate::error::CallError;
 use crate::identity::{Folder, Workspace};
+use crate::roots::Roots;
 use crate::worker::{Control, Host, Job, Outlet, run};
 
 /// How long the inspection of a bundle's source may take.
@@ -46,6 +47,7 @@ pub(crate) struct Core {
     pub(crate) scratch: PathBuf,
     pub(crate) workers: Arc<AtomicU64>,
     pub(crate) forms: Forms,
+    pub(crate) roots: Arc<Roots>,
 }
 
 impl Core {
@@ -99,7 +101,7 @@ impl Core {
             form: self.forms.of(&digest, &bundle)?,
             origin: Origin::Published(digest),
             bundle,
-            _prepared: None,
+            prepared: None,
         })
     }
 
@@ -134,7 +136,7 @@ impl Core {
                 form: Form::new(manifest)?,
                 origin,
                 bundle,
-                _prepared: Some(prepared),
+                prepared: Some(prepared),
             })
         })
         .await

@@ -19,6 +19,7 @@ mod egress;
 mod error;
 mod identity;
 mod listen;
+mod roots;
 mod serve;
 mod start;
 mod usage;

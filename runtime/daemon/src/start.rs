@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::call::Calls;
 use crate::config::Config;
 use crate::core::Core;
+use crate::roots::Roots;
 use crate::worker::{Host, Pool};
 use crate::{listen, open_to_all};
 
@@ -142,6 +143,14 @@ impl Daemon {
                     source,
                 })?;
         let gateway = Gateway::new(gateway_config(&config, address)?)?;
+        let roots_dir = config.data_dir.join("roots");
+        let authority = gateway.authority().certificate_pem();
+        let roots =
+            Roots::begin(roots_dir.clone(), authority).map_err(|source| StartError::Io {
+                what: "writing root certificates to",
+                path: roots_dir,
+                source,
+            })?;
         let workers = Arc::new(AtomicU64::new(1));
         let pool = Pool::new(
             launcher.clone(),
@@ -162,6 +171,7 @@ impl Daemon {
             writers: Writers::new(),
             resolver: resolver(&config)?,
             forms: Default::default(),
+            roots: Arc::new(roots),
             scratch,
             workers,
             store,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use caisson_bundle::{Manifest, SECRET_KEY};
 use caisson_egress::{ConnectorId, Origin, Policy, SandboxProfile};
 use caisson_proto::v1::{self, ErrorCode, connection_ref};
-use caisson_sandbox::{HostDir, Limits, ProfileName, WorkerSpec};
+use caisson_sandbox::{HostDir, Limits, Overlay, ProfileName, WorkerSpec};
 use caisson_secrets::{Redactor, Resolved, SecretError, SecretFaults, replace};
 use caisson_wire::Opening;
 use caisson_wire::message::{self, Operation};
@@ -21,6 +21,7 @@ use crate::core::Core;
 use crate::egress::undecided;
 use crate::error::CallError;
 use crate::identity::{Caller, Folder, Workspace};
+use crate::roots::inspects;
 use crate::serve::{connection_error, connection_of};
 use crate::worker::{Job, Warmth};
 
@@ -96,7 +97,7 @@ pub(crate) struct Connector {
     /// Unpacked: connector.yaml, src, deps.
     pub(crate) bundle: PathBuf,
     /// Removed with this: the prepared form of a folder.
-    pub(crate) _prepared: Option<tempfile::TempDir>,
+    pub(crate) prepared: Option<tempfile::TempDir>,
 }
 
 impl Connector {
@@ -132,6 +133,8 @@ pub(crate) struct Prepared {
     /// Those that the policy gives every call.
     pub(crate) fixed_ports: Vec<u16>,
     pub(crate) files: Vec<HostDir>,
+    /// What stands in for the connector's own root bundles.
+    pub(crate) overlays: Arc<[Overlay]>,
     pub(crate) secrets: Resolved,
     pub(crate) redactor: Arc<Redactor>,
     pub(crate) limits: Limits,
@@ -177,6 +180,10 @@ pub(crate) async fn prepare(
             )
         }
     };
+    let overlays = match &policy {
+        Some(policy) if inspects(policy) => core.roots.of(&connector).await?,
+        _ => Arc::default(),
+    };
     let rules = policy.as_ref().map_or(&[][..], |policy| &policy.secrets);
     let secrets = core
         .resolver
@@ -201,6 +208,7 @@ pub(crate) async fn prepare(
             .map(|policy| policy.fixed_ports())
             .unwrap_or_default(),
         files,
+        overlays,
         secrets,
         redactor,
         limits,
@@ -253,6 +261,8 @@ impl Prepared {
         let worker = core.next_worker();
         let mut spec = WorkerSpec::new(worker, self.connector.bundle.clone());
         spec.profile = ProfileName(self.profile.as_str().to_owned());
+        spec.roots = Some(core.roots.system());
+        spec.overlays = self.overlays.to_vec();
         spec.files = self.files.clone();
         spec.tcp_ports = self.ports.clone();
         spec.limits = self.limits.clone();

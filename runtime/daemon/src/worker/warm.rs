@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use caisson_egress::{Gateway, PolicySet};
-use caisson_sandbox::{LaunchError, Launcher, WorkerSpec};
+use caisson_sandbox::{LaunchError, Launcher, Overlay, WorkerSpec};
 use caisson_wire::message::{Hello, Prepare, from_worker, to_worker};
 use tokio::time::timeout;
 
@@ -64,6 +64,7 @@ struct Key {
     profile: String,
     limits: String,
     ports: Vec<u16>,
+    overlays: Vec<Overlay>,
 }
 
 /// What waits of one kind.
@@ -160,6 +161,7 @@ impl Key {
             profile: spec.profile.0.clone(),
             limits: format!("{:?}", spec.limits),
             ports: warmth.ports.clone(),
+            overlays: spec.overlays.clone(),
         }
     }
 }
