@@ -48,6 +48,7 @@ fi
 # Under the GPL, so only who asks for the data stacks gets it.
 if wants test-long; then
     [ -n "$(PATH="$PATH:/usr/sbin" command -v mariadbd)" ] || need mariadb-server-core
+    command -v curl >/dev/null 2>&1 || need curl
 fi
 if wants "test escape test-long"; then
     { command -v setpriv && command -v unshare; } >/dev/null 2>&1 || need util-linux

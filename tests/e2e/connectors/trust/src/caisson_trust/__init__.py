@@ -1,0 +1,5 @@
+"""Whom a worker trusts."""
+
+from .connector import Trust
+
+__all__ = ["Trust"]
