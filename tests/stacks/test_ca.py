@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import HERE, published
+from stackservers.balance import Balance
 from stackservers.rpc import Rpc
 from works import work
 
+from conftest import HERE, published
 from harness import Daemon, Identity, Stage
 from harness.read import read, records
-from servers.secure import Greeter, Secure, Signer
+from servers.secure import Secure, Signer
 
 # What their workers may do when they are traced.
 PROFILE = "exec"
@@ -23,21 +24,6 @@ LIMITS = {"memory": "1GiB", "tmp": "256MiB", "cpu": 2, "pids": 128}
 SYSTEM = ("native", "requests", "httpx", "urllib3", "aiohttp", "botocore", "google_auth", "grpcio", "node", "curl")
 # They read a file of their own and nothing else.
 OWN = ("session_send", "httpx_without_environment", "urllib3_with_certifi", "stripe", "httplib2")
-
-
-class Balance(Greeter):
-    """What Stripe's SDK understands; a greeting for everybody else."""
-
-    def do_GET(self) -> None:
-        """JSON where that is asked for."""
-        if self.path == "/v1/balance":
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", "7")
-            self.end_headers()
-            self.wfile.write(b'"hello"')
-        else:
-            self.answer()
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +98,7 @@ def test_an_inspected_host_is_trusted_by_a_client(clients: Daemon, secure: Secur
     assert answer(clients, client, port, "https") == expected(client)
 
 
-def test_every_file_that_a_library_takes_for_its_roots_ends_with_the_authority(
-    clients: Daemon, secure: Secure
-) -> None:
+def test_every_file_that_a_library_takes_for_its_roots_ends_with_the_authority(clients: Daemon, secure: Secure) -> None:
     rule = {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [secure.port], "protocol": "https"}
     clients.policy("clients", profile="native", limits=LIMITS, egress=[rule])
     config = json.dumps({"client": "none"})

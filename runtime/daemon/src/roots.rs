@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use caisson_egress::Policy;
+use caisson_egress::{Policy, Protocol};
 use caisson_proto::v1::ErrorCode;
 use caisson_sandbox::Overlay;
 use caisson_sandbox::plan::{CA_SOURCES, MAX_OVERLAYS};
@@ -29,7 +29,7 @@ const SYSTEM: &str = "system.pem";
 /// Whether calls under `policy` may meet the gateway's authority, and so need it in bundles of their own too.
 pub(crate) fn inspects(policy: &Policy) -> bool {
     let mut rules = policy.egress.iter();
-    rules.any(|rule| rule.protocol.as_str() == "https")
+    rules.any(|rule| rule.protocol == Protocol::Https)
 }
 
 /// The roots of this host.
@@ -212,7 +212,7 @@ mod tests {
         let written = fs::read_to_string(&overlay.from).unwrap();
         assert_eq!(written, format!("{own}\n{pem}"));
         assert_eq!(mode(&overlay.from), 0o644);
-        assert_eq!(roots.known(&bundle), Some(Arc::clone(&overlays)));
+        assert_eq!(roots.known(&bundle).as_ref(), Some(&overlays));
         // The connector's own file is as it was.
         let kept = fs::read_to_string(bundle.join(&overlay.at)).unwrap();
         assert_eq!(kept, own);

@@ -105,6 +105,7 @@ fn the_root_holds_what_the_plan_puts_there_and_nothing_else_of_the_host() {
                     "ld.so.cache",
                     "nsswitch.conf",
                     "passwd",
+                    "pki",
                     "resolv.conf",
                     "ssl"
                 ])

@@ -44,7 +44,7 @@ lock()
 deps = '/caisson/bundle/deps/certifi/'
 names = ['/etc/ssl/certs/ca-certificates.crt', '/etc/ssl/cert.pem', '/etc/pki/tls/certs/ca-bundle.crt', os.environ['SSL_CERT_FILE']]
 def write(path): open(path, 'a')
-say([[open(name).read() for name in names], open(deps + 'cacert.pem').read(), open(deps + 'client.pem').read(), sorted(os.listdir(deps)), [attempt(write, name) for name in [*names, deps + 'cacert.pem']], attempt(os.unlink, deps + 'cacert.pem')])";
+say([[open(name).read() for name in names], open(deps + 'cacert.pem').read(), open(deps + 'client.pem').read(), sorted(os.listdir(deps)), {attempt(write, name) for name in [*names, deps + 'cacert.pem']} <= {'EACCES', 'EROFS'}, attempt(os.unlink, deps + 'cacert.pem')])";
         let system = vec!["the system's"; 4];
         assert_eq!(
             bench.run_spec(spec, source).await.json(),
@@ -53,7 +53,7 @@ say([[open(name).read() for name in names], open(deps + 'cacert.pem').read(), op
                 "its own and one more",
                 "a client's",
                 ["cacert.pem", "client.pem"],
-                vec!["EROFS"; 5],
+                true,
                 "EROFS"
             ])
         );

@@ -55,12 +55,18 @@ class Greeter(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("content-length", 0)))
         self.answer()
 
+    def greeting(self) -> tuple[str, bytes]:
+        """Its type and what it says."""
+        return "text/plain", b"hello"
+
     def answer(self) -> None:
         """200 with the greeting."""
+        kind, body = self.greeting()
         self.send_response(200)
-        self.send_header("content-length", "5")
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
-        self.wfile.write(b"hello")
+        self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
         """Nothing."""
@@ -83,9 +89,7 @@ class Secure:
         self._server = Quiet(("127.0.0.1", 0), handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(signer.folder / "server.pem", signer.folder / "server.key")
-        self._server.socket = context.wrap_socket(
-            self._server.socket, server_side=True, do_handshake_on_connect=False
-        )
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port = int(self._server.server_address[1])
 
     def __enter__(self) -> Secure:

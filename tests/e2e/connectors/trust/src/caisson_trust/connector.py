@@ -47,8 +47,8 @@ class Trust(Connector[Config]):
         for path in PATHS:
             yield {"where": path, "trusted": trusted(ssl.create_default_context(cafile=path))}
         yield {"where": "python", "trusted": trusted(ssl.create_default_context())}
-        for path in sorted(OWN.glob("*.pem")):
-            yield {"where": path.name, "trusted": trusted(ssl.create_default_context(cafile=str(path)))}
+        for own in sorted(OWN.glob("*.pem")):
+            yield {"where": own.name, "trusted": trusted(ssl.create_default_context(cafile=own))}
 
     @stream(primary_key="client", modes=("full",))
     def asks(self) -> Iterator[dict[str, Any]]:
@@ -61,7 +61,7 @@ class Trust(Connector[Config]):
             yield {"client": client.__name__, "answer": answer}
 
     def python(self) -> str:
-        """urllib with what Python trusts by default."""
+        """Python's urllib, with what ssl trusts by default."""
         return self._ask(ssl.create_default_context())
 
     def strictly(self) -> str:

