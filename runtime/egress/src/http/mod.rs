@@ -16,6 +16,7 @@ mod one;
 mod outbound;
 pub(crate) mod path;
 mod sending;
+mod tasks;
 mod tls;
 mod two;
 mod upstream;
@@ -48,7 +49,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
-use two::Tasks;
+use tasks::Tasks;
 use upstream::{Upstream, Way};
 
 /// Longest that each step of the worker's handshake may take.
@@ -68,12 +69,7 @@ pub(crate) async fn carry(
         name: named(target),
         port,
     };
-    let over = shared.ended.child_token();
-    let _guard = over.clone().drop_guard();
-    let tasks = Tasks {
-        over,
-        tracker: shared.tasks.clone(),
-    };
+    let tasks = Tasks::default();
     let inspected = async {
         let Some(opened) = open(shared, worker, place, &allowed, &tasks).await else { return };
         serve(shared, opened, &allowed, tasks.clone()).await;
@@ -84,6 +80,7 @@ pub(crate) async fn carry(
         () = revoked(shared, &mut policy, target, port, &allowed.addresses, Protocol::Https) => {}
         () = shared.ended.cancelled() => {}
         () = inspected => {}
+        never = tasks.run() => match never {},
     }
 }
 

@@ -3,20 +3,17 @@
 use super::body::{AnyBody, BodyError, Metered};
 use super::ending::Clean;
 use super::exchange::{Connection, NoAnswer};
+use super::tasks::Tasks;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Requests of one connection at once.
 const STREAMS: u32 = 256;
@@ -79,27 +76,5 @@ impl http_body::Body for FromWorker {
 
     fn size_hint(&self) -> http_body::SizeHint {
         self.0.size_hint()
-    }
-}
-
-/// Runs what belongs to one connection, and no longer than that.
-#[derive(Debug, Clone)]
-pub(super) struct Tasks {
-    pub(super) over: CancellationToken,
-    pub(super) tracker: TaskTracker,
-}
-
-impl<F> Executor<F> for Tasks
-where
-    F: Future + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        let over = self.over.clone();
-        self.tracker.spawn(async move {
-            tokio::select! {
-                _ = task => {}
-                () = over.cancelled() => {}
-            }
-        });
     }
 }

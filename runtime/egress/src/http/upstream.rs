@@ -2,7 +2,7 @@
 
 use super::body::AnyBody;
 use super::tls::{Version, chosen};
-use super::two::Tasks;
+use super::tasks::Tasks;
 use crate::reason::Reason;
 use crate::relay::{Undialled, dial};
 use http::{Request, Response};
