@@ -9,17 +9,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from servers.secure import Signer
 
 ARRIVED = "arrived at "
 # Web, TLS, a database, SSH, an odd port, DNS over TLS; each on every address.
 GREETERS = (80, 443, 5432, 22, 8080, 853)
 DATAGRAMS = (443, 123, 161, 9999)
+# Web with TLS, where all that arrives is told in full.
+SECURE = 8443
 PING, UPLOAD, NAIVE_UPLOAD, DOWNLOAD, NAIVE_DOWNLOAD = 4444, 4646, 4647, 4648, 4649
 SIZE = 64 << 20
 IDLE = 20.0
+# Of a client that has said everything.
+QUIET = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,16 +54,22 @@ class Internet:
     Attributes:
         arrivals: In order.
         edited: What conversations on port PING are told from now on.
+        signer: Signs for the hosts that speak TLS.
     """
 
+    signer: Signer
     arrivals: list[Arrival] = field(default_factory=list)
     edited: bool = False
     _open: list[socket.socket] = field(default_factory=list)
+    _tls: ssl.SSLContext = field(default_factory=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
 
     def open(self) -> Internet:
         """Begins to listen."""
         for port in GREETERS:
             self._listen(port, self._greet)
+        self.signer.issue("host", "DNS:allowed.test,DNS:evil.test")
+        self._tls.load_cert_chain(self.signer.folder / "host.pem", self.signer.folder / "host.key")
+        self._listen(SECURE, self._reveal)
         self._listen(PING, self._converse)
         self._listen(UPLOAD, self._swallow)
         self._listen(DOWNLOAD, self._pour)
@@ -129,6 +142,21 @@ class Internet:
         with contextlib.suppress(OSError):
             while guest.recv(65_536):
                 pass
+
+    def _reveal(self, guest: socket.socket) -> None:
+        """Says in hexadecimal digits all that came until nothing more did; sends `/to/WHERE` there."""
+        with self._tls.wrap_socket(guest, server_side=True) as way:
+            way.settimeout(QUIET)
+            heard = b""
+            with contextlib.suppress(TimeoutError):
+                while piece := way.recv(65_536):
+                    heard += piece
+            where = heard.split()[1].removeprefix(b"/to/") if heard.startswith(b"GET /to/") else b""
+            told = f"{self._arrived(way, heard)} hearing {heard.hex()}".encode()
+            status = b"302 Found\r\nlocation: https://" + where + b"/" if where else b"200 OK"
+            way.sendall(b"HTTP/1.1 %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (status, len(told), told))
+            with contextlib.suppress(OSError):
+                way.unwrap()
 
     def _converse(self, guest: socket.socket) -> None:
         """Answers each line by whether the policy has been edited by now."""

@@ -14,13 +14,14 @@ from . import (
     names,
     processes,
     relays,
+    smuggling,
     sockets,
     tools,
     transports,
 )
 
 ROOMS = (
-    exhaustion, filesystem, frames, kernel, processes, sockets, addresses, names, transports, hellos, relays,
+    exhaustion, filesystem, frames, kernel, processes, sockets, addresses, names, transports, hellos, smuggling, relays,
 )  # fmt: skip
 ALL: tuple[Attempt, ...] = tuple(
     attempt for room in ROOMS for attempt in vars(room).values() if isinstance(attempt, Attempt)
