@@ -11,9 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Thread;
 use std::time::Duration;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
 /// Lines that may wait for the disk.
 const QUEUE: usize = 16_384;
+/// Lines that wait for whoever reads along.
+const WATCHED: usize = 4_096;
 /// A line that comes this soon after others waits, so that many are written at once.
 const GATHERED: Duration = Duration::from_millis(5);
 
@@ -40,6 +44,30 @@ impl AuditConfig {
     }
 }
 
+/// Somebody who reads along. Whoever is too slow misses lines, and keeps nobody waiting.
+#[derive(Debug)]
+pub struct AuditWatch(broadcast::Receiver<Arc<str>>);
+
+/// What comes next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Watched {
+    /// One object, without its line end.
+    Line(Arc<str>),
+    /// So many were missed.
+    LeftOut(u64),
+}
+
+impl AuditWatch {
+    /// The next line; `None` once the log has ended.
+    pub async fn next(&mut self) -> Option<Watched> {
+        match self.0.recv().await {
+            Ok(line) => Some(Watched::Line(line)),
+            Err(RecvError::Lagged(lines)) => Some(Watched::LeftOut(lines)),
+            Err(RecvError::Closed) => None,
+        }
+    }
+}
+
 enum Message {
     Line(Vec<u8>),
     Flush(SyncSender<()>),
@@ -50,6 +78,7 @@ enum Message {
 pub struct Audit {
     writer: Option<Writer>,
     unwritten: Arc<AtomicU64>,
+    watched: broadcast::Sender<Arc<str>>,
 }
 
 #[derive(Debug, Clone)]
@@ -81,6 +110,7 @@ impl Audit {
         Ok(Self {
             writer: Some(Writer { sender, thread }),
             unwritten,
+            watched: broadcast::Sender::new(WATCHED),
         })
     }
 
@@ -90,6 +120,7 @@ impl Audit {
         Self {
             writer: None,
             unwritten: Arc::default(),
+            watched: broadcast::Sender::new(1),
         }
     }
 
@@ -99,12 +130,24 @@ impl Audit {
         self.unwritten.load(Ordering::Relaxed)
     }
 
+    /// Every line from now on, as it is written.
+    #[must_use]
+    pub fn watch(&self) -> AuditWatch {
+        AuditWatch(self.watched.subscribe())
+    }
+
     /// Appends one object, soon.
     pub(crate) fn write(&self, line: &impl serde::Serialize) {
         let Some(Writer { sender, .. }) = &self.writer else {
             return;
         };
         let sent = serde_json::to_vec(line).is_ok_and(|mut bytes| {
+            if self.watched.receiver_count() > 0
+                && let Ok(text) = std::str::from_utf8(&bytes)
+            {
+                // Nobody may be there any more.
+                let _ = self.watched.send(text.into());
+            }
             bytes.push(b'\n');
             sender.try_send(Message::Line(bytes)).is_ok()
         });
@@ -272,6 +315,21 @@ mod tests {
                 std::thread::yield_now();
             }
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_along_hears_every_line_or_how_many_it_missed() {
+        let dir = tempfile::tempdir().unwrap();
+        let audit = Audit::start(AuditConfig::at(dir.path().join("audit.jsonl"))).unwrap();
+        audit.write(&json!("before"));
+        let mut watch = audit.watch();
+        audit.write(&json!({"number": 1}));
+        assert_eq!(watch.next().await, Some(Watched::Line(r#"{"number":1}"#.into())));
+        for number in 0..WATCHED + 3 {
+            audit.write(&json!(number));
+        }
+        assert_eq!(watch.next().await, Some(Watched::LeftOut(3)));
+        assert_eq!(watch.next().await, Some(Watched::Line("3".into())));
     }
 
     #[test]

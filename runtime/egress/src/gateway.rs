@@ -2,6 +2,7 @@
 
 use crate::audit::{Audit, AuditConfig};
 use crate::ca::{Authority, AuthorityError};
+use crate::carriers::Carriers;
 use crate::event::EgressEvent;
 use crate::guard::Guard;
 use crate::http::{Tls, TlsError};
@@ -105,6 +106,9 @@ pub enum GatewayError {
     /// The certificate authority cannot be made.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// The threads that carry inspected connections cannot be started.
+    #[error("the gateway's threads cannot be started: {0}")]
+    Threads(#[source] io::Error),
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -165,6 +169,7 @@ impl Default for Bounds {
 pub(crate) struct Upstream {
     pub(crate) tls: Tls,
     pub(crate) budgets: Budgets,
+    pub(crate) carriers: Carriers,
     pub(crate) resolver: Resolver,
     pub(crate) dial_timeout: Duration,
     pub(crate) stand_ins: Ipv4Addr,
@@ -269,8 +274,10 @@ impl Gateway {
             }
         };
         let authority = Arc::new(Authority::new()?);
+        let stopped = CancellationToken::new();
         let upstream = Upstream {
             budgets: Budgets::default(),
+            carriers: Carriers::start(&stopped).map_err(GatewayError::Threads)?,
             tls: Tls::new(&authority, &config.upstream_authorities)?,
             resolver: Resolver::new(config.hosts, config.resolve_timeout),
             dial_timeout: config.dial_timeout,
@@ -293,7 +300,7 @@ impl Gateway {
             upstream: Arc::new(upstream),
             audit,
             authority,
-            stopped: CancellationToken::new(),
+            stopped,
         });
         if let Some(watched) = watched {
             tokio::spawn(watch_directory(

@@ -8,6 +8,8 @@
 pub mod address;
 mod audit;
 mod ca;
+mod carriers;
+mod cassette;
 mod decision;
 mod dns;
 mod event;
@@ -35,8 +37,12 @@ mod template;
 mod throttle;
 mod watch;
 
-pub use audit::{Audit, AuditConfig};
+pub use audit::{Audit, AuditConfig, AuditWatch, Watched};
 pub use ca::{Authority, AuthorityError};
+pub use cassette::{
+    Asked, CassetteError, Mode, NotRecorded, Played, Player, Recorded, Recorder, RecorderConfig,
+    accept_encoding,
+};
 pub use decision::{Allowed, Attempt, Refusal, Transport, Verdict, decide};
 pub use event::{EgressEvent, Ended, Endpoint, Totals};
 pub use explain::{Checked, Explanation, QuestionError, Summary, check, explain, question};

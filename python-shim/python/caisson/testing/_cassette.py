@@ -108,8 +108,10 @@ class Cassette:
 
     def _entry_key(self, entry: dict[str, Any]) -> tuple[str, str, tuple[tuple[str, str], ...], str]:
         request = entry["request"]
-        body = (request.get("postData") or {}).get("text")
-        return self._key(request["method"], request["url"], body.encode() if body is not None else None)
+        sent = request.get("postData") or {}
+        text = sent.get("text")
+        body = None if text is None else base64.b64decode(text) if sent.get("encoding") == "base64" else text.encode()
+        return self._key(request["method"], request["url"], body)
 
     def _nearest(self, wanted: tuple[str, str, tuple[tuple[str, str], ...], str]) -> str:
         import difflib
@@ -181,15 +183,19 @@ def _response(response: dict[str, Any]) -> Answer:
     return response["status"], [pair for pair in headers if pair[0].lower() not in dropped], body
 
 
+def _text(body: bytes) -> dict[str, str]:
+    """A body as HAR has one; base64 where it is no text."""
+    try:
+        return {"text": body.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"text": base64.b64encode(body).decode(), "encoding": "base64"}
+
+
 def _entry(method: str, url: str, headers: Headers, body: bytes | None, answer: Answer) -> dict[str, Any]:
     import datetime
 
     status, answered, content = answer
     kind = next((value for name, value in answered if name.lower() == "content-type"), "application/octet-stream")
-    try:
-        told: dict[str, Any] = {"text": content.decode("utf-8")}
-    except UnicodeDecodeError:
-        told = {"text": base64.b64encode(content).decode(), "encoding": "base64"}
     request: dict[str, Any] = {
         "method": method,
         "url": url,
@@ -202,7 +208,7 @@ def _entry(method: str, url: str, headers: Headers, body: bytes | None, answer: 
     }
     if body:
         sent = next((value for name, value in headers if name.lower() == "content-type"), "")
-        request["postData"] = {"mimeType": sent, "text": body.decode("utf-8", "replace")}
+        request["postData"] = {"mimeType": sent, **_text(body)}
     return {
         "startedDateTime": datetime.datetime.now(datetime.UTC).isoformat(),
         "time": 0,
@@ -213,7 +219,7 @@ def _entry(method: str, url: str, headers: Headers, body: bytes | None, answer: 
             "httpVersion": "HTTP/1.1",
             "cookies": [],
             "headers": [{"name": name, "value": value} for name, value in answered],
-            "content": {"size": len(content), "mimeType": kind, **told},
+            "content": {"size": len(content), "mimeType": kind, **_text(content)},
             "redirectURL": "",
             "headersSize": -1,
             "bodySize": len(content),

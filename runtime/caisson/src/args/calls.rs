@@ -1,4 +1,4 @@
-//! commit, calls, policy.
+//! commit, calls, policy, audit.
 
 use std::path::PathBuf;
 
@@ -69,6 +69,15 @@ pub(crate) enum CallsCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AuditArgs {
+    /// Only this call; who is no operator names one of its own.
+    #[arg(long, value_name = "CALL")]
+    pub(crate) call: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 #[derive(Debug, Clone, Args)]

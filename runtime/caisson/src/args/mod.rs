@@ -11,7 +11,7 @@ mod server;
 mod tests;
 
 pub(crate) use calls::{
-    CallsArgs, CallsCommand, CommitArgs, ExplainArgs, PolicyArgs, PolicyCommand,
+    AuditArgs, CallsArgs, CallsCommand, CommitArgs, ExplainArgs, PolicyArgs, PolicyCommand,
 };
 pub(crate) use connection::ConnectionArgs;
 pub(crate) use data::{
@@ -112,4 +112,6 @@ pub(crate) enum Command {
     Calls(CallsArgs),
     /// Check policies, or explain what one decides.
     Policy(PolicyArgs),
+    /// Follow the audit log of a running daemon.
+    Audit(AuditArgs),
 }

@@ -1,6 +1,7 @@
 //! One file per command. Each turns parsed arguments into a [`Job`]: every
 //! file read and every argument checked, nothing connected, nothing run.
 
+mod audit;
 mod calls;
 mod commit;
 mod connectors;
@@ -72,6 +73,7 @@ impl Job {
             Command::Sync(args) => sync::build(args),
             Command::Commit(args) => commit::build(args),
             Command::Calls(args) => calls::build(args),
+            Command::Audit(args) => audit::build(args),
             Command::Policy(args) => policy::build(args),
         }
     }

@@ -1,6 +1,7 @@
 //! The gRPC services: requests in, events out. What a call does is decided
 //! elsewhere; here it takes the shape of the API.
 
+mod audit;
 mod bulk;
 mod connections;
 mod events;

@@ -9,7 +9,7 @@ use caisson_state::{CallFilter, CallRecord, CallState};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use super::pages;
+use super::{audit, pages};
 use crate::call::{End, Source, ended, state_error};
 use crate::core::Core;
 use crate::error::CallError;
@@ -132,11 +132,17 @@ impl Operations for OperationService {
 
     async fn watch_audit(
         &self,
-        _: Request<v1::WatchAuditRequest>,
+        request: Request<v1::WatchAuditRequest>,
     ) -> Result<Response<Self::WatchAuditStream>, Status> {
-        Err(Status::unimplemented(
-            "WatchAudit is not built yet; read the audit log",
-        ))
+        let caller = caller(&request);
+        let request = request.into_inner();
+        if request.call_id.is_empty() {
+            caller.operates("may watch its own calls alone: name one by call_id, and may not watch the whole audit log")?;
+        } else {
+            self.record(&caller, &request.call_id).await?;
+        }
+        let lines = audit::lines(self.0.host.gateway.audit().watch(), request);
+        Ok(Response::new(Box::pin(lines)))
     }
 
     async fn drain(

@@ -78,11 +78,20 @@ async fn serve(shared: Arc<Shared>, mut worker: TcpStream) {
     let (target, verdict) = judge(&shared, dialled, port);
     match verdict {
         Verdict::Refuse(refusal) => refuse(&shared, &target, port, refusal),
+        Verdict::Allow(allowed) if allowed.protocol == Protocol::Https => {
+            let Ok(worker) = worker.into_std() else {
+                return;
+            };
+            let (upstream, tracked) = (Arc::clone(&shared.upstream), shared.tasks.token());
+            upstream.carriers.spawn(async move {
+                let _until_the_end = (tracked, held);
+                if let Ok(worker) = TcpStream::from_std(worker) {
+                    crate::http::carry(&shared, worker, policy, &target, port, allowed).await;
+                }
+            });
+        }
         Verdict::Allow(allowed) => {
-            match allowed.protocol {
-                Protocol::Https => crate::http::carry(&shared, worker, policy, &target, port, allowed).await,
-                _ => carry(&shared, &mut worker, policy, &target, port, allowed).await,
-            }
+            carry(&shared, &mut worker, policy, &target, port, allowed).await;
         }
     }
 }

@@ -1,0 +1,155 @@
+//! A cassette in place of the network.
+
+use super::decoded::TRAVELLING;
+use super::har::{Entry, Har};
+use super::request::Key;
+use super::CassetteError;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// How recordings answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// A request is answered by its own recordings, in their order, each once.
+    #[default]
+    Strict,
+    /// Recordings answer in the order of the file, as long as method and path are theirs: for requests that hold times or
+    /// random numbers.
+    Sequence,
+}
+
+/// A request that is to be answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Its method.
+    pub method: &'a str,
+    /// Its whole address.
+    pub url: &'a str,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// A recorded answer, its body without codings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Played {
+    /// The status.
+    pub status: u16,
+    /// Names and values, without those that told how the body travelled.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A request that the cassette does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{asked} is not in {path}; {hint}", path = .path.display())]
+pub struct NotRecorded {
+    asked: String,
+    path: PathBuf,
+    hint: String,
+}
+
+/// A cassette that is played; several workers may share it.
+#[derive(Debug)]
+pub struct Player {
+    path: PathBuf,
+    mode: Mode,
+    ignored: Vec<String>,
+    recordings: Vec<(Key, Entry)>,
+    /// Whether it holds more than one host.
+    hosts: bool,
+    used: Mutex<Vec<bool>>,
+}
+
+impl Player {
+    /// Reads a file; `ignored` query parameters are not compared.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no HAR file.
+    pub fn open(path: &Path, mode: Mode, ignored: Vec<String>) -> Result<Self, CassetteError> {
+        let text = std::fs::read(path).map_err(|source| CassetteError::Io {
+            what: "read",
+            path: path.to_owned(),
+            source,
+        })?;
+        let har: Har = serde_json::from_slice(&text).map_err(|error| CassetteError::NoHar {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+        let recordings: Vec<_> = har.log.entries.into_iter().map(|entry| (Key::of(&entry.request, &ignored), entry)).collect();
+        let hosts = recordings.windows(2).any(|pair| pair[0].0.host != pair[1].0.host);
+        Ok(Self {
+            path: path.to_owned(),
+            mode,
+            ignored,
+            hosts,
+            used: Mutex::new(vec![false; recordings.len()]),
+            recordings,
+        })
+    }
+
+    /// The recorded answer.
+    ///
+    /// # Errors
+    /// There is none, or each was given; the text shows the nearest recording.
+    pub fn answer(&self, asked: &Asked<'_>) -> Result<Played, NotRecorded> {
+        let key = Key::new(asked.method, asked.url, asked.body, &self.ignored);
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unused = (0..self.recordings.len()).filter(|&number| !used[number]);
+        let fits = |number: &usize| self.recordings[*number].0.is_of(&key, self.hosts);
+        let found = match self.mode {
+            Mode::Strict => unused.find(fits),
+            Mode::Sequence => unused.next().filter(|&number| {
+                let own = &self.recordings[number].0;
+                own.method == key.method && own.path == key.path && (!self.hosts || own.host == key.host)
+            }),
+        };
+        let Some(number) = found else {
+            let next = used.iter().position(|used| !used);
+            return Err(self.not_recorded(&key, next));
+        };
+        used[number] = true;
+        Ok(played(&self.recordings[number].1))
+    }
+
+    fn not_recorded(&self, key: &Key, next: Option<usize>) -> NotRecorded {
+        let times = self.recordings.iter().filter(|(own, _)| own.is_of(key, self.hosts)).count();
+        let near = self.recordings.iter().map(|(own, _)| own).max_by(|one, other| {
+            let near = |own: &Key| strsim::normalized_levenshtein(&own.to_string(), &key.to_string());
+            near(one).total_cmp(&near(other))
+        });
+        let hint = match (self.mode, next, near) {
+            (Mode::Sequence, Some(next), _) => format!("the next recording is {}", self.recordings[next].0),
+            (Mode::Sequence, None, Some(_)) => "every recording was played".to_owned(),
+            (Mode::Strict, _, Some(_)) if times > 0 => format!("it was recorded {times} times, and is asked once more"),
+            (Mode::Strict, _, Some(near)) => {
+                let what = near.differs(key, self.hosts).unwrap_or("order");
+                format!("the nearest recording is {near}, whose {what} differs")
+            }
+            (_, _, None) => "it holds no recording".to_owned(),
+        };
+        NotRecorded {
+            asked: key.to_string(),
+            path: self.path.clone(),
+            hint,
+        }
+    }
+}
+
+fn played(entry: &Entry) -> Played {
+    let content = &entry.response.content;
+    let body = match content.encoding.as_deref() {
+        Some("base64") => BASE64_STANDARD.decode(&content.text).unwrap_or_default(),
+        _ => content.text.clone().into_bytes(),
+    };
+    let headers = entry.response.headers.iter();
+    let kept = headers.filter(|pair| !TRAVELLING.contains(&pair.name.to_ascii_lowercase().as_str()));
+    Played {
+        status: entry.response.status,
+        headers: kept.map(|pair| (pair.name.clone(), pair.value.clone())).collect(),
+        body: body.into(),
+    }
+}

@@ -1,0 +1,175 @@
+//! What makes two requests the same: method, host, path, query in any order, and body, JSON in any spelling.
+//!
+//! A part that was hidden while recording is compared with nothing.
+
+use super::HIDDEN;
+use super::har::{Pair, Request};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
+use std::fmt;
+
+/// A request in one spelling.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Key {
+    pub(super) method: String,
+    pub(super) host: String,
+    pub(super) path: String,
+    query: Vec<Pair>,
+    body: Body,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Body {
+    Json(Value),
+    Bytes(Vec<u8>),
+}
+
+impl Key {
+    /// Of a request as it was sent, without the query parameters that are not compared.
+    pub(super) fn new(method: &str, url: &str, body: &[u8], ignored: &[String]) -> Self {
+        let (head, query) = url.split_once('?').unwrap_or((url, ""));
+        let rest = head.split_once("://").map_or(head, |(_, rest)| rest);
+        let (host, path) = match rest.find('/') {
+            Some(at) => rest.split_at(at),
+            None => (rest, "/"),
+        };
+        let mut query: Vec<Pair> = pairs(query).into_iter().filter(|pair| !ignored.contains(&pair.name)).collect();
+        query.sort();
+        Self {
+            method: method.to_ascii_uppercase(),
+            host: host.to_ascii_lowercase(),
+            path: path.to_owned(),
+            query,
+            body: Body::of(body),
+        }
+    }
+
+    /// Of a recording.
+    pub(super) fn of(request: &Request, ignored: &[String]) -> Self {
+        let body = match &request.post_data {
+            None => Vec::new(),
+            Some(data) if data.encoding.as_deref() == Some("base64") => {
+                BASE64_STANDARD.decode(&data.text).unwrap_or_else(|_| data.text.clone().into_bytes())
+            }
+            Some(data) => data.text.clone().into_bytes(),
+        };
+        Self::new(&request.method, &request.url, &body, ignored)
+    }
+
+    /// Whether this recording is one of `asked`. Hosts are compared where the cassette has several.
+    pub(super) fn is_of(&self, asked: &Self, hosts: bool) -> bool {
+        self.differs(asked, hosts).is_none()
+    }
+
+    /// The first part in which they differ.
+    pub(super) fn differs(&self, asked: &Self, hosts: bool) -> Option<&'static str> {
+        let same_query = self.query.len() == asked.query.len()
+            && self.query.iter().zip(&asked.query).all(|(own, other)| own.name == other.name && same(&own.value, &other.value));
+        if self.method != asked.method {
+            Some("method")
+        } else if hosts && self.host != asked.host {
+            Some("host")
+        } else if !same(&self.path, &asked.path) {
+            Some("path")
+        } else if !same_query {
+            Some("query")
+        } else if !self.body.is_of(&asked.body) {
+            Some("body")
+        } else {
+            None
+        }
+    }
+}
+
+impl Body {
+    fn of(bytes: &[u8]) -> Self {
+        match serde_json::from_slice(bytes) {
+            Ok(value) => Self::Json(value),
+            Err(_) => Self::Bytes(bytes.to_vec()),
+        }
+    }
+
+    fn is_of(&self, asked: &Self) -> bool {
+        match (self, asked) {
+            (Self::Json(own), Self::Json(asked)) => same_json(own, asked),
+            (Self::Bytes(own), Self::Bytes(asked)) => {
+                own == asked || String::from_utf8_lossy(own).contains(HIDDEN) && same_forms(own, asked)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Equal, or hidden in the recording.
+fn same(own: &str, asked: &str) -> bool {
+    own == asked || own.contains(HIDDEN)
+}
+
+fn same_json(own: &Value, asked: &Value) -> bool {
+    match (own, asked) {
+        (Value::String(own), _) if own.contains(HIDDEN) => true,
+        (Value::Object(own), Value::Object(asked)) => {
+            own.len() == asked.len()
+                && own.iter().all(|(key, value)| asked.get(key).is_some_and(|asked| same_json(value, asked)))
+        }
+        (Value::Array(own), Value::Array(asked)) => {
+            own.len() == asked.len() && own.iter().zip(asked).all(|(own, asked)| same_json(own, asked))
+        }
+        _ => own == asked,
+    }
+}
+
+/// Forms (`application/x-www-form-urlencoded`) with hidden fields; any other text with a hidden part is taken as it comes.
+fn same_forms(own: &[u8], asked: &[u8]) -> bool {
+    let (own, asked) = (String::from_utf8_lossy(own), String::from_utf8_lossy(asked));
+    if !own.contains('=') {
+        return true;
+    }
+    let (own, asked) = (pairs(&own), pairs(&asked));
+    own.len() == asked.len() && own.iter().zip(&asked).all(|(own, asked)| own.name == asked.name && same(&own.value, &asked.value))
+}
+
+/// Names and values of a query, decoded (application/x-www-form-urlencoded).
+pub(super) fn pairs(query: &str) -> Vec<Pair> {
+    let decode = |text: &str| {
+        let text = text.replace('+', " ");
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut rest = text.as_bytes();
+        while let [first, tail @ ..] = rest {
+            let escaped = (*first == b'%').then(|| tail.get(..2)).flatten();
+            let digits = escaped.and_then(|digits| std::str::from_utf8(digits).ok());
+            if let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+                bytes.push(byte);
+                rest = &tail[2..];
+            } else {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Pair {
+            name: decode(name),
+            value: decode(value),
+        }
+    };
+    query.split('&').filter(|text| !text.is_empty()).map(pair).collect()
+}
+
+/// Method, host, path, and the names of query parameters: their values may be anybody's.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}{}", self.method, self.host, self.path)?;
+        for (number, pair) in self.query.iter().enumerate() {
+            write!(f, "{}{}", if number == 0 { '?' } else { '&' }, pair.name)?;
+        }
+        match &self.body {
+            Body::Bytes(bytes) if bytes.is_empty() => Ok(()),
+            Body::Json(_) => f.write_str(" with a JSON body"),
+            Body::Bytes(bytes) => write!(f, " with a body of {} bytes", bytes.len()),
+        }
+    }
+}
