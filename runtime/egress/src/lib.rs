@@ -12,6 +12,7 @@ mod decision;
 mod dns;
 mod event;
 mod explain;
+mod fault;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
@@ -40,6 +41,10 @@ pub use ca::{Authority, AuthorityError};
 pub use decision::{Allowed, Attempt, Refusal, Transport, Verdict, decide};
 pub use event::{EgressEvent, Ended, Endpoint, Totals};
 pub use explain::{Checked, Explanation, QuestionError, Summary, check, explain, question};
+pub use fault::{
+    Answer, Asked, BodyFault, Broken, CertificateFault, ConnectionFault, DnsFault, FaultScript, RequestFault,
+    SCHEMA as FAULTS_SCHEMA, Spoiled,
+};
 pub use gateway::{Bounds, CallContext, Gateway, GatewayConfig, GatewayError, Policies};
 pub use guard::Guard;
 pub use http::TlsError;
