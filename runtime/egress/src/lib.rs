@@ -42,7 +42,7 @@ pub use decision::{Allowed, Attempt, Refusal, Transport, Verdict, decide};
 pub use event::{EgressEvent, Ended, Endpoint, Totals};
 pub use explain::{Checked, Explanation, QuestionError, Summary, check, explain, question};
 pub use fault::{
-    Answer, Asked, BodyFault, Broken, CertificateFault, ConnectionFault, DnsFault, FaultScript, RequestFault,
+    Answer, Asked, BodyFault, Broken, CertificateFault, ConnectionFault, DnsFault, FaultScript, Met, RequestFault,
     SCHEMA as FAULTS_SCHEMA, Spoiled,
 };
 pub use gateway::{Bounds, CallContext, Gateway, GatewayConfig, GatewayError, Policies};

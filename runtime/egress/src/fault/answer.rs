@@ -34,8 +34,16 @@ const OVER: Duration = Duration::from_secs(3600);
 impl Recipe {
     pub(super) fn make(&self, now: SystemTime) -> Answer {
         let mut headers = self.headers.clone();
-        headers.extend(self.retry_after.field(now).map(|value| (RETRY_AFTER, value)));
-        Answer { status: self.status, headers, body: self.body.clone() }
+        headers.extend(
+            self.retry_after
+                .field(now)
+                .map(|value| (RETRY_AFTER, value)),
+        );
+        Answer {
+            status: self.status,
+            headers,
+            body: self.body.clone(),
+        }
     }
 }
 
@@ -54,7 +62,11 @@ impl RetryAfter {
 
 /// 200, and nothing.
 pub(super) fn empty() -> RequestFault {
-    RequestFault::Answer(Answer { status: StatusCode::OK, headers: Vec::new(), body: Bytes::new() })
+    RequestFault::Answer(Answer {
+        status: StatusCode::OK,
+        headers: Vec::new(),
+        body: Bytes::new(),
+    })
 }
 
 /// 302 to where the request went. `None` for a target that no field can hold, which no request has that the gateway reads.
@@ -89,8 +101,14 @@ mod tests {
         };
         assert_eq!(field(RetryAfter::Absent), None);
         assert_eq!(field(RetryAfter::Seconds(2)).unwrap(), "2");
-        assert_eq!(field(RetryAfter::Date(2)).unwrap(), "Fri, 15 Jan 2027 08:00:02 GMT");
-        assert_eq!(field(RetryAfter::Past).unwrap(), "Fri, 15 Jan 2027 07:00:00 GMT");
+        assert_eq!(
+            field(RetryAfter::Date(2)).unwrap(),
+            "Fri, 15 Jan 2027 08:00:02 GMT"
+        );
+        assert_eq!(
+            field(RetryAfter::Past).unwrap(),
+            "Fri, 15 Jan 2027 07:00:00 GMT"
+        );
         assert_eq!(field(RetryAfter::Absurd).unwrap(), "9999999999");
     }
 }

@@ -32,9 +32,16 @@ pub struct Spoiled<B> {
 
 enum State {
     /// So many bytes still pass.
-    Until { left: u64, then: Then },
+    Until {
+        left: u64,
+        then: Then,
+    },
     /// Nothing passes, for ever where there is no end to it.
-    Stalled { rest: Bytes, until: Option<Pin<Box<Sleep>>>, whole: bool },
+    Stalled {
+        rest: Bytes,
+        until: Option<Pin<Box<Sleep>>>,
+        whole: bool,
+    },
     /// What was held back passes, and everything after it.
     Rest(Bytes),
     Slow(Trickle),
@@ -55,9 +62,18 @@ impl<B> Spoiled<B> {
     /// `inner` with `fault` in it. A stall and a slow body are read inside a tokio runtime that has time.
     pub fn new(inner: B, fault: BodyFault) -> Self {
         let state = match fault {
-            BodyFault::ResetAfter(left) => State::Until { left, then: Then::Reset },
-            BodyFault::TruncateAfter(left) => State::Until { left, then: Then::End },
-            BodyFault::StallAfter(left, lasting) => State::Until { left, then: Then::Stall(lasting) },
+            BodyFault::ResetAfter(left) => State::Until {
+                left,
+                then: Then::Reset,
+            },
+            BodyFault::TruncateAfter(left) => State::Until {
+                left,
+                then: Then::End,
+            },
+            BodyFault::StallAfter(left, lasting) => State::Until {
+                left,
+                then: Then::Stall(lasting),
+            },
             BodyFault::Slow(rate) => State::Slow(Trickle::new(rate)),
             BodyFault::BrokenGzip => State::Gzip,
         };
@@ -82,19 +98,29 @@ type Polled<E> = Poll<Option<Result<Frame<Bytes>, Broken<E>>>>;
 
 impl<B: Body<Data = Bytes> + Unpin> Spoiled<B> {
     fn poll_inner(&mut self, context: &mut Context<'_>) -> Polled<B::Error> {
-        Pin::new(&mut self.inner).poll_frame(context).map(|frame| frame.map(|frame| frame.map_err(Broken::Inner)))
+        Pin::new(&mut self.inner)
+            .poll_frame(context)
+            .map(|frame| frame.map(|frame| frame.map_err(Broken::Inner)))
     }
 
     fn poll_until(&mut self, context: &mut Context<'_>, left: u64, then: Then) -> Polled<B::Error> {
         let reset = || Poll::Ready(Some(Err(Broken::Reset)));
         if left == 0 {
             self.state = then.strike(Bytes::new(), false);
-            return if matches!(then, Then::Reset) { reset() } else { self.poll(context) };
+            return if matches!(then, Then::Reset) {
+                reset()
+            } else {
+                self.poll(context)
+            };
         }
         match ready!(self.poll_inner(context)) {
             None => {
                 self.state = then.strike(Bytes::new(), true);
-                if matches!(then, Then::Reset) { reset() } else { self.poll(context) }
+                if matches!(then, Then::Reset) {
+                    reset()
+                } else {
+                    self.poll(context)
+                }
             }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(mut data) => {
@@ -120,12 +146,20 @@ impl<B: Body<Data = Bytes> + Unpin> Spoiled<B> {
                 self.poll_until(context, left, then)
             }
             State::Stalled { rest, until, whole } => {
-                let Some(until) = until else { return Poll::Pending };
+                let Some(until) = until else {
+                    return Poll::Pending;
+                };
                 ready!(until.as_mut().poll(context));
-                self.state = if *whole { State::Over } else { State::Rest(std::mem::take(rest)) };
+                self.state = if *whole {
+                    State::Over
+                } else {
+                    State::Rest(std::mem::take(rest))
+                };
                 self.poll(context)
             }
-            State::Rest(rest) if !rest.is_empty() => Poll::Ready(Some(Ok(Frame::data(std::mem::take(rest))))),
+            State::Rest(rest) if !rest.is_empty() => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(rest)))))
+            }
             State::Rest(_) => self.poll_inner(context),
             State::Slow(trickle) => {
                 if trickle.is_empty() {
@@ -134,10 +168,14 @@ impl<B: Body<Data = Bytes> + Unpin> Spoiled<B> {
                             Ok(data) => trickle.hold(data),
                             Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                         },
-                        other => return Poll::Ready(other.map(|frame| frame.map_err(Broken::Inner))),
+                        other => {
+                            return Poll::Ready(other.map(|frame| frame.map_err(Broken::Inner)));
+                        }
                     }
                 }
-                trickle.poll_piece(context).map(|piece| Some(Ok(Frame::data(piece))))
+                trickle
+                    .poll_piece(context)
+                    .map(|piece| Some(Ok(Frame::data(piece))))
             }
             State::Gzip => match ready!(self.poll_inner(context)) {
                 Some(Ok(frame)) => Poll::Ready(Some(Ok(frame.map_data(|data| {
@@ -172,7 +210,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Spoiled<B> {
 
     fn is_end_stream(&self) -> bool {
         match &self.state {
-            State::Until { then: Then::Reset | Then::Stall(_), .. } | State::Stalled { .. } => false,
+            State::Until {
+                then: Then::Reset | Then::Stall(_),
+                ..
+            }
+            | State::Stalled { .. } => false,
             State::Until { .. } | State::Gzip => self.inner.is_end_stream(),
             State::Rest(rest) => rest.is_empty() && self.inner.is_end_stream(),
             State::Slow(trickle) => trickle.is_empty() && self.inner.is_end_stream(),
@@ -198,6 +240,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Spoiled<B> {
 
 impl<B: fmt::Debug> fmt::Debug for Spoiled<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spoiled").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("Spoiled")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }

@@ -42,6 +42,11 @@ impl Counter {
     pub(super) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
+
+    /// How many were given.
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[cfg(test)]
@@ -51,7 +56,11 @@ mod tests {
     #[test]
     fn each_way_of_counting_is_for_the_numbers_that_it_names() {
         let n = |number| NonZeroU64::new(number).unwrap();
-        let held = |when: When| (1..=9).filter(|&number| when.holds(number)).collect::<Vec<_>>();
+        let held = |when: When| {
+            (1..=9)
+                .filter(|&number| when.holds(number))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(held(When::Always), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(held(When::Nth(n(2))), [2]);
         assert_eq!(held(When::Every(n(3))), [3, 6, 9]);

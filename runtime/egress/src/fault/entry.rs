@@ -11,8 +11,14 @@ use std::time::SystemTime;
 
 #[derive(Debug)]
 pub(super) struct Entry {
+    /// Line in the file, from 1.
+    pub(super) line: usize,
+    /// The key of its fault.
+    pub(super) key: &'static str,
     pub(super) matches: Match,
     pub(super) makes: Makes,
+    /// How often it won.
+    pub(super) made: Counter,
 }
 
 /// `match` of an entry.
@@ -28,9 +34,9 @@ pub(super) struct Match {
 /// Where a fault is made, and which.
 #[derive(Debug)]
 pub(super) enum Makes {
-    OfLookup(DnsFault),
-    OfConnection(ConnectionFault),
-    OfRequest(OfRequest),
+    Lookup(DnsFault),
+    Connection(ConnectionFault),
+    Request(OfRequest),
 }
 
 #[derive(Debug)]
@@ -48,15 +54,28 @@ impl Match {
     /// Whether this request is one of those that are counted. `None` is the path of `OPTIONS *`.
     fn holds(&self, asked: &Asked<'_>, path: Option<&path::Path>) -> bool {
         self.host.matches(asked.host)
-            && self.method.as_deref().is_none_or(|method| method == asked.method)
-            && self.path.as_ref().is_none_or(|pattern| path.is_some_and(|path| pattern.matches(path)))
+            && self
+                .method
+                .as_deref()
+                .is_none_or(|method| method == asked.method)
+            && self
+                .path
+                .as_ref()
+                .is_none_or(|pattern| path.is_some_and(|path| pattern.matches(path)))
     }
 }
 
 impl Entry {
     /// The fault of a request that is counted here, if it is for this one.
-    pub(super) fn of_request(&self, asked: &Asked<'_>, path: Option<&path::Path>, now: SystemTime) -> Option<RequestFault> {
-        let Makes::OfRequest(makes) = &self.makes else { return None };
+    pub(super) fn of_request(
+        &self,
+        asked: &Asked<'_>,
+        path: Option<&path::Path>,
+        now: SystemTime,
+    ) -> Option<RequestFault> {
+        let Makes::Request(makes) = &self.makes else {
+            return None;
+        };
         if !self.matches.holds(asked, path) {
             return None;
         }

@@ -9,6 +9,7 @@ mod body;
 mod count;
 mod entry;
 mod kind;
+mod met;
 mod read;
 mod script;
 mod token;
@@ -19,6 +20,9 @@ mod wire;
 mod tests;
 
 pub use body::{Broken, Spoiled};
-pub use kind::{Answer, Asked, BodyFault, CertificateFault, ConnectionFault, DnsFault, RequestFault};
+pub use kind::{
+    Answer, Asked, BodyFault, CertificateFault, ConnectionFault, DnsFault, RequestFault,
+};
+pub use met::Met;
 pub use read::SCHEMA;
 pub use script::FaultScript;

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 /// reader of the traffic counts. The first entry whose turn it is wins.
 #[derive(Debug)]
 pub struct FaultScript {
+    pub(super) file: String,
     pub(super) entries: Vec<Entry>,
 }
 
@@ -21,7 +22,7 @@ impl FaultScript {
     /// asks two).
     pub fn of_lookup(&self, name: &Name) -> Option<DnsFault> {
         self.first(|entry| match entry.makes {
-            Makes::OfLookup(fault) => entry.turn_of(name).then_some(fault),
+            Makes::Lookup(fault) => entry.turn_of(name).then_some(fault),
             _ => None,
         })
     }
@@ -29,7 +30,7 @@ impl FaultScript {
     /// What a connection to `name` comes to; ask once for each.
     pub fn of_connection(&self, name: &Name) -> Option<ConnectionFault> {
         self.first(|entry| match entry.makes {
-            Makes::OfConnection(fault) => entry.turn_of(name).then_some(fault),
+            Makes::Connection(fault) => entry.turn_of(name).then_some(fault),
             _ => None,
         })
     }
@@ -51,7 +52,10 @@ impl FaultScript {
         let mut first = None;
         for entry in &self.entries {
             let made = ask(entry);
-            first = first.or(made);
+            if first.is_none() && made.is_some() {
+                entry.made.next();
+                first = made;
+            }
         }
         first
     }

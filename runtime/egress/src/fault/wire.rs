@@ -12,9 +12,16 @@ fn fitting<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Op
 }
 
 /// Entries that do not fit stay as `None`, so that indexes are those of the file.
-fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<Option<T>>, D::Error> {
-    let Value::Array(items) = Value::deserialize(from)? else { return Ok(Vec::new()) };
-    Ok(items.into_iter().map(|item| serde_json::from_value(item).ok()).collect())
+fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    from: D,
+) -> Result<Vec<Option<T>>, D::Error> {
+    let Value::Array(items) = Value::deserialize(from)? else {
+        return Ok(Vec::new());
+    };
+    Ok(items
+        .into_iter()
+        .map(|item| serde_json::from_value(item).ok())
+        .collect())
 }
 
 #[derive(Default, Deserialize)]

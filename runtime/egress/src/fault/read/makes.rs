@@ -14,14 +14,17 @@ impl Reader<'_> {
     pub(super) fn makes(&mut self, at: &str, key: &str, wire: &WireEntry) -> Option<Makes> {
         let request = match key {
             "dns" => {
-                return Some(Makes::OfLookup(match wire.dns.as_deref()? {
+                return Some(Makes::Lookup(match wire.dns.as_deref()? {
                     "servfail" => DnsFault::Servfail,
                     _ => DnsFault::Nxdomain,
                 }));
             }
-            "refuse" => return Some(Makes::OfConnection(ConnectionFault::Refuse)),
+            "refuse" => return Some(Makes::Connection(ConnectionFault::Refuse)),
             "certificate" => {
-                return Some(Makes::OfConnection(ConnectionFault::Certificate(match wire.certificate.as_deref()? {
+                return Some(Makes::Connection(ConnectionFault::Certificate(match wire
+                    .certificate
+                    .as_deref()?
+                {
                     "expired" => CertificateFault::Expired,
                     "wrong_name" => CertificateFault::WrongName,
                     _ => CertificateFault::UnknownIssuer,
@@ -54,13 +57,14 @@ impl Reader<'_> {
             "truncate" => OfRequest::Body(BodyFault::TruncateAfter(wire.truncate.as_ref()?.after?)),
             _ => OfRequest::Body(BodyFault::BrokenGzip),
         };
-        Some(Makes::OfRequest(request))
+        Some(Makes::Request(request))
     }
 
     fn duration(&mut self, pointer: &str, text: &str) -> Option<Duration> {
         let lasting = duration(text);
         if lasting.is_none() {
-            let help = "write a whole number and a unit, as in 500ms, 30s, 5m or 1h, or leave for out";
+            let help =
+                "write a whole number and a unit, as in 500ms, 30s, 5m or 1h, or leave for out";
             self.fault(pointer, "not a duration", help);
         }
         lasting
@@ -70,7 +74,11 @@ impl Reader<'_> {
     pub(super) fn value(&mut self, pointer: &str, text: &str) -> Option<HeaderValue> {
         let value = HeaderValue::from_str(text).ok();
         if value.is_none() {
-            self.fault(pointer, "no header field can hold it", "write it without line breaks and control characters");
+            self.fault(
+                pointer,
+                "no header field can hold it",
+                "write it without line breaks and control characters",
+            );
         }
         value
     }
@@ -99,7 +107,17 @@ mod tests {
         assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(duration("30s"), Some(Duration::from_secs(30)));
         assert_eq!(duration("2h"), Some(Duration::from_secs(7200)));
-        for text in ["", "30", "s", "0s", "1.5s", "2 s", "1d", "-1s", "18446744073709551615h"] {
+        for text in [
+            "",
+            "30",
+            "s",
+            "0s",
+            "1.5s",
+            "2 s",
+            "1d",
+            "-1s",
+            "18446744073709551615h",
+        ] {
             assert_eq!(duration(text), None, "{text}");
         }
     }

@@ -10,7 +10,12 @@ use caisson_document::join;
 use std::num::NonZeroU64;
 
 impl Reader<'_> {
-    pub(super) fn matches(&mut self, at: &str, key: Option<&str>, wire: &WireMatch) -> Option<Match> {
+    pub(super) fn matches(
+        &mut self,
+        at: &str,
+        key: Option<&str>,
+        wire: &WireMatch,
+    ) -> Option<Match> {
         let what = match key {
             Some("dns") => Some("a look-up"),
             Some("refuse" | "certificate") => Some("a connection"),
@@ -18,26 +23,44 @@ impl Reader<'_> {
         };
         for part in ["method", "path"] {
             let pointer = join(at, part);
-            if let Some(what) = what && self.has(&pointer) {
-                self.key_fault(&pointer, format!("{what} has no {part} yet"), format!("leave {part} out"));
+            if let Some(what) = what
+                && self.has(&pointer)
+            {
+                self.key_fault(
+                    &pointer,
+                    format!("{what} has no {part} yet"),
+                    format!("leave {part} out"),
+                );
             }
         }
         let when = self.when(at, key, wire);
-        let host = wire.host.as_deref().and_then(|text| match Pattern::parse(text) {
-            Ok(pattern) => Some(pattern),
-            Err(error) => {
-                self.error(&join(at, "host"), &error);
-                None
-            }
-        });
-        let path = wire.path.as_deref().and_then(|text| match path::Pattern::parse(text) {
-            Ok(pattern) => Some(pattern),
-            Err(error) => {
-                self.error(&join(at, "path"), &error);
-                None
-            }
-        });
-        Some(Match { host: host?, method: wire.method.clone(), path, when, seen: Counter::default() })
+        let host = wire
+            .host
+            .as_deref()
+            .and_then(|text| match Pattern::parse(text) {
+                Ok(pattern) => Some(pattern),
+                Err(error) => {
+                    self.error(&join(at, "host"), &error);
+                    None
+                }
+            });
+        let path = wire
+            .path
+            .as_deref()
+            .and_then(|text| match path::Pattern::parse(text) {
+                Ok(pattern) => Some(pattern),
+                Err(error) => {
+                    self.error(&join(at, "path"), &error);
+                    None
+                }
+            });
+        Some(Match {
+            host: host?,
+            method: wire.method.clone(),
+            path,
+            when,
+            seen: Counter::default(),
+        })
     }
 
     fn when(&mut self, at: &str, key: Option<&str>, wire: &WireMatch) -> When {
@@ -48,10 +71,15 @@ impl Reader<'_> {
             ("after", wire.after, When::After),
             ("times", wire.times, When::Times),
         ];
-        let written: Vec<&str> = ways.iter().map(|way| way.0).filter(|way| self.has(&join(at, way))).collect();
+        let written: Vec<&str> = ways
+            .iter()
+            .map(|way| way.0)
+            .filter(|way| self.has(&join(at, way)))
+            .collect();
         if let [first, others @ ..] = &written[..] {
             for other in others {
-                let message = format!("{other} stands beside {first}, and a match counts in one way");
+                let message =
+                    format!("{other} stands beside {first}, and a match counts in one way");
                 self.key_fault(&join(at, other), message, "keep one of them");
             }
         }
@@ -61,7 +89,9 @@ impl Reader<'_> {
                 self.key_fault(&join(at, way), "a token that has expired stays so", help);
             }
         }
-        let mut made = ways.into_iter().filter_map(|(_, number, make)| Some(make(NonZeroU64::new(number?)?)));
+        let mut made = ways
+            .into_iter()
+            .filter_map(|(_, number, make)| Some(make(NonZeroU64::new(number?)?)));
         made.next().unwrap_or(When::Always)
     }
 }

@@ -5,6 +5,7 @@ mod makes;
 mod matches;
 
 use super::FaultScript;
+use super::count::Counter;
 use super::entry::Entry;
 use super::wire::{WireEntry, WireScript};
 use caisson_document::{Document, Fault, Faults, ReadError, Schema, join};
@@ -58,14 +59,23 @@ impl FaultScript {
     }
 
     fn of_document(document: &Document) -> Result<Self, Faults> {
-        let mut reader = Reader { document, faults: document.check(&COMPILED) };
+        let mut reader = Reader {
+            document,
+            faults: document.check(&COMPILED),
+        };
         let wire: WireScript = serde_json::from_value(document.value().clone()).unwrap_or_default();
         let mut entries = Vec::new();
         for (index, wire) in wire.faults.iter().enumerate() {
             let Some(wire) = wire else { continue };
             entries.extend(reader.entry(&format!("/faults/{index}"), wire));
         }
-        Faults::or(reader.faults, Self { entries })
+        Faults::or(
+            reader.faults,
+            Self {
+                file: document.file().to_owned(),
+                entries,
+            },
+        )
     }
 }
 
@@ -85,11 +95,13 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn fault(&mut self, pointer: &str, message: impl Into<String>, help: impl Into<String>) {
-        self.faults.push(self.document.fault(pointer, message, help));
+        self.faults
+            .push(self.document.fault(pointer, message, help));
     }
 
     fn key_fault(&mut self, pointer: &str, message: impl Into<String>, help: impl Into<String>) {
-        self.faults.push(self.document.key_fault(pointer, message, help));
+        self.faults
+            .push(self.document.key_fault(pointer, message, help));
     }
 
     /// An error whose text is `message; help`.
@@ -106,8 +118,18 @@ impl Reader<'_> {
     fn entry(&mut self, at: &str, wire: &WireEntry) -> Option<Entry> {
         let key = self.key(at);
         let makes = key.and_then(|key| self.makes(at, key, wire));
-        let matches = wire.what.as_ref().and_then(|wire| self.matches(&join(at, "match"), key, wire));
-        Some(Entry { matches: matches?, makes: makes? })
+        let matches = wire
+            .what
+            .as_ref()
+            .and_then(|wire| self.matches(&join(at, "match"), key, wire));
+        let line = self.document.mark(at).map_or(1, |mark| mark.line);
+        Some(Entry {
+            line,
+            key: key?,
+            matches: matches?,
+            makes: makes?,
+            made: Counter::default(),
+        })
     }
 
     /// The one fault of an entry.
@@ -117,9 +139,19 @@ impl Reader<'_> {
         if let Some(first) = first {
             for other in others {
                 let help = "give each an entry of its own, with the same match";
-                self.key_fault(&join(at, other), format!("{other} stands beside {first}, and an entry makes one fault"), help);
+                self.key_fault(
+                    &join(at, other),
+                    format!("{other} stands beside {first}, and an entry makes one fault"),
+                    help,
+                );
             }
-        } else if self.document.pointer(at).is_some_and(Value::is_object) {
+        } else if self
+            .document
+            .pointer(at)
+            .and_then(Value::as_object)
+            .is_some_and(|keys| keys.keys().all(|key| key == "match"))
+        {
+            // Of a key that is unknown the schema has said which ones are not.
             let help = format!("add one of {}", KEYS.join(", "));
             self.fault(at, "the entry makes no fault", help);
         }

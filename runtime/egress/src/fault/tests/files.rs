@@ -11,19 +11,47 @@ fn root() -> PathBuf {
 #[test]
 fn the_schema_is_valid_and_has_the_faults_that_the_reader_has() {
     let schema = Schema::parse(SCHEMA).unwrap();
-    let properties = schema.value().pointer("/$defs/entry/properties").unwrap().as_object().unwrap();
-    let keys: Vec<_> = properties.keys().map(String::as_str).filter(|key| *key != "match").collect();
+    let properties = schema
+        .value()
+        .pointer("/$defs/entry/properties")
+        .unwrap()
+        .as_object()
+        .unwrap();
+    let keys: Vec<_> = properties
+        .keys()
+        .map(String::as_str)
+        .filter(|key| *key != "match")
+        .collect();
     assert_eq!(keys, crate::fault::read::KEYS);
 }
 
 #[test]
-fn the_example_is_a_script_with_every_fault() {
+fn the_example_has_every_fault() {
     let path = root().join("deploy/faults.example.yaml");
     let script = FaultScript::read(&path).unwrap_or_else(|error| panic!("{error}"));
-    assert!(script.entries.len() >= crate::fault::read::KEYS.len());
-    let text = std::fs::read_to_string(&path).unwrap();
+    let met = script.met();
     for key in crate::fault::read::KEYS {
-        assert!(text.contains(&format!("\n    {key}:")), "the example has no {key}");
+        assert!(
+            met.iter().any(|met| met.fault == key),
+            "the example has no {key}"
+        );
+    }
+}
+
+#[test]
+fn the_authors_guide_has_a_script_with_every_fault() {
+    let guide = std::fs::read_to_string(root().join("docs/guides/author.md")).unwrap();
+    let (_, section) = guide.split_once("## Faults on purpose").unwrap();
+    let (_, script) = section.split_once("```yaml\n").unwrap();
+    let (script, _) = script.split_once("```").unwrap();
+    let script =
+        FaultScript::parse("author.md", script).unwrap_or_else(|faults| panic!("{faults}"));
+    let met = script.met();
+    for key in crate::fault::read::KEYS {
+        assert!(
+            met.iter().any(|met| met.fault == key),
+            "the guide has no {key}"
+        );
     }
 }
 
@@ -31,7 +59,11 @@ fn the_example_is_a_script_with_every_fault() {
 fn a_file_that_is_not_there_is_named() {
     let error = FaultScript::read(Path::new("/nowhere/faults.yaml")).unwrap_err();
     assert!(matches!(error, ReadError::Io { .. }));
-    assert!(error.to_string().starts_with("cannot read /nowhere/faults.yaml: "));
+    assert!(
+        error
+            .to_string()
+            .starts_with("cannot read /nowhere/faults.yaml: ")
+    );
 }
 
 /// What is wrong, and the text of the file.
@@ -104,8 +136,14 @@ const FILES: &[(&str, &str)] = &[
          \x20 - { match: { host: a.com, nth: 5 }, expire_token: Bearer }\n",
     ),
     ("open", "format: 1\nfaults: [\n"),
-    ("star", "format: 1\nfaults:\n  - { match: { host: *.a.com }, empty: true }\n"),
-    ("twice", "format: 1\nfaults:\n  - { match: { host: a.com }, empty: true, empty: true }\n"),
+    (
+        "star",
+        "format: 1\nfaults:\n  - { match: { host: *.a.com }, empty: true }\n",
+    ),
+    (
+        "twice",
+        "format: 1\nfaults:\n  - { match: { host: a.com }, empty: true, empty: true }\n",
+    ),
 ];
 
 #[test]
@@ -118,7 +156,10 @@ fn every_refusal_says_where_and_what_to_write_instead() {
         };
         for fault in &faults.0 {
             assert!(fault.line > 0 || text.is_empty(), "{fault} has no place");
-            assert!(!fault.help.is_empty(), "{fault} does not say what to write instead");
+            assert!(
+                !fault.help.is_empty(),
+                "{fault} does not say what to write instead"
+            );
         }
         said.push_str(&format!("# {name}\n{faults}\n\n"));
     }
