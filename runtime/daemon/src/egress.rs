@@ -55,7 +55,8 @@ pub(crate) fn refusal_of(event: EgressEvent, redactor: &Redactor) -> Option<v1::
         EgressEvent::Allowed { .. }
         | EgressEvent::Closed { .. }
         | EgressEvent::Throttled { .. }
-        | EgressEvent::Exhausted { .. } => None,
+        | EgressEvent::Exhausted { .. }
+        | EgressEvent::NotRecorded { .. } => None,
     }
 }
 
@@ -76,6 +77,12 @@ pub(crate) fn exhausted(to: &Endpoint, until_ms: u64, cause: &str) -> CallError 
         retry_at: Some(at(until_ms)),
         ..CallError::new(ErrorCode::QuotaExhausted, message)
     }
+}
+
+/// A cassette stands for the network: going on would only end in another error.
+pub(crate) fn not_recorded(detail: &str) -> CallError {
+    CallError::new(ErrorCode::UpstreamUnavailable, detail.to_owned())
+        .with_action("record the cassette again with --record, or mend what the connector asks")
 }
 
 fn at(unix_ms: u64) -> SystemTime {

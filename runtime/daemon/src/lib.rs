@@ -25,7 +25,8 @@ mod start;
 mod usage;
 mod worker;
 
-pub use config::{Config, Listen, Remembered, Slots, Tls};
+pub use caisson_egress::{CassetteMode, RecorderConfig};
+pub use config::{Config, Listen, Remembered, Slots, Tls, Traffic};
 pub use error::{CallError, reason};
 pub use identity::{Access, Client, ClientId, Key};
 pub use start::{Daemon, StartError, find_python, find_shim};

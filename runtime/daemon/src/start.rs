@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use caisson_egress::{AuditConfig, Gateway, GatewayConfig, GatewayError, Name, Policies};
+use caisson_egress::{
+    AuditConfig, CassetteError, FaultScript, Gateway, GatewayConfig, GatewayError, Name, Player, Policies, Recorder, Tape,
+};
 use caisson_sandbox::{
     HostConfig, InstanceError, Interpreter, InterpreterError, LaunchError, Launcher,
 };
@@ -21,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::Calls;
-use crate::config::Config;
+use crate::config::{Config, Traffic};
 use crate::core::Core;
 use crate::roots::Roots;
 use crate::worker::{Host, Pool};
@@ -85,6 +87,12 @@ pub enum StartError {
     /// A name in `egress.hosts`.
     #[error("egress.hosts: `{0}` is no host name: {1}")]
     HostName(String, caisson_egress::NameError),
+    /// The cassette cannot be recorded or played.
+    #[error(transparent)]
+    Cassette(#[from] CassetteError),
+    /// The script of faults cannot be read.
+    #[error("the script of faults: {0}")]
+    Faults(#[source] caisson_document::ReadError),
     /// The record of calls.
     #[error("the record of calls: {0}")]
     Calls(caisson_state::CallError),
@@ -238,6 +246,9 @@ impl Daemon {
             server.abort();
         }
         self.core.host.gateway.audit().flush();
+        if let Err(error) = self.core.host.gateway.save() {
+            tracing::error!(%error, "the cassette could not be written");
+        }
         self.core.store.close().await;
     }
 }
@@ -341,9 +352,23 @@ fn gateway_config(
         own_sockets: own.into_iter().collect(),
         connections: connections(crate::usage::take_descriptors()),
         hosts,
+        tape: tape(&config.traffic)?.map(Arc::new),
+        faults: faults(&config.traffic)?.map(Arc::new),
         upstream_authorities: authorities(config.upstream_ca.as_deref())?,
         ..Default::default()
     })
+}
+
+fn tape(traffic: &Traffic) -> Result<Option<Tape>, StartError> {
+    match (&traffic.record, &traffic.replay) {
+        (Some(config), _) => Ok(Some(Tape::Record(Recorder::create(config.clone())?))),
+        (None, Some((path, mode))) => Ok(Some(Tape::Replay(Player::open(path, *mode, Vec::new())?))),
+        (None, None) => Ok(None),
+    }
+}
+
+fn faults(traffic: &Traffic) -> Result<Option<FaultScript>, StartError> {
+    traffic.faults.as_deref().map(FaultScript::read).transpose().map_err(StartError::Faults)
 }
 
 /// The certificates of a PEM file (RFC 7468); at least one.

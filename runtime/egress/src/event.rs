@@ -67,6 +67,13 @@ pub enum EgressEvent {
         /// What would have been waited for.
         cause: String,
     },
+    /// A cassette stands for the network and does not hold a request, or could not be given an exchange: the call should end.
+    NotRecorded {
+        /// Where to.
+        to: Endpoint,
+        /// What is missing, or why it was not kept.
+        detail: String,
+    },
     /// An allowed connection ended.
     Closed {
         /// Where to.

@@ -3,7 +3,9 @@
 use crate::audit::{Audit, AuditConfig};
 use crate::ca::{Authority, AuthorityError};
 use crate::carriers::Carriers;
+use crate::cassette::{CassetteError, Player, Recorder};
 use crate::event::EgressEvent;
+use crate::fault::FaultScript;
 use crate::guard::Guard;
 use crate::http::{Tls, TlsError};
 use crate::name::Name;
@@ -58,6 +60,10 @@ pub struct GatewayConfig {
     pub hosts: HashMap<Name, Vec<IpAddr>>,
     /// Authorities that upstreams may be verified by, beside the host's.
     pub upstream_authorities: Vec<CertificateDer<'static>>,
+    /// What is recorded, or played in place of the network.
+    pub tape: Option<Arc<Tape>>,
+    /// Faults that are made on purpose.
+    pub faults: Option<Arc<FaultScript>>,
     /// Longest that one lookup may take.
     pub resolve_timeout: Duration,
     /// Longest that one dial of one address may take.
@@ -80,6 +86,8 @@ impl Default for GatewayConfig {
             own_sockets: Vec::new(),
             hosts: HashMap::new(),
             upstream_authorities: Vec::new(),
+            tape: None,
+            faults: None,
             resolve_timeout: Duration::from_secs(10),
             dial_timeout: Duration::from_secs(10),
             queries: QueryRate::default(),
@@ -120,6 +128,15 @@ pub enum GatewayError {
         /// The system's error.
         source: io::Error,
     },
+}
+
+/// A cassette in the gateway.
+#[derive(Debug)]
+pub enum Tape {
+    /// Every inspected exchange goes into it.
+    Record(Recorder),
+    /// Inspected requests are answered out of it; nothing is looked up, and nobody is dialled.
+    Replay(Player),
 }
 
 /// The call that a session is for.
@@ -167,6 +184,8 @@ impl Default for Bounds {
 /// What all sessions need to reach the world.
 #[derive(Debug)]
 pub(crate) struct Upstream {
+    pub(crate) tape: Option<Arc<Tape>>,
+    pub(crate) faults: Option<Arc<FaultScript>>,
     pub(crate) tls: Tls,
     pub(crate) budgets: Budgets,
     pub(crate) carriers: Carriers,
@@ -187,6 +206,22 @@ struct Own {
 }
 
 impl Upstream {
+    /// The cassette that stands for the network.
+    pub(crate) fn played(&self) -> Option<&Player> {
+        match self.tape.as_deref()? {
+            Tape::Replay(player) => Some(player),
+            Tape::Record(_) => None,
+        }
+    }
+
+    /// The cassette that exchanges go into.
+    pub(crate) fn recorder(&self) -> Option<&Recorder> {
+        match self.tape.as_deref()? {
+            Tape::Record(recorder) => Some(recorder),
+            Tape::Replay(_) => None,
+        }
+    }
+
     /// The daemon's sockets with the host's addresses of this moment.
     pub(crate) fn guard(&self) -> Arc<Guard> {
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
@@ -276,6 +311,8 @@ impl Gateway {
         let authority = Arc::new(Authority::new()?);
         let stopped = CancellationToken::new();
         let upstream = Upstream {
+            tape: config.tape,
+            faults: config.faults,
             budgets: Budgets::default(),
             carriers: Carriers::start(&stopped).map_err(GatewayError::Threads)?,
             tls: Tls::new(&authority, &config.upstream_authorities)?,
@@ -351,6 +388,14 @@ impl Gateway {
     #[must_use]
     pub fn audit(&self) -> &Audit {
         &self.inner.audit
+    }
+
+    /// Writes what a cassette that is recorded holds.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self) -> Result<(), CassetteError> {
+        self.inner.upstream.recorder().map_or(Ok(()), Recorder::save)
     }
 
     /// Signs for the hosts that are inspected; its certificate is what workers are to trust.

@@ -14,6 +14,7 @@ mod decision;
 mod dns;
 mod event;
 mod explain;
+mod fault;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
@@ -39,14 +40,15 @@ mod watch;
 
 pub use audit::{Audit, AuditConfig, AuditWatch, Watched};
 pub use ca::{Authority, AuthorityError};
-pub use cassette::{
-    Asked, CassetteError, Mode, NotRecorded, Played, Player, Recorded, Recorder, RecorderConfig,
-    accept_encoding,
-};
+pub use cassette::{CassetteError, Mode as CassetteMode, Player, Recorder, RecorderConfig};
 pub use decision::{Allowed, Attempt, Refusal, Transport, Verdict, decide};
 pub use event::{EgressEvent, Ended, Endpoint, Totals};
 pub use explain::{Checked, Explanation, QuestionError, Summary, check, explain, question};
-pub use gateway::{Bounds, CallContext, Gateway, GatewayConfig, GatewayError, Policies};
+pub use fault::{
+    Answer, Asked, BodyFault, Broken, CertificateFault, ConnectionFault, DnsFault, FaultScript, Met, RequestFault,
+    SCHEMA as FAULTS_SCHEMA, Spoiled,
+};
+pub use gateway::{Bounds, CallContext, Tape, Gateway, GatewayConfig, GatewayError, Policies};
 pub use guard::Guard;
 pub use http::TlsError;
 pub use http::path::{Pattern as PathPattern, PatternError as PathPatternError};

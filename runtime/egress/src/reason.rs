@@ -83,6 +83,8 @@ pub enum Reason {
     TlsFailed,
     /// The upstream broke off before its answer was whole.
     UpstreamBroken,
+    /// A cassette stands for the network, and does not hold this.
+    NotRecorded,
 }
 
 /// What kind of trouble a reason is; callers map it to their own codes.
@@ -142,6 +144,7 @@ impl Reason {
             Self::DialFailed => "dial_failed",
             Self::TlsFailed => "tls_failed",
             Self::UpstreamBroken => "upstream_broken",
+            Self::NotRecorded => "not_recorded",
         }
     }
 
@@ -170,7 +173,8 @@ impl Reason {
             | Self::DialTimeout
             | Self::DialUnreachable
             | Self::DialFailed
-            | Self::UpstreamBroken => Kind::Upstream,
+            | Self::UpstreamBroken
+            | Self::NotRecorded => Kind::Upstream,
             _ => Kind::Denied,
         }
     }

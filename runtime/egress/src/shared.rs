@@ -184,7 +184,7 @@ impl Shared {
         match self.stand_ins.name_of(dialled) {
             Some((name, addresses)) => Meant {
                 target: Target::Name(name),
-                addresses: Some(addresses),
+                addresses: self.upstream.played().is_none().then_some(addresses),
             },
             None => Meant {
                 target: Target::Address(dialled),

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use caisson_bundle::{Size, Span};
+use caisson_egress::{CassetteMode, RecorderConfig};
 use caisson_document::{Document, Fault, Faults, ReadError, Schema};
 use caisson_sandbox::{Layer, Limits};
 
@@ -71,6 +72,8 @@ pub struct Config {
     pub audit: Option<PathBuf>,
     /// PEM: authorities that upstreams may be verified by, beside the host's.
     pub upstream_ca: Option<PathBuf>,
+    /// What the gateway records, plays and spoils; of a daemon that lives for one command.
+    pub traffic: Traffic,
     /// Refused attempts at one place after which a call ends.
     pub refused_attempts: NonZeroU32,
     /// Names that are resolved here and not by the system.
@@ -78,6 +81,17 @@ pub struct Config {
     /// Files that the configuration consists of: itself, keys, certificates.
     /// No worker is granted them.
     pub own_files: Vec<PathBuf>,
+}
+
+/// What the gateway does with traffic beside carrying it, for the tests of connectors.
+#[derive(Debug, Clone, Default)]
+pub struct Traffic {
+    /// The cassette that inspected exchanges go into.
+    pub record: Option<RecorderConfig>,
+    /// The cassette that answers inspected requests, in place of the network and of secrets.
+    pub replay: Option<(PathBuf, CassetteMode)>,
+    /// A script of faults.
+    pub faults: Option<PathBuf>,
 }
 
 /// Workers at once.
@@ -137,6 +151,7 @@ impl Config {
             },
             audit: None,
             upstream_ca: None,
+            traffic: Traffic::default(),
             refused_attempts: REFUSED_ATTEMPTS,
             hosts: BTreeMap::new(),
             own_files: Vec::new(),

@@ -115,6 +115,11 @@ impl Authority {
         self.leaf_at(target, SystemTime::now())
     }
 
+    /// One whose time was over long ago: a fault on purpose.
+    pub(crate) fn expired_leaf(&self, name: &Name) -> Result<Arc<CertifiedKey>, AuthorityError> {
+        self.leaf_at(&Target::Name(name.clone()), SystemTime::now() - 4 * SHOWN)
+    }
+
     fn leaf_at(
         &self,
         target: &Target,

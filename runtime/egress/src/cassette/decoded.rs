@@ -10,7 +10,7 @@ use std::io::{self, Read};
 pub(super) const TRAVELLING: [&str; 3] = ["content-encoding", "content-length", "transfer-encoding"];
 
 /// Has the upstream asked only for codings that can be undone.
-pub fn accept_encoding(headers: &mut HeaderMap) {
+pub(crate) fn accept_encoding(headers: &mut HeaderMap) {
     let asked = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let known = asked.contains("gzip") || asked.contains("deflate") || asked.contains('*');
     let kept = if known { "gzip, deflate" } else { "identity" };

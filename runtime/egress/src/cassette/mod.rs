@@ -12,9 +12,11 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use decoded::accept_encoding;
-pub use player::{Asked, Mode, NotRecorded, Played, Player};
-pub use recorder::{Recorded, Recorder, RecorderConfig};
+pub(crate) use decoded::accept_encoding;
+pub(crate) use player::Asked;
+pub use player::{Mode, Player};
+pub(crate) use recorder::Recorded;
+pub use recorder::{Recorder, RecorderConfig};
 
 use std::io;
 use std::path::PathBuf;

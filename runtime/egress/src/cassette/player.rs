@@ -23,30 +23,30 @@ pub enum Mode {
 
 /// A request that is to be answered.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// Its method.
-    pub method: &'a str,
+    pub(crate) method: &'a str,
     /// Its whole address.
-    pub url: &'a str,
+    pub(crate) url: &'a str,
     /// Its body.
-    pub body: &'a [u8],
+    pub(crate) body: &'a [u8],
 }
 
 /// A recorded answer, its body without codings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Played {
+pub(crate) struct Played {
     /// The status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Names and values, without those that told how the body travelled.
-    pub headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// The body.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 /// A request that the cassette does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{asked} is not in {path}; {hint}", path = .path.display())]
-pub struct NotRecorded {
+pub(crate) struct NotRecorded {
     asked: String,
     path: PathBuf,
     hint: String,
@@ -95,7 +95,7 @@ impl Player {
     ///
     /// # Errors
     /// There is none, or each was given; the text shows the nearest recording.
-    pub fn answer(&self, asked: &Asked<'_>) -> Result<Played, NotRecorded> {
+    pub(crate) fn answer(&self, asked: &Asked<'_>) -> Result<Played, NotRecorded> {
         let key = Key::new(asked.method, asked.url, asked.body, &self.ignored);
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let mut unused = (0..self.recordings.len()).filter(|&number| !used[number]);

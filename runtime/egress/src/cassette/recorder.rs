@@ -46,25 +46,25 @@ pub struct RecorderConfig {
 
 /// One exchange as it was.
 #[derive(Debug, Clone)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     /// The request's method.
-    pub method: String,
+    pub(crate) method: String,
     /// The request's whole address.
-    pub url: String,
+    pub(crate) url: String,
     /// The request's headers.
-    pub request_headers: Vec<(String, String)>,
+    pub(crate) request_headers: Vec<(String, String)>,
     /// The request's body.
-    pub request_body: Bytes,
+    pub(crate) request_body: Bytes,
     /// The answer's status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The answer's headers.
-    pub response_headers: Vec<(String, String)>,
+    pub(crate) response_headers: Vec<(String, String)>,
     /// The answer's body, as it travelled.
-    pub response_body: Bytes,
+    pub(crate) response_body: Bytes,
     /// When the request was sent.
-    pub started: SystemTime,
+    pub(crate) started: SystemTime,
     /// Until the answer was whole.
-    pub took: Duration,
+    pub(crate) took: Duration,
 }
 
 /// A cassette that is recorded.
@@ -105,7 +105,7 @@ impl Recorder {
     ///
     /// # Errors
     /// It cannot be kept whole or without secrets, and is then not kept at all; or the file cannot be written.
-    pub fn record(&self, exchange: &Recorded, redactor: &Redactor) -> Result<(), CassetteError> {
+    pub(crate) fn record(&self, exchange: &Recorded, redactor: &Redactor) -> Result<(), CassetteError> {
         let entry = self.entry(exchange, redactor)?;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.bytes += exchange.request_body.len() + exchange.response_body.len() + 1_024;

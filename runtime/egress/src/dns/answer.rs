@@ -3,6 +3,7 @@
 use super::asked::{tell_elsewhere, tell_malformed};
 use crate::decision::{Attempt, Transport, Verdict, refused_addresses};
 use crate::event::Endpoint;
+use crate::fault::DnsFault;
 use crate::host::Target;
 use crate::name::Name;
 use crate::reason::Reason;
@@ -129,6 +130,19 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
     if !matches!(query.query_type, RecordType::A | RecordType::ANY) {
         return Answer::Nothing;
     }
+    let fault = shared.upstream.faults.as_ref().and_then(|faults| faults.of_lookup(&name));
+    if let Some(fault) = fault {
+        let detail = format!("the fault script lets the look-up of {name} fail");
+        shared.reporter.failed(Endpoint::dns(host()), Reason::DnsFailed, detail);
+        return Answer::Code(match fault {
+            DnsFault::Nxdomain => ResponseCode::NXDomain,
+            DnsFault::Servfail => ResponseCode::ServFail,
+        });
+    }
+    if shared.upstream.played().is_some() {
+        // What is answered out of a cassette needs no address of its own.
+        return given(shared, &name, Vec::new());
+    }
     let addresses = match shared
         .upstream
         .resolver
@@ -154,7 +168,12 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
     {
         return Answer::Code(ResponseCode::NXDomain);
     }
-    match shared.stand_ins.give(&name, addresses) {
+    given(shared, &name, addresses)
+}
+
+/// The address that stands for a name from now on.
+fn given(shared: &Shared, name: &Name, addresses: Vec<IpAddr>) -> Answer {
+    match shared.stand_ins.give(name, addresses) {
         Ok(address) => Answer::Address(address),
         Err(Full) => {
             let detail = format!(
@@ -162,7 +181,7 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
                 crate::stand_in::MAX_NAMES
             );
             shared.reporter.refused(
-                Endpoint::dns(host()),
+                Endpoint::dns(Some(name.to_string())),
                 crate::decision::Refusal::flat(Reason::TooManyNames, detail),
             );
             Answer::Code(ResponseCode::Refused)

@@ -19,6 +19,8 @@ pub(super) enum BodyError {
     Malformed(String),
     #[error("the worker broke off in the middle of a body")]
     Gone,
+    #[error("the fault script resets the connection in the middle of a body")]
+    OnPurpose,
     #[error("the upstream broke off in the middle of a body: {0}")]
     Upstream(#[from] hyper::Error),
 }

@@ -4,7 +4,7 @@ use super::body::{AnyBody, BodyError, Meter, Metered, text};
 use super::judge::{Place, judge};
 use super::sending::Sending;
 use super::tls::Version;
-use super::upstream::{SendError, Upstream};
+use super::upstream::{Far, SendError};
 use super::{fields, head};
 use crate::decision::Refusal;
 use crate::event::Endpoint;
@@ -28,7 +28,7 @@ const REFUSED: HeaderName = HeaderName::from_static("caisson-refused");
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) place: Place,
-    pub(super) upstream: Upstream,
+    pub(super) far: Far,
     pub(super) up: Meter,
     pub(super) down: Meter,
     /// The budget of the last request, and the rate that it is under.
@@ -64,7 +64,7 @@ impl Connection {
             http: rule.http.clone().unwrap_or_default(),
             rate: rule.rate,
             on_429: rule.on_429,
-            upgrades: self.upstream.version == Version::One
+            upgrades: self.far.version() == Version::One
                 && parts.headers.contains_key(UPGRADE)
                 && head::tokens(&parts.headers).iter().any(|token| token == "upgrade"),
             begun: Instant::now(),
@@ -105,7 +105,7 @@ impl Connection {
                 Ok(turn) => turn,
                 Err(exhausted) => return Ok(self.exhausted(exhausted)),
             };
-            let response = match self.upstream.send(sending.next()).await {
+            let response = match self.ask(sending.next()).await {
                 Ok(response) => response,
                 Err(error) => return Err(self.unanswered(&admitted, error)),
             };
@@ -169,11 +169,18 @@ impl Connection {
     fn unanswered(&self, admitted: &Admitted, error: SendError) -> NoAnswer {
         let (address, reason, detail) = match error {
             SendError::Unreached(undialled) => (undialled.address, undialled.reason, undialled.detail),
+            SendError::OnPurpose => (None, Reason::UpstreamBroken, "the fault script resets the connection".to_owned()),
+            SendError::NotRecorded(detail) => {
+                self.shared.reporter.not_recorded(self.endpoint(), detail);
+                return NoAnswer;
+            }
+            // As below: the worker's own doing.
+            SendError::Body(_) => return NoAnswer,
             // The worker's own doing, and told as that where it is to be told.
             SendError::Broken(error) if is_of_body(&error) => return NoAnswer,
             SendError::Broken(error) => {
                 let detail = format!("{} {}: {}", admitted.method, self.place.name, chain(&error));
-                (Some(self.upstream.address), Reason::UpstreamBroken, detail)
+                (self.far.address(), Reason::UpstreamBroken, detail)
             }
         };
         let to = Endpoint { address, ..self.endpoint() };
@@ -186,13 +193,9 @@ impl Connection {
         let (mut parts, body) = request.into_parts();
         fields::strip_hop_by_hop(&mut parts.headers);
         parts.headers.remove(EXPECT);
-        let authority = if self.place.port == 443 {
-            self.place.name.to_string()
-        } else {
-            format!("{}:{}", self.place.name, self.place.port)
-        };
+        let authority = self.place.authority();
         let target = parts.uri.path_and_query().map_or("/", |all| all.as_str()).to_owned();
-        match self.upstream.version {
+        match self.far.version() {
             Version::One => {
                 if let Ok(host) = HeaderValue::from_str(&authority) {
                     parts.headers.insert(HOST, host);
@@ -216,7 +219,7 @@ impl Connection {
     }
 
     pub(super) fn endpoint(&self) -> Endpoint {
-        Endpoint::of(&self.place.target, Some(self.upstream.address), Some(self.place.port), Cow::Borrowed("https"))
+        Endpoint::of(&self.place.target, self.far.address(), Some(self.place.port), Cow::Borrowed("https"))
     }
 }
 

@@ -62,6 +62,19 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         }
     }
 
+    /// Returns when the worker has ended its side, or the connection: as other servers do, the gateway takes that for its going
+    /// away. What it sent ahead is kept, up to a head's length.
+    pub(super) async fn gone(&mut self) {
+        loop {
+            if self.buffer.len() > head::LONGEST {
+                std::future::pending::<()>().await;
+            }
+            if !matches!(self.more().await, Ok(1..)) {
+                return;
+            }
+        }
+    }
+
     async fn more(&mut self) -> io::Result<usize> {
         self.buffer.reserve(ROOM);
         self.io.read_buf(&mut self.buffer).await

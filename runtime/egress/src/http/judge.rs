@@ -12,11 +12,21 @@ use http::{HeaderMap, Method, Uri, Version, request};
 
 /// Where a connection goes: what every request on it must be for.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) target: Target,
+pub(crate) struct Place {
+    pub(crate) target: Target,
     /// The name that the certificate is for.
-    pub(super) name: Name,
-    pub(super) port: u16,
+    pub(crate) name: Name,
+    pub(crate) port: u16,
+}
+
+impl Place {
+    /// As requests name it: with its port where that is not the usual one.
+    pub(super) fn authority(&self) -> String {
+        match self.port {
+            443 => self.name.to_string(),
+            port => format!("{}:{port}", self.name),
+        }
+    }
 }
 
 /// Whether a request passes, and by which rule.

@@ -4,6 +4,7 @@
 //! strict reader of its own (`head`, `chunks`, `inbound`), `two` serves HTTP/2. `judge` decides on a request, on its
 //! `path` in one spelling; `exchange` carries it. Bodies of any size stream through; none is held.
 
+mod asking;
 mod body;
 mod chunks;
 mod ending;
@@ -21,21 +22,21 @@ mod tls;
 mod two;
 mod upstream;
 
+pub(crate) use judge::Place;
 pub(crate) use tls::Tls;
 pub use tls::TlsError;
 
 use crate::decision::{Allowed, Refusal};
 use crate::event::{Ended, Endpoint};
-use crate::host::Target;
+use crate::fault::CertificateFault;
 use crate::name::Name;
 use crate::policy::{Protocol, RuleAt};
 use crate::reason::Reason;
-use crate::relay::{HelloError, PolicyInForce, check_name, named, revoked};
+use crate::relay::{HelloError, PolicyInForce, check_name, revoked};
 use crate::shared::Shared;
 use body::Meter;
 use ending::{Clean, Ending};
 use exchange::Connection;
-use judge::Place;
 use rustls::pki_types::ServerName;
 use rustls::server::Acceptor;
 use rustls::{AlertDescription, Error as TlsFailure};
@@ -50,34 +51,31 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 use tasks::Tasks;
-use upstream::{Upstream, Way};
+use upstream::{Far, Upstream, Way};
 
 /// Longest that each step of the worker's handshake may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Carries a connection that a rule inspects, from its ClientHello to its end.
+/// Carries a connection that a rule inspects, from its ClientHello to its end; under a certificate that is wrong on purpose,
+/// where there is one.
 pub(crate) async fn carry(
     shared: &Arc<Shared>,
     worker: TcpStream,
     mut policy: PolicyInForce,
-    target: &Target,
-    port: u16,
+    place: Place,
     allowed: Allowed,
+    certificate: Option<CertificateFault>,
 ) {
-    let place = Place {
-        target: target.clone(),
-        name: named(target),
-        port,
-    };
+    let (target, port) = (place.target.clone(), place.port);
     let tasks = Tasks::default();
     let inspected = async {
-        let Some(opened) = open(shared, worker, place, &allowed, &tasks).await else { return };
+        let Some(opened) = open(shared, worker, place, &allowed, &tasks, certificate).await else { return };
         serve(shared, opened, &allowed, tasks.clone()).await;
     };
     // In this order: a policy that changed lets no further byte through.
     tokio::select! {
         biased;
-        () = revoked(shared, &mut policy, target, port, &allowed.addresses, Protocol::Https) => {}
+        () = revoked(shared, &mut policy, &target, port, &allowed.addresses, Protocol::Https) => {}
         () = shared.ended.cancelled() => {}
         () = inspected => {}
         never = tasks.run() => match never {},
@@ -98,6 +96,7 @@ async fn open(
     place: Place,
     allowed: &Allowed,
     tasks: &Tasks,
+    certificate: Option<CertificateFault>,
 ) -> Option<Opened> {
     let (target, port) = (place.target.clone(), place.port);
     let to = |address| Endpoint::of(&target, address, Some(port), Cow::Borrowed(Protocol::Https.as_str()));
@@ -122,34 +121,47 @@ async fn open(
         }
     };
     let (offer, named) = Offer::of(&start.client_hello());
-    let name = ServerName::try_from(place.name.as_str().to_owned()).ok()?;
-    let way = Way {
-        addresses: allowed.addresses.clone(),
-        port: place.port,
-        name,
-        config: shared.upstream.tls.client(offer),
-        timeout: shared.upstream.dial_timeout,
-        tasks: tasks.clone(),
-    };
-    let upstream = match Upstream::connect(way).await {
-        Ok(upstream) => upstream,
-        Err(undialled) => {
-            shared.reporter.failed(to(undialled.address), undialled.reason, undialled.detail);
-            return None;
+    let far = match shared.upstream.played() {
+        Some(_) => Far::Cassette(if offer.one { Version::One } else { Version::Two }),
+        None => {
+            let way = Way {
+                addresses: allowed.addresses.clone(),
+                port: place.port,
+                name: ServerName::try_from(place.name.as_str().to_owned()).ok()?,
+                config: shared.upstream.tls.client(offer),
+                timeout: shared.upstream.dial_timeout,
+                tasks: tasks.clone(),
+            };
+            match Upstream::connect(way).await {
+                Ok(upstream) => Far::Live(upstream),
+                Err(undialled) => {
+                    shared.reporter.failed(to(undialled.address), undialled.reason, undialled.detail);
+                    return None;
+                }
+            }
         }
     };
-    let agreed = match upstream.version {
+    let agreed = match far.version() {
         Version::One => offer.one,
         Version::Two => offer.two,
     };
     if !agreed {
         let detail = format!("{} speaks HTTP/1.1 only, and the connector HTTP/2 only", place.name);
-        shared.reporter.failed(to(Some(upstream.address)), Reason::TlsFailed, detail);
+        shared.reporter.failed(to(far.address()), Reason::TlsFailed, detail);
         return None;
     }
-    let config = shared.upstream.tls.server(upstream.version, named);
+    let tls = &shared.upstream.tls;
+    let config = match certificate {
+        None => tls.server(far.version(), named),
+        Some(fault) => tls.wrong_server(far.version(), named, &place.name, fault)?,
+    };
     let stream = match tokio::time::timeout(PATIENCE, start.into_stream(config)).await {
         Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if certificate.is_some() => {
+            let detail = format!("the fault script shows a wrong certificate for {}: {error}", place.name);
+            shared.reporter.failed(to(None), Reason::TlsFailed, detail);
+            return None;
+        }
         Ok(Err(error)) if is_pinned(&error) => {
             let detail = format!(
                 "the connector does not trust the gateway's certificate for {}: it pins another one; write protocol: tls, which relays bytes",
@@ -170,7 +182,7 @@ async fn open(
     let connection = Connection {
         shared: Arc::clone(shared),
         place,
-        upstream,
+        far,
         up: Meter::new(&shared.reporter.sums.bytes_up),
         down: Meter::new(&shared.reporter.sums.bytes_down),
         budget: Mutex::default(),
@@ -219,7 +231,7 @@ async fn serve(shared: &Arc<Shared>, opened: Opened, allowed: &Allowed, tasks: T
     };
     shared.reporter.allowed(&open.to, &allowed.rule);
     shared.reporter.sums.open.fetch_add(1, Ordering::Relaxed);
-    let served = match connection.upstream.version {
+    let served = match connection.far.version() {
         Version::One => one::serve(&connection, stream, &clean).await,
         Version::Two => two::serve(Arc::new(connection), stream, &clean, tasks).await,
     };

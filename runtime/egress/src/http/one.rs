@@ -12,7 +12,6 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::oneshot::error::TryRecvError;
 
 /// Serves a connection until one side ends it.
 ///
@@ -65,14 +64,22 @@ where
         let upgrades = admitted.upgrades;
         let (body, mut back) = InboundBody::new(inbound, framing, admitted.up.clone());
         let request = Request::from_parts(parts, body.boxed_unsync());
-        let answered = connection.forward(admitted, request).await;
-        let returned = back.try_recv();
-        if let Ok(Err(error)) = &returned {
-            return close(connection, &mut write, error, clean).await;
+        // Of a request without a body it is there at once, and tells when the worker goes away.
+        let mut reader = back.try_recv().ok().and_then(Result::ok);
+        let answered = tokio::select! {
+            answered = connection.forward(admitted, request) => answered,
+            () = gone(&mut reader) => return Err(io::ErrorKind::ConnectionReset.into()),
+        };
+        if reader.is_none() {
+            match back.try_recv() {
+                Ok(Ok(returned)) => reader = Some(returned),
+                Ok(Err(error)) => return close(connection, &mut write, &error, clean).await,
+                Err(_) => {}
+            }
         }
         let mut response = answered.map_err(io::Error::other)?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let (true, Ok(Ok(inbound))) = (upgrades, returned) else {
+            let (true, Some(inbound)) = (upgrades, reader) else {
                 return Err(io::Error::other("the upstream switched to a protocol that nobody asked for"));
             };
             let upgraded = hyper::upgrade::on(&mut response);
@@ -81,16 +88,24 @@ where
             return relay(connection, tokio::io::join(Replayed { first, io }, write), upgraded, clean).await;
         }
         // Where the answer came before the body was read, the next request's beginning may never be found.
-        asked.keep_alive &= returned.is_ok();
-        let reusable = outbound::write(&mut write, &asked, response).await?;
-        inbound = match returned {
-            Ok(Ok(inbound)) if reusable => inbound,
-            Err(TryRecvError::Empty) => match back.try_recv() {
-                Ok(Err(error)) => return close(connection, &mut write, &error, clean).await,
-                _ => return end(&mut write, clean).await,
-            },
+        asked.keep_alive &= reader.is_some();
+        let reusable = tokio::select! {
+            written = outbound::write(&mut write, &asked, response) => written?,
+            () = gone(&mut reader) => return Err(io::ErrorKind::ConnectionReset.into()),
+        };
+        inbound = match (reader, back.try_recv()) {
+            (Some(reader), _) if reusable => reader,
+            (_, Ok(Err(error))) => return close(connection, &mut write, &error, clean).await,
             _ => return end(&mut write, clean).await,
         };
+    }
+}
+
+/// Returns when the worker has gone away, as far as that can be seen.
+async fn gone<R: AsyncRead + Unpin>(reader: &mut Option<Inbound<R>>) {
+    match reader {
+        Some(reader) => reader.gone().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::body::AnyBody;
 use super::fields;
 use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body;
@@ -77,8 +78,20 @@ pub(super) async fn write(
         return Ok(keep_alive);
     }
     let chunked = matches!(shape, Shape::Chunked);
+    let mut left = length.filter(|_| matches!(shape, Shape::Length));
     loop {
-        let Some(frame) = body.frame().await else { break };
+        let next = match body.frame().now_or_never() {
+            Some(next) => next,
+            None => {
+                // The head does not wait for what may come late.
+                if !head.is_empty() {
+                    io.write_all(&head.split()).await?;
+                    io.flush().await?;
+                }
+                body.frame().await
+            }
+        };
+        let Some(frame) = next else { break };
         // Where the answer broke off, so does the connection: nobody takes half an answer for a whole one.
         let frame = frame.map_err(io::Error::other)?;
         // Trailers have no place that HTTP/1.1 clients look at.
@@ -86,6 +99,7 @@ pub(super) async fn write(
         if data.is_empty() {
             continue;
         }
+        left = left.map(|left| left.saturating_sub(data.len() as u64));
         if chunked {
             write!(&mut head, "{:x}\r\n", data.len()).map_err(io::Error::other)?;
             let end = Bytes::from_static(b"\r\n");
@@ -100,7 +114,8 @@ pub(super) async fn write(
     }
     io.write_all(&head).await?;
     io.flush().await?;
-    Ok(keep_alive)
+    // Shorter than its length said, which only a fault script brings about: the next answer would be taken for the rest.
+    Ok(keep_alive && left.is_none_or(|left| left == 0))
 }
 
 fn shape(asked: &Asked, response: &Response<AnyBody>) -> Shape {

@@ -2,12 +2,13 @@
 //! the upstream.
 
 use crate::ca::Authority;
+use crate::fault::CertificateFault;
 use crate::name::Name;
 use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::sync::Arc;
 
@@ -59,6 +60,7 @@ impl Offer {
 /// The configurations of a daemon, made once.
 #[derive(Debug)]
 pub(crate) struct Tls {
+    authority: Arc<Authority>,
     /// Without ALPN, with HTTP/1.1, with HTTP/2.
     servers: [Arc<ServerConfig>; 3],
     /// By offer.
@@ -81,6 +83,7 @@ impl Tls {
     pub(crate) fn new(authority: &Arc<Authority>, more: &[CertificateDer<'static>]) -> Result<Self, TlsError> {
         let roots = Arc::new(roots(more));
         Ok(Self {
+            authority: Arc::clone(authority),
             servers: [
                 server(authority, None)?,
                 server(authority, Some(Version::One))?,
@@ -102,6 +105,25 @@ impl Tls {
             Version::One => one,
             Version::Two => two,
         })
+    }
+
+    /// One that shows a certificate which nobody must believe; `None` where there is none to be had.
+    pub(super) fn wrong_server(
+        &self,
+        version: Version,
+        named: bool,
+        name: &Name,
+        fault: CertificateFault,
+    ) -> Option<Arc<ServerConfig>> {
+        let key = match fault {
+            CertificateFault::Expired => self.authority.expired_leaf(name),
+            CertificateFault::WrongName => Name::parse("wrong.invalid").ok().map(|other| self.authority.leaf(&other))?,
+            CertificateFault::UnknownIssuer => Authority::new().and_then(|other| other.leaf(name)),
+        };
+        let key = key.inspect_err(|error| tracing::error!(%error, "no wrong certificate could be made")).ok()?;
+        let mut config = ServerConfig::clone(&self.server(version, named));
+        config.cert_resolver = Arc::new(SingleCertAndKey::from(key));
+        Some(Arc::new(config))
     }
 
     pub(super) fn client(&self, offer: Offer) -> Arc<ClientConfig> {

@@ -1,6 +1,6 @@
 //! The upstream's side of an inspected connection: dialled, verified, spoken to in the HTTP that it chose.
 
-use super::body::AnyBody;
+use super::body::{AnyBody, BodyError};
 use super::tls::{Version, chosen};
 use super::tasks::Tasks;
 use crate::reason::Reason;
@@ -58,6 +58,30 @@ impl Sender {
     }
 }
 
+/// Who answers.
+#[derive(Debug)]
+pub(super) enum Far {
+    Live(Upstream),
+    /// A cassette, in the HTTP that the worker speaks.
+    Cassette(Version),
+}
+
+impl Far {
+    pub(super) fn version(&self) -> Version {
+        match self {
+            Self::Live(upstream) => upstream.version,
+            Self::Cassette(version) => *version,
+        }
+    }
+
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Live(upstream) => Some(upstream.address),
+            Self::Cassette(_) => None,
+        }
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
@@ -65,6 +89,12 @@ pub(super) enum SendError {
     Unreached(Undialled),
     #[error("{0}")]
     Broken(#[from] hyper::Error),
+    #[error("the request's body broke off: {0}")]
+    Body(#[from] BodyError),
+    #[error("the fault script resets the connection")]
+    OnPurpose,
+    #[error("{0}")]
+    NotRecorded(String),
 }
 
 impl Upstream {

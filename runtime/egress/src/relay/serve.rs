@@ -5,10 +5,13 @@ use super::dial::dial;
 use super::hello::{HelloError, read_hello};
 use crate::decision::{Allowed, Attempt, Refusal, Transport, Verdict};
 use crate::event::{Ended, Endpoint};
+use crate::fault::ConnectionFault;
 use crate::host::Target;
 use crate::name::Name;
 use crate::policy::{Bound, Protocol};
 use crate::reason::Reason;
+use crate::http::Place;
+use crate::share::Held;
 use crate::shared::{Meant, Shared};
 use caisson_without::{Part, without};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -60,7 +63,7 @@ pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-async fn serve(shared: Arc<Shared>, mut worker: TcpStream) {
+async fn serve(shared: Arc<Shared>, worker: TcpStream) {
     // Whatever ends this task, a panic or the end of the daemon included, the worker sees a reset; only a connection that
     // both sides finished is let end cleanly.
     reset_on_close(&worker, true);
@@ -78,22 +81,57 @@ async fn serve(shared: Arc<Shared>, mut worker: TcpStream) {
     let (target, verdict) = judge(&shared, dialled, port);
     match verdict {
         Verdict::Refuse(refusal) => refuse(&shared, &target, port, refusal),
-        Verdict::Allow(allowed) if allowed.protocol == Protocol::Https => {
-            let Ok(worker) = worker.into_std() else {
-                return;
-            };
-            let (upstream, tracked) = (Arc::clone(&shared.upstream), shared.tasks.token());
-            upstream.carriers.spawn(async move {
-                let _until_the_end = (tracked, held);
-                if let Ok(worker) = TcpStream::from_std(worker) {
-                    crate::http::carry(&shared, worker, policy, &target, port, allowed).await;
-                }
-            });
-        }
-        Verdict::Allow(allowed) => {
-            carry(&shared, &mut worker, policy, &target, port, allowed).await;
-        }
+        Verdict::Allow(allowed) => allow(shared, worker, held, policy, target, port, allowed).await,
     }
+}
+
+/// An allowed connection: what stands between it and the upstream, and who carries it.
+async fn allow(
+    shared: Arc<Shared>,
+    mut worker: TcpStream,
+    held: Result<Held, String>,
+    policy: PolicyInForce,
+    target: Target,
+    port: u16,
+    allowed: Allowed,
+) {
+    let failed = |reason, detail| {
+        let to = Endpoint::of(&target, None, Some(port), Cow::Borrowed(allowed.protocol.as_str()));
+        shared.reporter.failed(to, reason, detail);
+    };
+    let script = shared.upstream.faults.as_ref();
+    let certificate = match script.and_then(|script| script.of_connection(&named(&target))) {
+        Some(ConnectionFault::Refuse) => {
+            return failed(Reason::DialRefused, "the fault script refuses the connection".to_owned());
+        }
+        Some(ConnectionFault::Certificate(fault)) => Some(fault),
+        None => None,
+    };
+    if allowed.protocol != Protocol::Https {
+        if shared.upstream.played().is_some() {
+            let detail = format!(
+                "{target} port {port}: a cassette stands for the network, and protocol: {} cannot be played; write protocol: https",
+                allowed.protocol.as_str()
+            );
+            return failed(Reason::NotRecorded, detail);
+        }
+        return carry(&shared, &mut worker, policy, &target, port, allowed).await;
+    }
+    let Ok(worker) = worker.into_std() else {
+        return;
+    };
+    let (upstream, tracked) = (Arc::clone(&shared.upstream), shared.tasks.token());
+    upstream.carriers.spawn(async move {
+        let _until_the_end = (tracked, held);
+        if let Ok(worker) = TcpStream::from_std(worker) {
+            let place = Place {
+                name: named(&target),
+                target,
+                port,
+            };
+            crate::http::carry(&shared, worker, policy, place, allowed, certificate).await;
+        }
+    });
 }
 
 /// What comes of a connection to `dialled`, an address of the worker's network: whom it is to, and the decision.

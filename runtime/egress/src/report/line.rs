@@ -2,6 +2,7 @@
 
 use super::Reporter;
 use crate::event::{EgressEvent, Endpoint};
+use crate::reason::Reason;
 use serde::Serialize;
 
 /// One line on one attempt or connection, or on several equal ones.
@@ -102,6 +103,11 @@ impl Reporter {
             },
             EgressEvent::Failed { to, reason, detail } => Line {
                 reason: Some(reason.as_str()),
+                detail: Some(detail),
+                ..self.line("failed", to)
+            },
+            EgressEvent::NotRecorded { to, detail } => Line {
+                reason: Some(Reason::NotRecorded.as_str()),
                 detail: Some(detail),
                 ..self.line("failed", to)
             },

@@ -170,6 +170,11 @@ impl Reporter {
         }
     }
 
+    pub(crate) fn not_recorded(&self, to: Endpoint, detail: String) {
+        self.sums.failed.fetch_add(1, Ordering::Relaxed);
+        self.tell(EgressEvent::NotRecorded { to, detail });
+    }
+
     pub(crate) fn exhausted(&self, to: Endpoint, exhausted: Exhausted) {
         let (until_ms, cause) = (unix_ms(exhausted.until), exhausted.cause.to_string());
         self.tell(EgressEvent::Exhausted { to, until_ms, cause });
@@ -283,6 +288,10 @@ impl Reporter {
             EgressEvent::Failed { to, reason, detail } => EgressEvent::Failed {
                 to: self.endpoint(to),
                 reason,
+                detail: self.redact(&detail),
+            },
+            EgressEvent::NotRecorded { to, detail } => EgressEvent::NotRecorded {
+                to: self.endpoint(to),
                 detail: self.redact(&detail),
             },
             // An upstream's name and words of the gateway's own.

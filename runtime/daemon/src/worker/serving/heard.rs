@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Serving, broken};
 use crate::call::Event;
-use crate::egress::{exhausted, refusal_of, throttled};
+use crate::egress::{exhausted, not_recorded, refusal_of, throttled};
 use crate::error::CallError;
 use crate::worker::classify::describe;
 use crate::worker::order::{NAME, names};
@@ -133,6 +133,7 @@ impl Serving {
                 return None;
             }
             EgressEvent::Exhausted { to, until_ms, cause } => return Some(exhausted(&to, until_ms, &cause)),
+            EgressEvent::NotRecorded { detail, .. } => return Some(not_recorded(&self.redactor.redact(&detail))),
             event => event,
         };
         let refusal = refusal_of(event, &self.redactor)?;
