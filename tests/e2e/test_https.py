@@ -147,6 +147,114 @@ def test_a_wait_that_does_not_fit_ends_the_call_at_once_with_its_last_checkpoint
     assert stream.failure["last_checkpoint"]["id"] == last_checkpoint(stream)["id"]
 
 
+@pytest.fixture
+def embedded(
+    inspecting: Daemon, stage: Stage, api: Api, signer: Signer, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., tuple[int, list[dict[str, Any]], str]]:
+    """Reads a stream of `web` in a daemon of the command's own: exit status, records, and what was said."""
+    folder = stage.folder("embedded")
+    (folder / "policies").mkdir()
+    config = folder / "config.yaml"
+    config.write_text(
+        json.dumps({"port": api.port, "scheme": "https", "token": {"$secret": "env:CAISSON_SECRET_WEB"}})
+    )
+
+    def run(stream: str, *options: str, rule: Rule | None = None, **env: str) -> tuple[int, list[dict[str, Any]], str]:
+        secrets = {"token": {"from": ["env:CAISSON_SECRET_*"], "reveal": True}}
+        policy = {"format": 1, "connector": "web", "egress": [inspected(api.port, **(rule or {}))], "secrets": secrets}
+        (folder / "policies/web.yaml").write_text(json.dumps(policy))
+        shutil.copy(signer.folder / "ca.pem", folder / "ca.pem")
+        inspecting.identity.own(folder)
+        done = inspecting.command(
+            "read", "--path", stage.connectors / "web", "--config", config, "--stream", stream, "--format", "jsonl",
+            "--policies", folder / "policies", "--data-dir", folder / "data", *options, cwd=folder,
+            env={
+                "CAISSON_SHIM": str(stage.shim), "CAISSON_PYTHON": str(stage.python),
+                "SSL_CERT_FILE": str(folder / "ca.pem"), **env,
+            },
+        )  # fmt: skip
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        return done.returncode, [line.get("record", line) for line in found], done.stderr
+
+    run.folder = folder  # type: ignore[attr-defined]
+    return run
+
+
+SECRET = {"CAISSON_SECRET_WEB": "sesame-open-4711"}
+
+
+@pytest.mark.parametrize("stream", ["asc", "plain"])
+def test_what_was_recorded_is_played_without_a_network_and_without_a_secret(
+    embedded: Any, api: Api, stream: str
+) -> None:
+    api.records = tied(25)
+    code, recorded, said = embedded(stream, "--record", "a.har", **SECRET)
+    assert code == 0, said
+    text = (embedded.folder / "a.har").read_text()
+    assert SECRET["CAISSON_SECRET_WEB"] not in text
+    assert len(json.loads(text)["log"]["entries"]) == 3 == len(api.requests)
+    api.close()
+    code, played, said = embedded(stream, "--replay", "a.har")
+    assert code == 0, said
+    assert played == recorded
+    assert len(api.requests) == 3
+
+
+def test_a_request_that_was_not_recorded_ends_the_call_and_shows_the_nearest_one(embedded: Any, api: Api) -> None:
+    api.records = tied(5)
+    code, _, said = embedded("asc", "--record", "b.har", **SECRET)
+    assert code == 0, said
+    code, _, said = embedded("events", "--replay", "b.har")
+    assert code != 0
+    assert "the nearest recording is GET localhost" in said, said
+    assert "/asc" in said and "/events" in said, said
+
+
+def test_faults_of_a_script_are_met_as_an_upstream_would_make_them(embedded: Any, api: Api) -> None:
+    api.records = tied(25)
+    script = {
+        "format": 1,
+        "faults": [
+            {"match": {"host": "localhost", "path": "/asc", "nth": 2}, "answer": {"status": 429, "retry_after": {"seconds": 1}}},
+            {"match": {"host": "localhost", "path": "/asc", "nth": 4}, "reset": {"after": 10}},
+        ],
+    }  # fmt: skip
+    (embedded.folder / "faults.yaml").write_text(json.dumps(script))
+    code, found, said = embedded("asc", "--faults", "faults.yaml", **SECRET)
+    assert code == 0, said
+    assert sorted(record["id"] for record in found) == list(range(1, 26))
+    # Three pages; the 429 never came here, and the answer that was reset did.
+    assert len(api.requests) == 4
+    script["faults"] = [{"match": {"host": "localhost", "path": "/asc"}, "answer": {"status": 401}}]
+    (embedded.folder / "faults.yaml").write_text(json.dumps(script))
+    code, _, said = embedded("asc", "--faults", "faults.yaml", **SECRET)
+    assert code == 4, said
+    script["faults"] = [{"match": {"host": "localhost"}, "certificate": "expired"}]
+    (embedded.folder / "faults.yaml").write_text(json.dumps(script))
+    code, _, said = embedded("plain", "--faults", "faults.yaml", **SECRET)
+    assert code == 5 and "TLS_FAILED" in said, said
+    (embedded.folder / "faults.yaml").write_text("format: 1\nfaults:\n  - match: { hots: a }\n")
+    code, _, said = embedded("plain", "--faults", "faults.yaml", **SECRET)
+    assert code != 0 and "faults.yaml:3" in said and "did you mean `host`" in said, said
+
+
+def test_the_audit_log_is_followed_by_operators_and_by_whose_call_it_is(
+    inspecting: Daemon, api: Api, web: Callable[..., dict[str, Any]]
+) -> None:
+    api.records = tied(25)
+    connection = web()
+    watched = inspecting.client.stream("WatchAudit", workspace="default")
+    stream = read(inspecting, connection, "asc").drain()
+    assert stream.summary, stream.failure
+    lines = []
+    for line in watched:
+        lines.append(json.loads(line["json"]))
+        if sum(one["event"] == "request" for one in lines) == 3:
+            break
+    watched.cancel()
+    assert {line["call"] for line in lines} == {stream.call_id}
+
+
 def test_two_calls_of_one_connection_share_the_rate(
     inspecting: Daemon, api: Api, web: Callable[..., dict[str, Any]]
 ) -> None:

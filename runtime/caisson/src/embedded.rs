@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use caisson_daemon::{Config, Daemon, Layer};
+use caisson_daemon::{CassetteMode, Config, Daemon, Layer, RecorderConfig, Traffic};
 
-use crate::args::EmbeddedArgs;
+use crate::args::{EmbeddedArgs, TrafficArgs};
 use crate::interrupt::Interrupt;
 use crate::session::Session;
 use crate::stop::{Result, Stop};
@@ -41,6 +41,7 @@ pub(crate) fn apply(args: &EmbeddedArgs, config: &mut Config) -> Result<()> {
     over(&args.dependencies, &mut config.dependencies)?;
     over(&args.python, &mut config.python)?;
     over(&args.shim, &mut config.shim)?;
+    config.traffic = traffic(&args.traffic)?;
     for name in &args.allow_missing {
         let layer: Layer = name
             .parse()
@@ -53,6 +54,27 @@ pub(crate) fn apply(args: &EmbeddedArgs, config: &mut Config) -> Result<()> {
         config.allow_missing.insert(layer);
     }
     Ok(())
+}
+
+fn traffic(args: &TrafficArgs) -> Result<Traffic> {
+    let whole = |path: &PathBuf| std::path::absolute(path).with_context(|| format!("the path {}", path.display()));
+    let record = args.record.as_ref().map(|path| {
+        Ok::<_, anyhow::Error>(RecorderConfig {
+            path: whole(path)?,
+            ignored: args.record_ignore.clone(),
+            redact: args.record_hide.clone(),
+        })
+    });
+    let mode = if args.replay_in_sequence {
+        CassetteMode::Sequence
+    } else {
+        CassetteMode::Strict
+    };
+    Ok(Traffic {
+        record: record.transpose()?,
+        replay: args.replay.as_ref().map(|path| Ok::<_, anyhow::Error>((whole(path)?, mode))).transpose()?,
+        faults: args.faults.as_ref().map(whole).transpose()?,
+    })
 }
 
 /// Starts a daemon; what keeps it from starting says what to do.

@@ -48,7 +48,7 @@ impl ServerArgs {
         if self.embedded != EmbeddedArgs::default() {
             return Err(Stop::usage(format!(
                 "the daemon at {address} has a configuration of its own: leave out --data-dir, --policies, \
-                 --secrets, --dependencies, --python, --shim and --allow-missing, or add --local"
+                 --secrets, --dependencies, --python, --shim, --allow-missing, --record, --replay and --faults, or add --local"
             )));
         }
         let key = self.key_file.as_deref().map(key).transpose()?;

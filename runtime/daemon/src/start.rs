@@ -14,7 +14,7 @@ use caisson_egress::{
 use caisson_sandbox::{
     HostConfig, InstanceError, Interpreter, InterpreterError, LaunchError, Launcher,
 };
-use caisson_secrets::{EnvProvider, FileProvider, FileProviderError, Provider, Resolver};
+use caisson_secrets::{EnvProvider, FileProvider, FileProviderError, Provider, Resolver, Scheme, StandInProvider};
 use caisson_state::{Checkpoints, Connections, OpenError, Registry, RegistryError, Store, Writers};
 use chrono::Utc;
 use rustls::pki_types::CertificateDer;
@@ -396,6 +396,10 @@ fn connections(descriptors: u64) -> usize {
 }
 
 fn resolver(config: &Config) -> Result<Resolver, StartError> {
+    if config.traffic.replay.is_some() {
+        let stand_in = |scheme| Arc::new(StandInProvider(scheme)) as Arc<dyn Provider>;
+        return Ok(Resolver::new(Scheme::ALL.map(stand_in)));
+    }
     let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(EnvProvider::new())];
     if let Some(dir) = &config.secret_files {
         providers.push(Arc::new(FileProvider::new(dir)?));

@@ -21,12 +21,13 @@ pub(crate) struct Carriers {
 }
 
 impl Carriers {
-    /// One for each processor, until `over`.
+    /// One for every two processors, until `over`: the other half of the work is that of workers and upstreams, and a thread
+    /// that has more to do is woken less often.
     ///
     /// # Errors
     /// No thread or event loop can be made.
     pub(crate) fn start(over: &CancellationToken) -> io::Result<Self> {
-        let count = available_parallelism().map_or(1, usize::from).min(MOST);
+        let count = available_parallelism().map_or(1, |all| all.get() / 2).clamp(1, MOST);
         let loops = (0..count).map(|number| start(number, over.clone())).collect::<io::Result<_>>()?;
         Ok(Self {
             loops,
@@ -42,7 +43,7 @@ impl Carriers {
 }
 
 fn start(number: usize, over: CancellationToken) -> io::Result<Handle> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     let handle = runtime.handle().clone();
     std::thread::Builder::new()
         .name(format!("carrier-{number}"))

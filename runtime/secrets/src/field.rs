@@ -11,7 +11,7 @@ use crate::value::SecretValue;
 /// Picks the whole text (no key) or one field.
 pub(crate) fn pick(content: &Content, key: Option<&str>) -> Result<SecretValue, ProviderError> {
     match (content, key) {
-        (Content::Text(text), None) => Ok(text.clone()),
+        (Content::Text(text), None) | (Content::Same(text), _) => Ok(text.clone()),
         (Content::Text(text), Some(key)) => from_json(text.expose(), key),
         (Content::Fields(fields), Some(key)) => fields
             .get(key)

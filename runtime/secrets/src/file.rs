@@ -190,7 +190,7 @@ mod tests {
     async fn text(provider: &FileProvider, path: &str) -> Result<String, ProviderError> {
         match provider.resolve(path).await?.content {
             Content::Text(text) => Ok(text.expose().to_owned()),
-            Content::Fields(_) => panic!("a file is one text"),
+            Content::Fields(_) | Content::Same(_) => panic!("a file is one text"),
         }
     }
 

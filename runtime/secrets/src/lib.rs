@@ -15,6 +15,7 @@ mod redact;
 mod reference;
 mod resolver;
 mod rule;
+mod stand_in;
 mod value;
 
 pub use config::{MARKER, Misplaced, Placed, references, references_as_text, replace};
@@ -29,5 +30,6 @@ pub use redact::{
 };
 pub use reference::{MAX_REFERENCE_BYTES, Reference, ReferenceError, Scheme};
 pub use resolver::{HeldLease, Resolved, Resolver};
+pub use stand_in::StandInProvider;
 pub use rule::{RuleFault, SecretRule};
 pub use value::SecretValue;

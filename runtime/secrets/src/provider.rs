@@ -71,6 +71,8 @@ pub enum Content {
     Text(SecretValue),
     /// Named fields.
     Fields(BTreeMap<String, SecretValue>),
+    /// One text, whatever the key.
+    Same(SecretValue),
 }
 
 /// What a caller can do about a failed read.

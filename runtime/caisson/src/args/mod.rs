@@ -22,7 +22,7 @@ pub(crate) use registry::{
     ConnectorsArgs, DoctorArgs, FindingsFormat, InstallArgs, NewArgs, PublishArgs, ServeArgs,
     SpecArgs, Template, ValidateArgs,
 };
-pub(crate) use server::{EmbeddedArgs, ServerArgs};
+pub(crate) use server::{EmbeddedArgs, ServerArgs, TrafficArgs};
 
 use clap::{Parser, Subcommand, ValueEnum};
 

@@ -72,6 +72,32 @@ pub(crate) struct EmbeddedArgs {
     /// Accept that the host lacks this isolation layer; only `cgroup` can be [env: CAISSON_ALLOW_MISSING].
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     pub(crate) allow_missing: Vec<String>,
+    #[command(flatten)]
+    pub(crate) traffic: TrafficArgs,
+}
+
+/// For the tests of connectors: what the gateway does with requests under `protocol: https`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Cassettes and faults (embedded daemon)")]
+pub(crate) struct TrafficArgs {
+    /// Record every inspected exchange into this cassette (HAR 1.2), without secrets.
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    pub(crate) record: Option<PathBuf>,
+    /// Hide these values of recorded JSON bodies: a JSON pointer, `*` for every member; repeat for more.
+    #[arg(long, value_name = "POINTER", requires = "record")]
+    pub(crate) record_hide: Vec<String>,
+    /// Leave these query parameters out of the recording, and hide these headers; repeat for more.
+    #[arg(long, value_name = "NAME", requires = "record")]
+    pub(crate) record_ignore: Vec<String>,
+    /// Answer inspected requests out of this cassette: no network, no secret.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) replay: Option<PathBuf>,
+    /// Play recordings in their order, whatever query and body say.
+    #[arg(long, requires = "replay")]
+    pub(crate) replay_in_sequence: bool,
+    /// Make the faults of this script (docs/guides/author.md).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
 }
 
 impl EmbeddedArgs {
@@ -99,6 +125,7 @@ impl EmbeddedArgs {
                 }
                 _ => self.allow_missing.clone(),
             },
+            traffic: self.traffic.clone(),
         }
     }
 }

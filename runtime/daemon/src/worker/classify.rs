@@ -183,7 +183,7 @@ fn far_future_ms() -> u64 {
 }
 
 fn is_network(code: ErrorCode, about: &str) -> bool {
-    const SIGNS: [&str; 9] = [
+    const SIGNS: [&str; 11] = [
         "ConnectionRefused",
         "ConnectionReset",
         "gaierror",
@@ -193,6 +193,8 @@ fn is_network(code: ErrorCode, about: &str) -> bool {
         "[Errno 113]",
         "onnection",
         "resolve",
+        "SSL",
+        "ertificate",
     ];
     match code {
         ErrorCode::UpstreamUnavailable | ErrorCode::DnsFailed | ErrorCode::TlsFailed => true,
