@@ -57,7 +57,9 @@ pub(crate) fn apply(args: &EmbeddedArgs, config: &mut Config) -> Result<()> {
 }
 
 fn traffic(args: &TrafficArgs) -> Result<Traffic> {
-    let whole = |path: &PathBuf| std::path::absolute(path).with_context(|| format!("the path {}", path.display()));
+    let whole = |path: &PathBuf| {
+        std::path::absolute(path).with_context(|| format!("the path {}", path.display()))
+    };
     let record = args.record.as_ref().map(|path| {
         Ok::<_, anyhow::Error>(RecorderConfig {
             path: whole(path)?,
@@ -72,7 +74,11 @@ fn traffic(args: &TrafficArgs) -> Result<Traffic> {
     };
     Ok(Traffic {
         record: record.transpose()?,
-        replay: args.replay.as_ref().map(|path| Ok::<_, anyhow::Error>((whole(path)?, mode))).transpose()?,
+        replay: args
+            .replay
+            .as_ref()
+            .map(|path| Ok::<_, anyhow::Error>((whole(path)?, mode)))
+            .transpose()?,
         faults: args.faults.as_ref().map(whole).transpose()?,
     })
 }

@@ -9,12 +9,15 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use caisson_egress::{
-    AuditConfig, CassetteError, FaultScript, Gateway, GatewayConfig, GatewayError, Name, Player, Policies, Recorder, Tape,
+    AuditConfig, CassetteError, FaultScript, Gateway, GatewayConfig, GatewayError, Name, Player,
+    Policies, Recorder, Tape,
 };
 use caisson_sandbox::{
     HostConfig, InstanceError, Interpreter, InterpreterError, LaunchError, Launcher,
 };
-use caisson_secrets::{EnvProvider, FileProvider, FileProviderError, Provider, Resolver, Scheme, StandInProvider};
+use caisson_secrets::{
+    EnvProvider, FileProvider, FileProviderError, Provider, Resolver, Scheme, StandInProvider,
+};
 use caisson_state::{Checkpoints, Connections, OpenError, Registry, RegistryError, Store, Writers};
 use chrono::Utc;
 use rustls::pki_types::CertificateDer;
@@ -362,18 +365,27 @@ fn gateway_config(
 fn tape(traffic: &Traffic) -> Result<Option<Tape>, StartError> {
     match (&traffic.record, &traffic.replay) {
         (Some(config), _) => Ok(Some(Tape::Record(Recorder::create(config.clone())?))),
-        (None, Some((path, mode))) => Ok(Some(Tape::Replay(Player::open(path, *mode, Vec::new())?))),
+        (None, Some((path, mode))) => {
+            Ok(Some(Tape::Replay(Player::open(path, *mode, Vec::new())?)))
+        }
         (None, None) => Ok(None),
     }
 }
 
 fn faults(traffic: &Traffic) -> Result<Option<FaultScript>, StartError> {
-    traffic.faults.as_deref().map(FaultScript::read).transpose().map_err(StartError::Faults)
+    traffic
+        .faults
+        .as_deref()
+        .map(FaultScript::read)
+        .transpose()
+        .map_err(StartError::Faults)
 }
 
 /// The certificates of a PEM file (RFC 7468); at least one.
 fn authorities(path: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, StartError> {
-    let Some(path) = path else { return Ok(Vec::new()) };
+    let Some(path) = path else {
+        return Ok(Vec::new());
+    };
     let unread = |source| StartError::Io {
         what: "reading the authorities of upstreams in",
         path: path.to_owned(),
@@ -383,8 +395,12 @@ fn authorities(path: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, Star
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match read {
         Ok(read) if !read.is_empty() => Ok(read),
-        Ok(_) => Err(unread(io::Error::other("there is no certificate in it; write PEM certificates"))),
-        Err(error) => Err(unread(io::Error::other(format!("{error}; write PEM certificates")))),
+        Ok(_) => Err(unread(io::Error::other(
+            "there is no certificate in it; write PEM certificates",
+        ))),
+        Err(error) => Err(unread(io::Error::other(format!(
+            "{error}; write PEM certificates"
+        )))),
     }
 }
 

@@ -324,7 +324,10 @@ mod tests {
         audit.write(&json!("before"));
         let mut watch = audit.watch();
         audit.write(&json!({"number": 1}));
-        assert_eq!(watch.next().await, Some(Watched::Line(r#"{"number":1}"#.into())));
+        assert_eq!(
+            watch.next().await,
+            Some(Watched::Line(r#"{"number":1}"#.into()))
+        );
         for number in 0..WATCHED + 3 {
             audit.write(&json!(number));
         }

@@ -27,8 +27,12 @@ impl Carriers {
     /// # Errors
     /// No thread or event loop can be made.
     pub(crate) fn start(over: &CancellationToken) -> io::Result<Self> {
-        let count = available_parallelism().map_or(1, |all| all.get() / 2).clamp(1, MOST);
-        let loops = (0..count).map(|number| start(number, over.clone())).collect::<io::Result<_>>()?;
+        let count = available_parallelism()
+            .map_or(1, |all| all.get() / 2)
+            .clamp(1, MOST);
+        let loops = (0..count)
+            .map(|number| start(number, over.clone()))
+            .collect::<io::Result<_>>()?;
         Ok(Self {
             loops,
             next: AtomicUsize::new(0),
@@ -43,7 +47,10 @@ impl Carriers {
 }
 
 fn start(number: usize, over: CancellationToken) -> io::Result<Handle> {
-    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
     let handle = runtime.handle().clone();
     std::thread::Builder::new()
         .name(format!("carrier-{number}"))

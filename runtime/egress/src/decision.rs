@@ -326,8 +326,15 @@ fn judge_address(
 }
 
 /// The rules for a host and port, in order.
-pub(crate) fn rules_for<'a>(bound: &'a Bound, target: &Target, port: u16) -> impl Iterator<Item = &'a BoundRule> {
-    bound.rules.iter().filter(move |rule| is_for(rule, target) && rule.ports.contains(&port))
+pub(crate) fn rules_for<'a>(
+    bound: &'a Bound,
+    target: &Target,
+    port: u16,
+) -> impl Iterator<Item = &'a BoundRule> {
+    bound
+        .rules
+        .iter()
+        .filter(move |rule| is_for(rule, target) && rule.ports.contains(&port))
 }
 
 /// Whether a rule is for this host. An address matches only what names addresses; loopback is what `localhost` means.

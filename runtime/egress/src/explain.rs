@@ -74,7 +74,11 @@ fn summary(policy: &Policy) -> Summary {
             .iter()
             .map(|network| format!(" + {network}"))
             .collect::<String>();
-        let http = rule.http.as_ref().map(|http| http.summary()).filter(|http| !http.is_empty());
+        let http = rule
+            .http
+            .as_ref()
+            .map(|http| http.summary())
+            .filter(|http| !http.is_empty());
         let http = http.map(|http| format!(" {http}")).unwrap_or_default();
         format!(
             "{}: {} {} port {ports}{networks}{http}",

@@ -20,8 +20,8 @@ use crate::stand_in::RANGE;
 use crate::throttle::{Budgets, Credential};
 use caisson_document::Faults;
 use caisson_secrets::Redactor;
-use serde_json::Value;
 use rustls::pki_types::CertificateDer;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -395,7 +395,10 @@ impl Gateway {
     /// # Errors
     /// The file cannot be written.
     pub fn save(&self) -> Result<(), CassetteError> {
-        self.inner.upstream.recorder().map_or(Ok(()), Recorder::save)
+        self.inner
+            .upstream
+            .recorder()
+            .map_or(Ok(()), Recorder::save)
     }
 
     /// Signs for the hosts that are inspected; its certificate is what workers are to trust.

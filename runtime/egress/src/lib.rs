@@ -45,14 +45,14 @@ pub use decision::{Allowed, Attempt, Refusal, Transport, Verdict, decide};
 pub use event::{EgressEvent, Ended, Endpoint, Totals};
 pub use explain::{Checked, Explanation, QuestionError, Summary, check, explain, question};
 pub use fault::{
-    Answer, Asked, BodyFault, Broken, CertificateFault, ConnectionFault, DnsFault, FaultScript, Met, RequestFault,
-    SCHEMA as FAULTS_SCHEMA, Spoiled,
+    Answer, Asked, BodyFault, Broken, CertificateFault, ConnectionFault, DnsFault, FaultScript,
+    Met, RequestFault, SCHEMA as FAULTS_SCHEMA, Spoiled,
 };
-pub use gateway::{Bounds, CallContext, Tape, Gateway, GatewayConfig, GatewayError, Policies};
+pub use gateway::{Bounds, CallContext, Gateway, GatewayConfig, GatewayError, Policies, Tape};
 pub use guard::Guard;
+pub use host::{BoundHost, Fence, FenceError, Host, HostBindError, Pattern, PatternError, Target};
 pub use http::TlsError;
 pub use http::path::{Pattern as PathPattern, PatternError as PathPatternError};
-pub use host::{BoundHost, Fence, FenceError, Host, HostBindError, Pattern, PatternError, Target};
 pub use name::{Name, NameError};
 pub use network::{Network, NetworkError};
 pub use policy::*;

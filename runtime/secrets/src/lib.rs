@@ -30,6 +30,6 @@ pub use redact::{
 };
 pub use reference::{MAX_REFERENCE_BYTES, Reference, ReferenceError, Scheme};
 pub use resolver::{HeldLease, Resolved, Resolver};
-pub use stand_in::StandInProvider;
 pub use rule::{RuleFault, SecretRule};
+pub use stand_in::StandInProvider;
 pub use value::SecretValue;

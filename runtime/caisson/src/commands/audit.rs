@@ -13,11 +13,15 @@ pub(crate) fn build(args: AuditArgs) -> Result<Job> {
         workspace: args.server.workspace.clone(),
         call_id: args.call.unwrap_or_default(),
     };
-    Job::ask(&args.server, |session, _| Box::pin(follow(session, request)))
+    Job::ask(&args.server, |session, _| {
+        Box::pin(follow(session, request))
+    })
 }
 
 async fn follow(session: &Session, request: v1::WatchAuditRequest) -> Result<Exit> {
-    let mut lines = session.wait(session.operations().watch_audit(request)).await?;
+    let mut lines = session
+        .wait(session.operations().watch_audit(request))
+        .await?;
     loop {
         let line = tokio::select! {
             line = lines.message() => line?,

@@ -261,7 +261,10 @@ impl Prepared {
     fn payer(&self) -> Credential {
         // A config whose references are misplaced was refused before.
         let placed = caisson_secrets::references(&self.config).unwrap_or_default();
-        let references: Vec<String> = placed.iter().map(|placed| placed.reference.to_string()).collect();
+        let references: Vec<String> = placed
+            .iter()
+            .map(|placed| placed.reference.to_string())
+            .collect();
         Credential::of(references.iter().map(String::as_str), &self.party())
     }
 

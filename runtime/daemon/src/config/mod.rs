@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use caisson_bundle::{Size, Span};
-use caisson_egress::{CassetteMode, RecorderConfig};
 use caisson_document::{Document, Fault, Faults, ReadError, Schema};
+use caisson_egress::{CassetteMode, RecorderConfig};
 use caisson_sandbox::{Layer, Limits};
 
 pub use listen::{Listen, Tls};

@@ -3,9 +3,9 @@
 use caisson_egress::{AuditWatch, Watched};
 use caisson_proto::v1;
 use serde::Deserialize;
+use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio::sync::mpsc;
 use tonic::Status;
 
 /// Lines that wait for the caller; beyond them the watch waits, and then misses some.
@@ -34,7 +34,9 @@ pub(super) fn lines(
             };
             let json = match next {
                 None => return,
-                Some(Watched::LeftOut(lines)) => serde_json::json!({"event": "left_out", "lines": lines}).to_string(),
+                Some(Watched::LeftOut(lines)) => {
+                    serde_json::json!({"event": "left_out", "lines": lines}).to_string()
+                }
                 Some(Watched::Line(line)) if is_wanted(&line, &wanted) => line.to_string(),
                 Some(Watched::Line(_)) => continue,
             };

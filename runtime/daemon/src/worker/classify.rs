@@ -77,7 +77,9 @@ pub(crate) fn failed(
         None if is_network(said, &about) => {
             CallError::new(better_network_code(said, &about, refusals), failed.message)
         }
-        None if was_answered(said, &about, refusals) => CallError::new(ErrorCode::EgressDenied, failed.message),
+        None if was_answered(said, &about, refusals) => {
+            CallError::new(ErrorCode::EgressDenied, failed.message)
+        }
         None => CallError::new(said, failed.message),
     };
     if error.code == ErrorCode::EgressDenied {
@@ -212,7 +214,10 @@ fn denied(refusal: &EgressRefusal) -> bool {
 fn was_answered(code: ErrorCode, about: &str, refusals: &[EgressRefusal]) -> bool {
     // What the gateway answers with: many clients tell the status, and not the host.
     const STATUSES: [&str; 3] = ["403", "421", "400"];
-    let silent = matches!(code, ErrorCode::ConnectorFailed | ErrorCode::PermissionMissing);
+    let silent = matches!(
+        code,
+        ErrorCode::ConnectorFailed | ErrorCode::PermissionMissing
+    );
     let is_status = STATUSES.iter().any(|status| about.contains(status));
     let refused = |refusal: &EgressRefusal| {
         refusal.layer == crate::egress::REQUEST && (is_status || is_named(refusal, about))
@@ -276,19 +281,40 @@ mod tests {
 
     #[test]
     fn an_answer_that_was_the_gateways_is_a_refusal_whatever_the_client_made_of_it() {
-        let refused = EgressRefusal { layer: crate::egress::REQUEST.into(), ..refusal("path_not_allowed") };
+        let refused = EgressRefusal {
+            layer: crate::egress::REQUEST.into(),
+            ..refusal("path_not_allowed")
+        };
         let end = |code: &str, message: &str, refusals: &[EgressRefusal]| {
             let said = said(code, "urllib.error.HTTPError", message);
             failed(said, &Death::default(), &Limits::default(), refusals).code
         };
         let told = [refused];
-        for message in ["HTTP Error 403: Forbidden", "for url: https://evil.example/admin"] {
-            assert_eq!(end("CONNECTOR_FAILED", message, &told), ErrorCode::EgressDenied);
-            assert_eq!(end("PERMISSION_MISSING", message, &told), ErrorCode::EgressDenied);
-            assert_ne!(end("CONNECTOR_FAILED", message, &[]), ErrorCode::EgressDenied);
+        for message in [
+            "HTTP Error 403: Forbidden",
+            "for url: https://evil.example/admin",
+        ] {
+            assert_eq!(
+                end("CONNECTOR_FAILED", message, &told),
+                ErrorCode::EgressDenied
+            );
+            assert_eq!(
+                end("PERMISSION_MISSING", message, &told),
+                ErrorCode::EgressDenied
+            );
+            assert_ne!(
+                end("CONNECTOR_FAILED", message, &[]),
+                ErrorCode::EgressDenied
+            );
         }
-        assert_eq!(end("CONNECTOR_FAILED", "division by zero", &told), ErrorCode::ConnectorFailed);
-        assert_eq!(end("SCHEMA_VIOLATION", "field 403", &told), ErrorCode::SchemaViolation);
+        assert_eq!(
+            end("CONNECTOR_FAILED", "division by zero", &told),
+            ErrorCode::ConnectorFailed
+        );
+        assert_eq!(
+            end("SCHEMA_VIOLATION", "field 403", &told),
+            ErrorCode::SchemaViolation
+        );
     }
 
     #[test]

@@ -59,7 +59,9 @@ pub enum CassetteError {
         url: String,
     },
     /// A coding that is not undone.
-    #[error("{method} {url}: the answer's coding {coding:?} cannot be recorded; ask for gzip, deflate or identity")]
+    #[error(
+        "{method} {url}: the answer's coding {coding:?} cannot be recorded; ask for gzip, deflate or identity"
+    )]
     Coding {
         /// The request's method.
         method: String,
@@ -69,7 +71,9 @@ pub enum CassetteError {
         coding: String,
     },
     /// A secret in a body that is no text, where nothing can be put in its place.
-    #[error("{method} {url}: a body that is no text holds a secret of the call, so it is not recorded")]
+    #[error(
+        "{method} {url}: a body that is no text holds a secret of the call, so it is not recorded"
+    )]
     Secret {
         /// The request's method.
         method: String,

@@ -1,9 +1,9 @@
 //! A cassette in place of the network.
 
+use super::CassetteError;
 use super::decoded::TRAVELLING;
 use super::har::{Entry, Har};
 use super::request::Key;
-use super::CassetteError;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -79,8 +79,15 @@ impl Player {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
-        let recordings: Vec<_> = har.log.entries.into_iter().map(|entry| (Key::of(&entry.request, &ignored), entry)).collect();
-        let hosts = recordings.windows(2).any(|pair| pair[0].0.host != pair[1].0.host);
+        let recordings: Vec<_> = har
+            .log
+            .entries
+            .into_iter()
+            .map(|entry| (Key::of(&entry.request, &ignored), entry))
+            .collect();
+        let hosts = recordings
+            .windows(2)
+            .any(|pair| pair[0].0.host != pair[1].0.host);
         Ok(Self {
             path: path.to_owned(),
             mode,
@@ -104,7 +111,9 @@ impl Player {
             Mode::Strict => unused.find(fits),
             Mode::Sequence => unused.next().filter(|&number| {
                 let own = &self.recordings[number].0;
-                own.method == key.method && own.path == key.path && (!self.hosts || own.host == key.host)
+                own.method == key.method
+                    && own.path == key.path
+                    && (!self.hosts || own.host == key.host)
             }),
         };
         let Some(number) = found else {
@@ -116,15 +125,28 @@ impl Player {
     }
 
     fn not_recorded(&self, key: &Key, next: Option<usize>) -> NotRecorded {
-        let times = self.recordings.iter().filter(|(own, _)| own.is_of(key, self.hosts)).count();
-        let near = self.recordings.iter().map(|(own, _)| own).max_by(|one, other| {
-            let near = |own: &Key| strsim::normalized_levenshtein(&own.to_string(), &key.to_string());
-            near(one).total_cmp(&near(other))
-        });
+        let times = self
+            .recordings
+            .iter()
+            .filter(|(own, _)| own.is_of(key, self.hosts))
+            .count();
+        let near = self
+            .recordings
+            .iter()
+            .map(|(own, _)| own)
+            .max_by(|one, other| {
+                let near =
+                    |own: &Key| strsim::normalized_levenshtein(&own.to_string(), &key.to_string());
+                near(one).total_cmp(&near(other))
+            });
         let hint = match (self.mode, next, near) {
-            (Mode::Sequence, Some(next), _) => format!("the next recording is {}", self.recordings[next].0),
+            (Mode::Sequence, Some(next), _) => {
+                format!("the next recording is {}", self.recordings[next].0)
+            }
             (Mode::Sequence, None, Some(_)) => "every recording was played".to_owned(),
-            (Mode::Strict, _, Some(_)) if times > 0 => format!("it was recorded {times} times, and is asked once more"),
+            (Mode::Strict, _, Some(_)) if times > 0 => {
+                format!("it was recorded {times} times, and is asked once more")
+            }
             (Mode::Strict, _, Some(near)) => {
                 let what = near.differs(key, self.hosts).unwrap_or("order");
                 format!("the nearest recording is {near}, whose {what} differs")
@@ -146,10 +168,13 @@ fn played(entry: &Entry) -> Played {
         _ => content.text.clone().into_bytes(),
     };
     let headers = entry.response.headers.iter();
-    let kept = headers.filter(|pair| !TRAVELLING.contains(&pair.name.to_ascii_lowercase().as_str()));
+    let kept =
+        headers.filter(|pair| !TRAVELLING.contains(&pair.name.to_ascii_lowercase().as_str()));
     Played {
         status: entry.response.status,
-        headers: kept.map(|pair| (pair.name.clone(), pair.value.clone())).collect(),
+        headers: kept
+            .map(|pair| (pair.name.clone(), pair.value.clone()))
+            .collect(),
         body: body.into(),
     }
 }

@@ -1,7 +1,9 @@
 //! Recording: what goes into the file is redacted before it is kept.
 
 use super::decoded::{Undecoded, decoded};
-use super::har::{Content, Creator, Entry, Har, Log, Nothing, Pair, PostData, Request, Response, Timings};
+use super::har::{
+    Content, Creator, Entry, Har, Log, Nothing, Pair, PostData, Request, Response, Timings,
+};
 use super::request::pairs;
 use super::{CassetteError, HIDDEN, LONGEST};
 use base64::Engine;
@@ -87,7 +89,11 @@ impl Recorder {
     /// # Errors
     /// The file cannot be written, or a pointer is none.
     pub fn create(config: RecorderConfig) -> Result<Self, CassetteError> {
-        if let Some(pointer) = config.redact.iter().find(|pointer| !pointer.starts_with('/')) {
+        if let Some(pointer) = config
+            .redact
+            .iter()
+            .find(|pointer| !pointer.starts_with('/'))
+        {
             return Err(CassetteError::Pointer(pointer.clone()));
         }
         let recorder = Self {
@@ -105,7 +111,11 @@ impl Recorder {
     ///
     /// # Errors
     /// It cannot be kept whole or without secrets, and is then not kept at all; or the file cannot be written.
-    pub(crate) fn record(&self, exchange: &Recorded, redactor: &Redactor) -> Result<(), CassetteError> {
+    pub(crate) fn record(
+        &self,
+        exchange: &Recorded,
+        redactor: &Redactor,
+    ) -> Result<(), CassetteError> {
         let entry = self.entry(exchange, redactor)?;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.bytes += exchange.request_body.len() + exchange.response_body.len() + 1_024;
@@ -123,7 +133,11 @@ impl Recorder {
     /// The file cannot be written.
     pub fn save(&self) -> Result<(), CassetteError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.unsaved { self.write(&mut kept) } else { Ok(()) }
+        if kept.unsaved {
+            self.write(&mut kept)
+        } else {
+            Ok(())
+        }
     }
 
     /// Beside the file first, so that it is whole at every moment.
@@ -151,7 +165,12 @@ impl Recorder {
 
     fn entry(&self, exchange: &Recorded, redactor: &Redactor) -> Result<Entry, CassetteError> {
         let (address, query) = exchange.url.split_once('?').unwrap_or((&exchange.url, ""));
-        let named = || (exchange.method.clone(), hidden(redactor, address).into_owned());
+        let named = || {
+            (
+                exchange.method.clone(),
+                hidden(redactor, address).into_owned(),
+            )
+        };
         let too_long = || {
             let (method, url) = named();
             CassetteError::TooLong { method, url }
@@ -160,26 +179,41 @@ impl Recorder {
             return Err(too_long());
         }
         let codings = header(&exchange.response_headers, "content-encoding");
-        let body = decoded(codings, &exchange.response_body).map_err(|undecoded| match undecoded {
-            Undecoded::TooLong => too_long(),
-            Undecoded::Coding(coding) => {
-                let (method, url) = named();
-                CassetteError::Coding { method, url, coding }
-            }
-            Undecoded::Broken(error) => {
-                let (method, url) = named();
-                let coding = format!("{codings} ({error})");
-                CassetteError::Coding { method, url, coding }
-            }
-        })?;
+        let body =
+            decoded(codings, &exchange.response_body).map_err(|undecoded| match undecoded {
+                Undecoded::TooLong => too_long(),
+                Undecoded::Coding(coding) => {
+                    let (method, url) = named();
+                    CassetteError::Coding {
+                        method,
+                        url,
+                        coding,
+                    }
+                }
+                Undecoded::Broken(error) => {
+                    let (method, url) = named();
+                    let coding = format!("{codings} ({error})");
+                    CassetteError::Coding {
+                        method,
+                        url,
+                        coding,
+                    }
+                }
+            })?;
         let secret = || {
             let (method, url) = named();
             CassetteError::Secret { method, url }
         };
-        let sent = self.text(&exchange.request_body, redactor).ok_or_else(secret)?;
+        let sent = self
+            .text(&exchange.request_body, redactor)
+            .ok_or_else(secret)?;
         let answered = self.text(&body, redactor).ok_or_else(secret)?;
-        let kept_query: Vec<&str> =
-            query.split('&').filter(|pair| !pair.is_empty() && !self.ignores(pair.split('=').next().unwrap_or_default())).collect();
+        let kept_query: Vec<&str> = query
+            .split('&')
+            .filter(|pair| {
+                !pair.is_empty() && !self.ignores(pair.split('=').next().unwrap_or_default())
+            })
+            .collect();
         let url = if kept_query.is_empty() {
             address.to_owned()
         } else {
@@ -242,7 +276,11 @@ impl Recorder {
         let kept = headers.iter().map(|(name, value)| {
             let lower = name.to_ascii_lowercase();
             let is_hidden = SENSITIVE.contains(&lower.as_str()) || self.ignores(&lower);
-            let value = if is_hidden { Cow::Borrowed(HIDDEN) } else { hidden(redactor, value) };
+            let value = if is_hidden {
+                Cow::Borrowed(HIDDEN)
+            } else {
+                hidden(redactor, value)
+            };
             Pair {
                 name: name.clone(),
                 value: value.into_owned(),
@@ -276,10 +314,17 @@ impl Recorder {
         };
         let mut found = false;
         for pointer in &self.config.redact {
-            let steps: Vec<String> = pointer[1..].split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+            let steps: Vec<String> = pointer[1..]
+                .split('/')
+                .map(|step| step.replace("~1", "/").replace("~0", "~"))
+                .collect();
             found |= hide(&mut value, &steps);
         }
-        if found { Cow::Owned(value.to_string()) } else { Cow::Borrowed(text) }
+        if found {
+            Cow::Owned(value.to_string())
+        } else {
+            Cow::Borrowed(text)
+        }
     }
 }
 
@@ -295,11 +340,20 @@ fn hide(value: &mut Value, steps: &[String]) -> bool {
         return true;
     };
     match value {
-        Value::Object(members) if step == "*" => members.values_mut().fold(false, |found, member| hide(member, rest) | found),
-        Value::Array(items) if step == "*" => items.iter_mut().fold(false, |found, item| hide(item, rest) | found),
-        Value::Object(members) => members.get_mut(step).is_some_and(|member| hide(member, rest)),
+        Value::Object(members) if step == "*" => members
+            .values_mut()
+            .fold(false, |found, member| hide(member, rest) | found),
+        Value::Array(items) if step == "*" => items
+            .iter_mut()
+            .fold(false, |found, item| hide(item, rest) | found),
+        Value::Object(members) => members
+            .get_mut(step)
+            .is_some_and(|member| hide(member, rest)),
         Value::Array(items) => {
-            let item = step.parse().ok().and_then(|number: usize| items.get_mut(number));
+            let item = step
+                .parse()
+                .ok()
+                .and_then(|number: usize| items.get_mut(number));
             item.is_some_and(|item| hide(item, rest))
         }
         _ => false,
@@ -314,7 +368,10 @@ fn hidden<'t>(redactor: &Redactor, text: &'t str) -> Cow<'t, str> {
 }
 
 fn header<'h>(headers: &'h [(String, String)], name: &str) -> &'h str {
-    headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value)
+    headers
+        .iter()
+        .find(|(own, _)| own.eq_ignore_ascii_case(name))
+        .map_or("", |(_, value)| value)
 }
 
 fn write_whole(path: &Path, har: &Har) -> io::Result<()> {
@@ -323,7 +380,12 @@ fn write_whole(path: &Path, har: &Har) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let beside = path.with_file_name(name);
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&beside)?;
     file.write_all(&text)?;
     file.sync_all()?;
     fs::rename(&beside, path)

@@ -34,7 +34,10 @@ impl Key {
             Some(at) => rest.split_at(at),
             None => (rest, "/"),
         };
-        let mut query: Vec<Pair> = pairs(query).into_iter().filter(|pair| !ignored.contains(&pair.name)).collect();
+        let mut query: Vec<Pair> = pairs(query)
+            .into_iter()
+            .filter(|pair| !ignored.contains(&pair.name))
+            .collect();
         query.sort();
         Self {
             method: method.to_ascii_uppercase(),
@@ -49,9 +52,9 @@ impl Key {
     pub(super) fn of(request: &Request, ignored: &[String]) -> Self {
         let body = match &request.post_data {
             None => Vec::new(),
-            Some(data) if data.encoding.as_deref() == Some("base64") => {
-                BASE64_STANDARD.decode(&data.text).unwrap_or_else(|_| data.text.clone().into_bytes())
-            }
+            Some(data) if data.encoding.as_deref() == Some("base64") => BASE64_STANDARD
+                .decode(&data.text)
+                .unwrap_or_else(|_| data.text.clone().into_bytes()),
             Some(data) => data.text.clone().into_bytes(),
         };
         Self::new(&request.method, &request.url, &body, ignored)
@@ -65,7 +68,11 @@ impl Key {
     /// The first part in which they differ.
     pub(super) fn differs(&self, asked: &Self, hosts: bool) -> Option<&'static str> {
         let same_query = self.query.len() == asked.query.len()
-            && self.query.iter().zip(&asked.query).all(|(own, other)| own.name == other.name && same(&own.value, &other.value));
+            && self
+                .query
+                .iter()
+                .zip(&asked.query)
+                .all(|(own, other)| own.name == other.name && same(&own.value, &other.value));
         if self.method != asked.method {
             Some("method")
         } else if hosts && self.host != asked.host {
@@ -94,7 +101,8 @@ impl Body {
         match (self, asked) {
             (Self::Json(own), Self::Json(asked)) => same_json(own, asked),
             (Self::Bytes(own), Self::Bytes(asked)) => {
-                own == asked || String::from_utf8_lossy(own).contains(HIDDEN) && same_forms(own, asked)
+                own == asked
+                    || String::from_utf8_lossy(own).contains(HIDDEN) && same_forms(own, asked)
             }
             _ => false,
         }
@@ -111,10 +119,16 @@ fn same_json(own: &Value, asked: &Value) -> bool {
         (Value::String(own), _) if own.contains(HIDDEN) => true,
         (Value::Object(own), Value::Object(asked)) => {
             own.len() == asked.len()
-                && own.iter().all(|(key, value)| asked.get(key).is_some_and(|asked| same_json(value, asked)))
+                && own
+                    .iter()
+                    .all(|(key, value)| asked.get(key).is_some_and(|asked| same_json(value, asked)))
         }
         (Value::Array(own), Value::Array(asked)) => {
-            own.len() == asked.len() && own.iter().zip(asked).all(|(own, asked)| same_json(own, asked))
+            own.len() == asked.len()
+                && own
+                    .iter()
+                    .zip(asked)
+                    .all(|(own, asked)| same_json(own, asked))
         }
         _ => own == asked,
     }
@@ -127,7 +141,11 @@ fn same_forms(own: &[u8], asked: &[u8]) -> bool {
         return true;
     }
     let (own, asked) = (pairs(&own), pairs(&asked));
-    own.len() == asked.len() && own.iter().zip(&asked).all(|(own, asked)| own.name == asked.name && same(&own.value, &asked.value))
+    own.len() == asked.len()
+        && own
+            .iter()
+            .zip(&asked)
+            .all(|(own, asked)| own.name == asked.name && same(&own.value, &asked.value))
 }
 
 /// Names and values of a query, decoded (application/x-www-form-urlencoded).
@@ -156,7 +174,11 @@ pub(super) fn pairs(query: &str) -> Vec<Pair> {
             value: decode(value),
         }
     };
-    query.split('&').filter(|text| !text.is_empty()).map(pair).collect()
+    query
+        .split('&')
+        .filter(|text| !text.is_empty())
+        .map(pair)
+        .collect()
 }
 
 /// Method, host, path, and the names of query parameters: their values may be anybody's.

@@ -45,13 +45,19 @@ fn ask<'a>(method: &'a str, url: &'a str, body: &'a [u8]) -> Asked<'a> {
 #[test]
 fn recordings_of_one_request_are_played_in_order_and_each_once() {
     let url = "https://api.example/v1/a?b=1&a=2";
-    let (_dir, path) = cassette(&[exchange("GET", url, b"", b"1"), exchange("GET", url, b"", b"2")]);
+    let (_dir, path) = cassette(&[
+        exchange("GET", url, b"", b"1"),
+        exchange("GET", url, b"", b"2"),
+    ]);
     let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
     let asked = ask("GET", "https://api.example/v1/a?a=2&b=1", b"");
     assert_eq!(player.answer(&asked).unwrap().body, "1");
     assert_eq!(player.answer(&asked).unwrap().body, "2");
     let error = player.answer(&asked).unwrap_err().to_string();
-    assert!(error.ends_with("it was recorded 2 times, and is asked once more"), "{error}");
+    assert!(
+        error.ends_with("it was recorded 2 times, and is asked once more"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -61,26 +67,69 @@ fn a_request_without_a_recording_shows_the_nearest_one_and_no_values() {
         exchange("POST", "https://api.example/v1/search", br#"{"q":1}"#, b"2"),
     ]);
     let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
-    let say = |method, url, body| player.answer(&ask(method, url, body)).unwrap_err().to_string();
+    let say = |method, url, body| {
+        player
+            .answer(&ask(method, url, body))
+            .unwrap_err()
+            .to_string()
+    };
     let error = say("GET", "https://api.example/v1/orders?page=2", b"");
-    assert!(error.contains("the nearest recording is GET api.example/v1/orders?page, whose query differs"), "{error}");
-    let error = say("POST", "https://api.example/v1/search", br#"{"q":"sesame"}"#);
-    assert!(error.contains("whose body differs") && !error.contains("sesame"), "{error}");
+    assert!(
+        error.contains(
+            "the nearest recording is GET api.example/v1/orders?page, whose query differs"
+        ),
+        "{error}"
+    );
+    let error = say(
+        "POST",
+        "https://api.example/v1/search",
+        br#"{"q":"sesame"}"#,
+    );
+    assert!(
+        error.contains("whose body differs") && !error.contains("sesame"),
+        "{error}"
+    );
 }
 
 #[test]
 fn json_is_compared_as_what_it_says_and_hosts_where_there_are_several() {
     let (_dir, path) = cassette(&[
-        exchange("POST", "https://a.example/x", br#"{"a": 1, "b": [2]}"#, b"a"),
-        exchange("POST", "https://b.example/x", br#"{"a": 1, "b": [2]}"#, b"b"),
+        exchange(
+            "POST",
+            "https://a.example/x",
+            br#"{"a": 1, "b": [2]}"#,
+            b"a",
+        ),
+        exchange(
+            "POST",
+            "https://b.example/x",
+            br#"{"a": 1, "b": [2]}"#,
+            b"b",
+        ),
     ]);
     let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
     let body = br#"{"b":[2],"a":1}"#;
-    assert_eq!(player.answer(&ask("POST", "https://b.example/x", body)).unwrap().body, "b");
-    assert_eq!(player.answer(&ask("POST", "https://a.example/x", body)).unwrap().body, "a");
+    assert_eq!(
+        player
+            .answer(&ask("POST", "https://b.example/x", body))
+            .unwrap()
+            .body,
+        "b"
+    );
+    assert_eq!(
+        player
+            .answer(&ask("POST", "https://a.example/x", body))
+            .unwrap()
+            .body,
+        "a"
+    );
     let (_dir, path) = cassette(&[exchange("GET", "https://recorded.example/x", b"", b"a")]);
     let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
-    assert!(player.answer(&ask("GET", "https://localhost:8080/x", b"")).is_ok());
+    assert!(
+        player
+            .answer(&ask("GET", "https://localhost:8080/x", b""))
+            .is_ok()
+    );
 }
 
 #[test]
@@ -90,10 +139,28 @@ fn by_sequence_the_next_recording_answers_whatever_the_query_says() {
         exchange("GET", "https://a.example/y?nonce=2", b"", b"2"),
     ]);
     let player = Player::open(&path, Mode::Sequence, vec![]).unwrap();
-    assert_eq!(player.answer(&ask("GET", "https://a.example/x?nonce=9", b"")).unwrap().body, "1");
-    let error = player.answer(&ask("GET", "https://a.example/x?nonce=9", b"")).unwrap_err().to_string();
-    assert!(error.ends_with("the next recording is GET a.example/y?nonce"), "{error}");
-    assert_eq!(player.answer(&ask("GET", "https://a.example/y?nonce=8", b"")).unwrap().body, "2");
+    assert_eq!(
+        player
+            .answer(&ask("GET", "https://a.example/x?nonce=9", b""))
+            .unwrap()
+            .body,
+        "1"
+    );
+    let error = player
+        .answer(&ask("GET", "https://a.example/x?nonce=9", b""))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("the next recording is GET a.example/y?nonce"),
+        "{error}"
+    );
+    assert_eq!(
+        player
+            .answer(&ask("GET", "https://a.example/y?nonce=8", b""))
+            .unwrap()
+            .body,
+        "2"
+    );
 }
 
 #[test]
@@ -109,39 +176,77 @@ fn no_secret_of_any_place_is_in_the_file_and_the_request_plays_all_the_same() {
     let secret = "Sesame/Open+22";
     let redactor = Redactor::new([("key", &SecretValue::new(secret))]);
     let body = format!(r#"{{"token":"{secret}","people":[{{"email":"a@b.example","id":1}}]}}"#);
-    let mut one = exchange("POST", "https://a.example/x?key=Sesame%2FOpen%2B22&api_key=plain-key&b=1", body.as_bytes(), body.as_bytes());
-    one.request_headers.push(("Authorization".into(), "Bearer whatever".into()));
-    one.request_headers.push(("X-Echo".into(), format!("v {secret}")));
-    one.response_headers.push(("Set-Cookie".into(), "session=whatever".into()));
+    let mut one = exchange(
+        "POST",
+        "https://a.example/x?key=Sesame%2FOpen%2B22&api_key=plain-key&b=1",
+        body.as_bytes(),
+        body.as_bytes(),
+    );
+    one.request_headers
+        .push(("Authorization".into(), "Bearer whatever".into()));
+    one.request_headers
+        .push(("X-Echo".into(), format!("v {secret}")));
+    one.response_headers
+        .push(("Set-Cookie".into(), "session=whatever".into()));
     recorder.record(&one, &redactor).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     for leaked in ["Sesame", "whatever", "plain-key", "a@b.example"] {
         assert!(!text.contains(leaked), "{leaked} is in {text}");
     }
     let player = Player::open(&path, Mode::Strict, vec!["api_key".into()]).unwrap();
-    let other = body.replace(secret, "another").replace("a@b.example", "c@d.example");
-    let asked = ask("POST", "https://a.example/x?b=1&key=another&api_key=x", other.as_bytes());
+    let other = body
+        .replace(secret, "another")
+        .replace("a@b.example", "c@d.example");
+    let asked = ask(
+        "POST",
+        "https://a.example/x?b=1&key=another&api_key=x",
+        other.as_bytes(),
+    );
     assert_eq!(player.answer(&asked).unwrap().status, 200);
-    let mut binary = exchange("POST", "https://a.example/x", &[&[0xff], secret.as_bytes()].concat(), b"");
-    assert!(matches!(recorder.record(&binary, &redactor), Err(CassetteError::Secret { .. })));
+    let mut binary = exchange(
+        "POST",
+        "https://a.example/x",
+        &[&[0xff], secret.as_bytes()].concat(),
+        b"",
+    );
+    assert!(matches!(
+        recorder.record(&binary, &redactor),
+        Err(CassetteError::Secret { .. })
+    ));
     binary.request_body = Bytes::from(vec![0; LONGEST + 1]);
-    assert!(matches!(recorder.record(&binary, &redactor), Err(CassetteError::TooLong { .. })));
+    assert!(matches!(
+        recorder.record(&binary, &redactor),
+        Err(CassetteError::TooLong { .. })
+    ));
 }
 
 #[test]
 fn the_file_is_its_owners_alone_and_whole_after_each_exchange() {
     use std::os::unix::fs::PermissionsExt;
     let (_dir, path) = cassette(&[]);
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     assert!(Player::open(&path, Mode::Strict, vec![]).is_ok());
     let error = Recorder::create(RecorderConfig {
         path: "/nonexistent/a.har".into(),
         ..RecorderConfig::default()
     });
-    assert!(error.unwrap_err().to_string().starts_with("the cassette /nonexistent/a.har cannot be written"));
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .starts_with("the cassette /nonexistent/a.har cannot be written")
+    );
     std::fs::write(&path, "{}").unwrap();
-    let error = Player::open(&path, Mode::Strict, vec![]).unwrap_err().to_string();
-    assert!(error.contains("is no cassette") && error.contains("missing field `log`"), "{error}");
+    let error = Player::open(&path, Mode::Strict, vec![])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("is no cassette") && error.contains("missing field `log`"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -149,7 +254,10 @@ fn the_cassettes_of_the_connectors_are_read() {
     let connectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../connectors");
     let mut read = 0;
     for connector in std::fs::read_dir(connectors).unwrap() {
-        let Ok(cassettes) = std::fs::read_dir(connector.unwrap().path().join("tests/cassettes")) else { continue };
+        let Ok(cassettes) = std::fs::read_dir(connector.unwrap().path().join("tests/cassettes"))
+        else {
+            continue;
+        };
         for cassette in cassettes {
             let path = cassette.unwrap().path();
             Player::open(&path, Mode::Strict, vec![]).unwrap_or_else(|error| panic!("{error}"));
@@ -164,7 +272,12 @@ fn the_cassettes_of_the_connectors_are_read() {
 fn the_cdks_client_and_the_gateway_play_each_others_cassettes() {
     let binary = [0xff, 0x00, 0xfe];
     let (dir, path) = cassette(&[
-        exchange("GET", "https://a.example/x?b=%C3%A9&a=1+2", b"", "{\"é\":1}".as_bytes()),
+        exchange(
+            "GET",
+            "https://a.example/x?b=%C3%A9&a=1+2",
+            b"",
+            "{\"é\":1}".as_bytes(),
+        ),
         exchange("POST", "https://a.example/y", br#"{"q": [1]}"#, &binary),
         exchange("PUT", "https://a.example/z", &binary, b"{}"),
     ]);
@@ -183,17 +296,31 @@ made.save()
 "#;
     let other = dir.path().join("b.har");
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python-shim/python");
-    let done = std::process::Command::new(std::env::var("WORKER_PYTHON").unwrap_or("/usr/bin/python3.11".into()))
-        .args(["-c", script])
-        .args([&path, &other])
-        .env("PYTHONPATH", python)
-        .output()
-        .unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let done = std::process::Command::new(
+        std::env::var("WORKER_PYTHON").unwrap_or("/usr/bin/python3.11".into()),
+    )
+    .args(["-c", script])
+    .args([&path, &other])
+    .env("PYTHONPATH", python)
+    .output()
+    .unwrap();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     let player = Player::open(&other, Mode::Strict, vec![]).unwrap();
-    let played = player.answer(&ask("GET", "https://b.example/p?q=/", b"")).unwrap();
+    let played = player
+        .answer(&ask("GET", "https://b.example/p?q=/", b""))
+        .unwrap();
     assert_eq!((played.status, &played.body[..]), (201, &b"hi"[..]));
-    assert_eq!(player.answer(&ask("PUT", "https://b.example/p", b"\xff\x00")).unwrap().body, &b"\xff"[..]);
+    assert_eq!(
+        player
+            .answer(&ask("PUT", "https://b.example/p", b"\xff\x00"))
+            .unwrap()
+            .body,
+        &b"\xff"[..]
+    );
 }
 
 proptest! {

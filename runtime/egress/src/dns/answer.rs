@@ -130,10 +130,16 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
     if !matches!(query.query_type, RecordType::A | RecordType::ANY) {
         return Answer::Nothing;
     }
-    let fault = shared.upstream.faults.as_ref().and_then(|faults| faults.of_lookup(&name));
+    let fault = shared
+        .upstream
+        .faults
+        .as_ref()
+        .and_then(|faults| faults.of_lookup(&name));
     if let Some(fault) = fault {
         let detail = format!("the fault script lets the look-up of {name} fail");
-        shared.reporter.failed(Endpoint::dns(host()), Reason::DnsFailed, detail);
+        shared
+            .reporter
+            .failed(Endpoint::dns(host()), Reason::DnsFailed, detail);
         return Answer::Code(match fault {
             DnsFault::Nxdomain => ResponseCode::NXDomain,
             DnsFault::Servfail => ResponseCode::ServFail,

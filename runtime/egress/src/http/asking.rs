@@ -4,7 +4,7 @@ use super::body::{AnyBody, BodyError, text};
 use super::exchange::Connection;
 use super::upstream::{Far, SendError};
 use crate::cassette::{self, Player, Recorded, Recorder};
-use crate::fault::{Asked, Broken, RequestFault, Spoiled, BodyFault};
+use crate::fault::{Asked, BodyFault, Broken, RequestFault, Spoiled};
 use crate::shared::Shared;
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
@@ -18,13 +18,22 @@ use std::time::{Instant, SystemTime};
 
 impl Connection {
     /// Sends a request to whoever stands for the upstream.
-    pub(super) async fn ask(&self, request: Request<AnyBody>) -> Result<Response<AnyBody>, SendError> {
+    pub(super) async fn ask(
+        &self,
+        request: Request<AnyBody>,
+    ) -> Result<Response<AnyBody>, SendError> {
         let fault = self.shared.upstream.faults.as_ref().and_then(|script| {
             script.of_request(&Asked {
                 host: &self.place.name,
                 method: request.method().as_str(),
-                path: request.uri().path_and_query().map_or("/", |target| target.as_str()),
-                authorization: request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes),
+                path: request
+                    .uri()
+                    .path_and_query()
+                    .map_or("/", |target| target.as_str()),
+                authorization: request
+                    .headers()
+                    .get(AUTHORIZATION)
+                    .map(HeaderValue::as_bytes),
             })
         });
         match fault {
@@ -46,7 +55,9 @@ impl Connection {
             Some(RequestFault::Body(fault)) => {
                 let mut response = self.answer(request).await?;
                 if fault == BodyFault::BrokenGzip {
-                    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                    response
+                        .headers_mut()
+                        .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
                 }
                 Ok(response.map(|body| Spoiled::new(body, fault).map_err(spoiled).boxed_unsync()))
             }
@@ -88,17 +99,31 @@ impl Connection {
             None => return Err(SendError::NotRecorded("there is no cassette".to_owned())),
         };
         let (method, url) = (request.method().as_str().to_owned(), self.url(&request));
-        let body = http_body_util::Limited::new(request.into_body(), cassette::LONGEST).collect().await;
+        let body = http_body_util::Limited::new(request.into_body(), cassette::LONGEST)
+            .collect()
+            .await;
         let body = body.map_err(|error| match error.downcast::<BodyError>() {
             Ok(broken) => SendError::Body(*broken),
-            Err(_) => SendError::NotRecorded(format!("{method} {url}: no cassette holds a body of more than 16 MiB")),
+            Err(_) => SendError::NotRecorded(format!(
+                "{method} {url}: no cassette holds a body of more than 16 MiB"
+            )),
         })?;
-        let asked = cassette::Asked { method: &method, url: &url, body: &body.to_bytes() };
-        let played = player.answer(&asked).map_err(|error| SendError::NotRecorded(error.to_string()))?;
+        let asked = cassette::Asked {
+            method: &method,
+            url: &url,
+            body: &body.to_bytes(),
+        };
+        let played = player
+            .answer(&asked)
+            .map_err(|error| SendError::NotRecorded(error.to_string()))?;
         let mut response = Response::new(text(played.body));
-        *response.status_mut() = StatusCode::from_u16(played.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        *response.status_mut() =
+            StatusCode::from_u16(played.status).unwrap_or(StatusCode::BAD_GATEWAY);
         for (name, value) in played.headers {
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
+            if let (Ok(name), Ok(value)) = (
+                HeaderName::from_bytes(name.as_bytes()),
+                HeaderValue::from_str(&value),
+            ) {
                 response.headers_mut().append(name, value);
             }
         }
@@ -120,7 +145,10 @@ impl Connection {
     }
 
     fn url(&self, request: &Request<AnyBody>) -> String {
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
         format!("https://{}{target}", self.place.authority())
     }
 }
@@ -128,7 +156,9 @@ impl Connection {
 /// What cannot be kept ends the call: a cassette with a gap is none.
 fn keep(shared: &Shared, exchange: &Recorded) {
     let recorder: Option<&Recorder> = shared.upstream.recorder();
-    if let Some(Err(error)) = recorder.map(|recorder| recorder.record(exchange, &shared.context.redactor)) {
+    if let Some(Err(error)) =
+        recorder.map(|recorder| recorder.record(exchange, &shared.context.redactor))
+    {
         let to = crate::event::Endpoint::dns(None);
         shared.reporter.not_recorded(to, error.to_string());
     }
@@ -147,7 +177,10 @@ fn spoiled(broken: Broken<BodyError>) -> BodyError {
 
 fn fields(headers: &HeaderMap) -> Vec<(String, String)> {
     let field = |(name, value): (&HeaderName, &HeaderValue)| {
-        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        (
+            name.to_string(),
+            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        )
     };
     headers.iter().map(field).collect()
 }
@@ -191,7 +224,10 @@ impl<F: FnOnce(bool) + Unpin> Body for Copying<F> {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(context);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {

@@ -37,7 +37,9 @@ impl Chunks {
         loop {
             match self {
                 Self::Size => {
-                    let Some(line) = line(bytes, LINE)? else { return Ok(Step::More) };
+                    let Some(line) = line(bytes, LINE)? else {
+                        return Ok(Step::More);
+                    };
                     *self = match size(&line)? {
                         0 => Self::Trailers(0),
                         size => Self::Data(size),
@@ -47,7 +49,9 @@ impl Chunks {
                     if bytes.is_empty() {
                         return Ok(Step::More);
                     }
-                    let take = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                    let take = usize::try_from(*left)
+                        .unwrap_or(usize::MAX)
+                        .min(bytes.len());
                     *left -= take as u64;
                     if *left == 0 {
                         *self = Self::After;
@@ -66,7 +70,9 @@ impl Chunks {
                 }
                 // Trailers are read for their end and go no further: nothing upstream needs them (RFC 9110, 6.5.1).
                 Self::Trailers(seen) => {
-                    let Some(line) = line(bytes, TRAILERS)? else { return Ok(Step::More) };
+                    let Some(line) = line(bytes, TRAILERS)? else {
+                        return Ok(Step::More);
+                    };
                     *seen += line.len() + 2;
                     if *seen > TRAILERS {
                         return Err(Malformed("its trailers are too long".to_owned()));
@@ -91,9 +97,13 @@ fn line(bytes: &mut BytesMut, longest: usize) -> Result<Option<Bytes>, Malformed
         };
     };
     let mut line = bytes.split_to(end + 1).freeze();
-    let whole = line.len() >= 2 && line[line.len() - 2] == b'\r' && !line[..line.len() - 2].contains(&b'\r');
+    let whole = line.len() >= 2
+        && line[line.len() - 2] == b'\r'
+        && !line[..line.len() - 2].contains(&b'\r');
     if !whole || line.len() > longest {
-        return Err(Malformed("a line of its chunks does not end as lines do".to_owned()));
+        return Err(Malformed(
+            "a line of its chunks does not end as lines do".to_owned(),
+        ));
     }
     line.truncate(line.len() - 2);
     Ok(Some(line))
@@ -105,11 +115,17 @@ fn size(line: &[u8]) -> Result<u64, Malformed> {
         None => (line, &[][..]),
     };
     let plain = (1..=15).contains(&digits.len()) && digits.iter().all(u8::is_ascii_hexdigit);
-    let quiet = extension.iter().all(|&byte| byte == b'\t' || (0x20..0x7f).contains(&byte));
-    let size = std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    let quiet = extension
+        .iter()
+        .all(|&byte| byte == b'\t' || (0x20..0x7f).contains(&byte));
+    let size = std::str::from_utf8(digits)
+        .ok()
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok());
     match size {
         Some(size) if plain && quiet => Ok(size),
-        _ => Err(Malformed("the size of a chunk is no hexadecimal number".to_owned())),
+        _ => Err(Malformed(
+            "the size of a chunk is no hexadecimal number".to_owned(),
+        )),
     }
 }
 
@@ -137,7 +153,8 @@ mod tests {
 
     #[test]
     fn chunks_are_read_however_they_are_cut() {
-        let text = b"5\r\nhello\r\n1;name=\"v\"\r\n,\r\n00A\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\nGET /";
+        let text =
+            b"5\r\nhello\r\n1;name=\"v\"\r\n,\r\n00A\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\nGET /";
         for cut in 1..text.len() {
             let (read, rest) = whole(text, cut).unwrap();
             assert_eq!(read, b"hello,0123456789", "{cut}");

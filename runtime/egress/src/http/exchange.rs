@@ -66,7 +66,9 @@ impl Connection {
             on_429: rule.on_429,
             upgrades: self.far.version() == Version::One
                 && parts.headers.contains_key(UPGRADE)
-                && head::tokens(&parts.headers).iter().any(|token| token == "upgrade"),
+                && head::tokens(&parts.headers)
+                    .iter()
+                    .any(|token| token == "upgrade"),
             begun: Instant::now(),
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
@@ -83,21 +85,32 @@ impl Connection {
         };
         let mut told = format!("EGRESS_DENIED: {}: {}\n", refusal.reason, refusal.detail);
         if let Some(rule) = &refusal.rule_to_add {
-            told.push_str(&format!("A rule of the policy that would allow it:\n{rule}"));
+            told.push_str(&format!(
+                "A rule of the policy that would allow it:\n{rule}"
+            ));
         }
         let mut response = Response::new(text(told));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
         headers.insert(REFUSED, HeaderValue::from_static(refusal.reason.as_str()));
         self.shared.reporter.refused(self.endpoint(), refusal);
         response
     }
 
     /// Sends an admitted request on, and gives its answer as it comes.
-    pub(super) async fn forward(&self, admitted: Admitted, request: Request<AnyBody>) -> Result<Response<AnyBody>, NoAnswer> {
+    pub(super) async fn forward(
+        &self,
+        admitted: Admitted,
+        request: Request<AnyBody>,
+    ) -> Result<Response<AnyBody>, NoAnswer> {
         let request = self.readdressed(request, &admitted);
-        let mut sending = Sending::of(request, admitted.on_429).await.map_err(|_| NoAnswer)?;
+        let mut sending = Sending::of(request, admitted.on_429)
+            .await
+            .map_err(|_| NoAnswer)?;
         let mut waiter = self.waiter();
         let (response, turn) = loop {
             let told = |wait| self.shared.reporter.throttled(self.endpoint(), wait);
@@ -116,7 +129,10 @@ impl Connection {
         };
         let status = response.status();
         if is_event_stream(&response) && !admitted.http.event_stream {
-            let detail = format!("{}: the answer is a stream of events, and the rule has event_stream: false", self.place.name);
+            let detail = format!(
+                "{}: the answer is a stream of events, and the rule has event_stream: false",
+                self.place.name
+            );
             let refusal = Refusal {
                 nearest: Some(admitted.rule.clone()),
                 ..Refusal::flat(Reason::EventStreamNotAllowed, detail)
@@ -133,13 +149,18 @@ impl Connection {
             _turn: turn,
         };
         let down = report.down.clone();
-        Ok(response.map(|body| Metered::new(body, down, move |whole| report.tell(whole)).boxed_unsync()))
+        Ok(response
+            .map(|body| Metered::new(body, down, move |whole| report.tell(whole)).boxed_unsync()))
     }
 
     fn waiter(&self) -> Waiter {
         let context = &self.shared.context;
         let bounds = &context.bounds;
-        Waiter::new(Arc::clone(&context.party), bounds.deadline, bounds.longest_wait)
+        Waiter::new(
+            Arc::clone(&context.party),
+            bounds.deadline,
+            bounds.longest_wait,
+        )
     }
 
     /// What this call has of the budget of its credential and the host.
@@ -158,18 +179,29 @@ impl Connection {
 
     /// The answer to a request whose turn does not come in time; the call is ended beside it.
     fn exhausted(&self, exhausted: Exhausted) -> Response<AnyBody> {
-        let wait = exhausted.until.duration_since(SystemTime::now()).unwrap_or_default();
+        let wait = exhausted
+            .until
+            .duration_since(SystemTime::now())
+            .unwrap_or_default();
         let mut response = Response::new(text(format!("QUOTA_EXHAUSTED: {exhausted}\n")));
         *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-        response.headers_mut().insert(RETRY_AFTER, (wait.as_secs() + 1).into());
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, (wait.as_secs() + 1).into());
         self.shared.reporter.exhausted(self.endpoint(), exhausted);
         response
     }
 
     fn unanswered(&self, admitted: &Admitted, error: SendError) -> NoAnswer {
         let (address, reason, detail) = match error {
-            SendError::Unreached(undialled) => (undialled.address, undialled.reason, undialled.detail),
-            SendError::OnPurpose => (None, Reason::UpstreamBroken, "the fault script resets the connection".to_owned()),
+            SendError::Unreached(undialled) => {
+                (undialled.address, undialled.reason, undialled.detail)
+            }
+            SendError::OnPurpose => (
+                None,
+                Reason::UpstreamBroken,
+                "the fault script resets the connection".to_owned(),
+            ),
             SendError::NotRecorded(detail) => {
                 self.shared.reporter.not_recorded(self.endpoint(), detail);
                 return NoAnswer;
@@ -183,7 +215,10 @@ impl Connection {
                 (self.far.address(), Reason::UpstreamBroken, detail)
             }
         };
-        let to = Endpoint { address, ..self.endpoint() };
+        let to = Endpoint {
+            address,
+            ..self.endpoint()
+        };
         self.shared.reporter.failed(to, reason, detail);
         NoAnswer
     }
@@ -194,7 +229,11 @@ impl Connection {
         fields::strip_hop_by_hop(&mut parts.headers);
         parts.headers.remove(EXPECT);
         let authority = self.place.authority();
-        let target = parts.uri.path_and_query().map_or("/", |all| all.as_str()).to_owned();
+        let target = parts
+            .uri
+            .path_and_query()
+            .map_or("/", |all| all.as_str())
+            .to_owned();
         match self.far.version() {
             Version::One => {
                 if let Ok(host) = HeaderValue::from_str(&authority) {
@@ -203,14 +242,26 @@ impl Connection {
                 parts.uri = target.parse().unwrap_or_default();
                 parts.version = http::Version::HTTP_11;
                 if admitted.upgrades {
-                    parts.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-                    parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                    parts
+                        .headers
+                        .insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+                    parts
+                        .headers
+                        .insert(UPGRADE, HeaderValue::from_static("websocket"));
                 }
             }
             Version::Two => {
                 parts.headers.remove(HOST);
-                let target = if target == "*" { "/".to_owned() } else { target };
-                let uri = Uri::builder().scheme("https").authority(authority).path_and_query(target).build();
+                let target = if target == "*" {
+                    "/".to_owned()
+                } else {
+                    target
+                };
+                let uri = Uri::builder()
+                    .scheme("https")
+                    .authority(authority)
+                    .path_and_query(target)
+                    .build();
                 parts.uri = uri.unwrap_or_default();
                 parts.version = http::Version::HTTP_2;
             }
@@ -219,7 +270,12 @@ impl Connection {
     }
 
     pub(super) fn endpoint(&self) -> Endpoint {
-        Endpoint::of(&self.place.target, self.far.address(), Some(self.place.port), Cow::Borrowed("https"))
+        Endpoint::of(
+            &self.place.target,
+            self.far.address(),
+            Some(self.place.port),
+            Cow::Borrowed("https"),
+        )
     }
 }
 
@@ -253,9 +309,15 @@ impl Report {
 }
 
 fn is_event_stream<B>(response: &Response<B>) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
     let essence = kind.split(|&byte| byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    essence
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"text/event-stream")
 }
 
 /// Whether it was the request's body that broke off.

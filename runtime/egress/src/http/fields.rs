@@ -17,7 +17,12 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);
     }
-    for name in ["keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate"] {
+    for name in [
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "proxy-authenticate",
+    ] {
         headers.remove(name);
     }
 }
@@ -44,7 +49,11 @@ fn is_needed(name: &HeaderName) -> bool {
 pub(super) fn write(head: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
     let mut begins = true;
     for byte in name.as_str().bytes() {
-        let cased = if begins { byte.to_ascii_uppercase() } else { byte };
+        let cased = if begins {
+            byte.to_ascii_uppercase()
+        } else {
+            byte
+        };
         head.extend_from_slice(&[cased]);
         begins = byte == b'-';
     }
@@ -69,7 +78,10 @@ mod tests {
             ("te", "trailers"),
             ("accept", "*/*"),
         ] {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         strip_hop_by_hop(&mut headers);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
@@ -80,7 +92,11 @@ mod tests {
     #[test]
     fn names_are_written_in_capitals() {
         let mut head = BytesMut::new();
-        write(&mut head, &HeaderName::from_static("x-request-id"), &HeaderValue::from_static("a"));
+        write(
+            &mut head,
+            &HeaderName::from_static("x-request-id"),
+            &HeaderValue::from_static("a"),
+        );
         assert_eq!(&head[..], b"X-Request-Id: a\r\n");
     }
 }

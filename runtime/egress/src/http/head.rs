@@ -58,20 +58,31 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(Head, usize)>, Malformed> {
         Err(error) => return malformed(format!("its head is no HTTP/1.1: {error}")),
     };
     // httparse takes a line feed alone for the end of a line; others do not.
-    let bare = bytes[..length].iter().enumerate().any(|(at, &byte)| byte == b'\n' && (at == 0 || bytes[at - 1] != b'\r'));
+    let bare = bytes[..length]
+        .iter()
+        .enumerate()
+        .any(|(at, &byte)| byte == b'\n' && (at == 0 || bytes[at - 1] != b'\r'));
     if bare {
         return malformed("a line of its head ends without a carriage return");
     }
-    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
+    else {
         return malformed("its first line is not whole");
     };
-    let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    let version = if minor == 0 {
+        Version::HTTP_10
+    } else {
+        Version::HTTP_11
+    };
     let mut headers = HeaderMap::with_capacity(parsed.headers.len());
     for line in parsed.headers.iter() {
         let name = HeaderName::from_bytes(line.name.as_bytes());
         let value = HeaderValue::from_bytes(line.value);
         let (Ok(name), Ok(value)) = (name, value) else {
-            return malformed(format!("the value of its header {:?} holds control characters", line.name));
+            return malformed(format!(
+                "the value of its header {:?} holds control characters",
+                line.name
+            ));
         };
         headers.append(name, value);
     }
@@ -84,7 +95,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(Head, usize)>, Malformed> {
     let mut expected = headers.get_all(EXPECT).iter();
     let expects = match (expected.next(), expected.next()) {
         (None, _) => false,
-        (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => version != Version::HTTP_10,
+        (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            version != Version::HTTP_10
+        }
         _ => return malformed("it expects something else than 100-continue"),
     };
     if headers.get_all(HOST).iter().count() > 1 {
@@ -115,7 +128,14 @@ fn uri(target: &str) -> Result<Uri, Malformed> {
         );
     }
     match target.parse::<Uri>() {
-        Ok(uri) if target == "*" || uri.path_and_query().is_some_and(|all| all.as_str() == target) => Ok(uri),
+        Ok(uri)
+            if target == "*"
+                || uri
+                    .path_and_query()
+                    .is_some_and(|all| all.as_str() == target) =>
+        {
+            Ok(uri)
+        }
         _ => malformed("its target holds characters that no target may hold"),
     }
 }
@@ -123,11 +143,18 @@ fn uri(target: &str) -> Result<Uri, Malformed> {
 fn framing(headers: &HeaderMap, version: Version) -> Result<Framing, Malformed> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (lengths.next(), lengths.next(), codings.next(), codings.next()) {
+    match (
+        lengths.next(),
+        lengths.next(),
+        codings.next(),
+        codings.next(),
+    ) {
         (None, _, None, _) => Ok(Framing::Length(0)),
         (Some(length), None, None, _) => {
             let text = length.to_str().unwrap_or_default();
-            let plain = !text.is_empty() && text.len() < 20 && text.bytes().all(|byte| byte.is_ascii_digit());
+            let plain = !text.is_empty()
+                && text.len() < 20
+                && text.bytes().all(|byte| byte.is_ascii_digit());
             match text.parse() {
                 Ok(length) if plain => Ok(Framing::Length(length)),
                 _ => malformed("its Content-Length is no number"),
@@ -140,15 +167,23 @@ fn framing(headers: &HeaderMap, version: Version) -> Result<Framing, Malformed> 
             Ok(Framing::Chunked)
         }
         (Some(_), Some(_), ..) => malformed("it has more than one Content-Length"),
-        (Some(_), _, Some(_), _) => malformed("it has both a Content-Length and a Transfer-Encoding"),
+        (Some(_), _, Some(_), _) => {
+            malformed("it has both a Content-Length and a Transfer-Encoding")
+        }
         (None, _, Some(_), _) => malformed("its Transfer-Encoding is another than chunked"),
     }
 }
 
 /// The options of Connection, in small letters.
 pub(super) fn tokens(headers: &HeaderMap) -> Vec<String> {
-    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|token| token.trim().to_ascii_lowercase()).collect()
+    let values = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .map(|token| token.trim().to_ascii_lowercase())
+        .collect()
 }
 
 #[cfg(test)]
@@ -168,7 +203,10 @@ mod tests {
         assert!(head.keep_alive && head.expects);
         assert_eq!(head.request.uri().path_and_query().unwrap(), "/a?b=c");
         for short in 0..length {
-            assert!(read(&text.as_bytes()[..short]).unwrap().is_none(), "{short}");
+            assert!(
+                read(&text.as_bytes()[..short]).unwrap().is_none(),
+                "{short}"
+            );
         }
     }
 
@@ -245,9 +283,19 @@ mod tests {
     #[test]
     fn a_head_that_never_ends_is_refused() {
         let text = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(LONGEST));
-        assert!(read(text.as_bytes()).unwrap_err().to_string().contains("longer"));
+        assert!(
+            read(text.as_bytes())
+                .unwrap_err()
+                .to_string()
+                .contains("longer")
+        );
         let lines = "X: y\r\n".repeat(LINES + 1);
         let text = format!("GET / HTTP/1.1\r\n{lines}\r\n");
-        assert!(read(text.as_bytes()).unwrap_err().to_string().contains("header lines"));
+        assert!(
+            read(text.as_bytes())
+                .unwrap_err()
+                .to_string()
+                .contains("header lines")
+        );
     }
 }

@@ -45,8 +45,16 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         if self.buffer.is_empty() && self.more().await.map_err(|_| HeadError::Gone)? == 0 {
             return Ok(None);
         }
-        let late = || HeadError::Malformed(Malformed(format!("no whole head within {} s", PATIENCE.as_secs())));
-        tokio::time::timeout(PATIENCE, self.rest_of_head()).await.unwrap_or_else(|_| Err(late())).map(Some)
+        let late = || {
+            HeadError::Malformed(Malformed(format!(
+                "no whole head within {} s",
+                PATIENCE.as_secs()
+            )))
+        };
+        tokio::time::timeout(PATIENCE, self.rest_of_head())
+            .await
+            .unwrap_or_else(|_| Err(late()))
+            .map(Some)
     }
 
     async fn rest_of_head(&mut self) -> Result<Head, HeadError> {
@@ -105,7 +113,11 @@ enum State {
 }
 
 impl<R: AsyncRead + Unpin> InboundBody<R> {
-    pub(super) fn new(inbound: Inbound<R>, framing: Framing, meter: Meter) -> (Self, oneshot::Receiver<Back<R>>) {
+    pub(super) fn new(
+        inbound: Inbound<R>,
+        framing: Framing,
+        meter: Meter,
+    ) -> (Self, oneshot::Receiver<Back<R>>) {
         let (back, returned) = oneshot::channel();
         let mut body = Self {
             inbound: Some(inbound),
@@ -135,12 +147,16 @@ impl<R: AsyncRead + Unpin> InboundBody<R> {
 
     /// What can be told from what was read so far.
     fn step(&mut self) -> Result<Step, Malformed> {
-        let Some(inbound) = &mut self.inbound else { return Ok(Step::End) };
+        let Some(inbound) = &mut self.inbound else {
+            return Ok(Step::End);
+        };
         match &mut self.state {
             State::Length(0) => Ok(Step::End),
             State::Length(_) if inbound.buffer.is_empty() => Ok(Step::More),
             State::Length(left) => {
-                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(inbound.buffer.len());
+                let take = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(inbound.buffer.len());
                 *left -= take as u64;
                 Ok(Step::Data(inbound.buffer.split_to(take).freeze()))
             }
@@ -153,7 +169,10 @@ impl<R: AsyncRead + Unpin> Body for InboundBody<R> {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         loop {
             match this.step() {
@@ -178,9 +197,15 @@ impl<R: AsyncRead + Unpin> Body for InboundBody<R> {
                     return Poll::Ready(Some(Err(error)));
                 }
             }
-            let Some(inbound) = &mut this.inbound else { return Poll::Ready(None) };
+            let Some(inbound) = &mut this.inbound else {
+                return Poll::Ready(None);
+            };
             inbound.buffer.reserve(ROOM);
-            match ready!(poll_read_buf(Pin::new(&mut inbound.io), context, &mut inbound.buffer)) {
+            match ready!(poll_read_buf(
+                Pin::new(&mut inbound.io),
+                context,
+                &mut inbound.buffer
+            )) {
                 Ok(0) => return Poll::Ready(Some(Err(BodyError::Gone))),
                 Ok(_) => {}
                 Err(_) => return Poll::Ready(Some(Err(BodyError::Gone))),
@@ -208,7 +233,11 @@ pub(super) struct Replayed<R> {
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Replayed<R> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.first.is_empty() {
             return Pin::new(&mut self.io).poll_read(context, room);
         }
@@ -233,7 +262,9 @@ mod tests {
                 Err(_) => return (read, false),
             };
             let (body, back) = InboundBody::new(inbound, head.framing, Meter::default());
-            let Ok(all) = body.collect().await else { return (read, false) };
+            let Ok(all) = body.collect().await else {
+                return (read, false);
+            };
             read.push(String::from_utf8(all.to_bytes().to_vec()).unwrap());
             inbound = back.await.unwrap().unwrap();
         }
@@ -243,7 +274,10 @@ mod tests {
     async fn requests_on_one_connection_are_cut_where_they_end() {
         let text = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\nHost: a\r\n\r\n\
                      POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
-        assert_eq!(bodies(text).await, (vec!["hello".into(), String::new(), "hi".into()], true));
+        assert_eq!(
+            bodies(text).await,
+            (vec!["hello".into(), String::new(), "hi".into()], true)
+        );
     }
 
     #[tokio::test]

@@ -30,20 +30,31 @@ impl Place {
 }
 
 /// Whether a request passes, and by which rule.
-pub(super) fn judge<'a>(bound: Option<&'a Bound>, place: &Place, parts: &request::Parts) -> Result<&'a BoundRule, Refusal> {
+pub(super) fn judge<'a>(
+    bound: Option<&'a Bound>,
+    place: &Place,
+    parts: &request::Parts,
+) -> Result<&'a BoundRule, Refusal> {
     well_formed(parts)?;
     addressed(place, parts)?;
     let Some(bound) = bound else {
-        return Err(Refusal::flat(Reason::NoPolicy, "no policy file is for this connector version any more"));
+        return Err(Refusal::flat(
+            Reason::NoPolicy,
+            "no policy file is for this connector version any more",
+        ));
     };
-    let rules = rules_for(bound, &place.target, place.port).filter(|rule| rule.protocol == Protocol::Https);
+    let rules =
+        rules_for(bound, &place.target, place.port).filter(|rule| rule.protocol == Protocol::Https);
     ruled(rules, place, parts)
 }
 
 /// What no server should be asked, whatever the policy says.
 fn well_formed(parts: &request::Parts) -> Result<(), Refusal> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
-        return Err(malformed(format!("its method is {}, which is never passed", parts.method)));
+        return Err(malformed(format!(
+            "its method is {}, which is never passed",
+            parts.method
+        )));
     }
     let asterisk = parts.uri.path() == "*";
     if asterisk && parts.method != Method::OPTIONS {
@@ -53,15 +64,23 @@ fn well_formed(parts: &request::Parts) -> Result<(), Refusal> {
         // RFC 9113, 8.2.2: such fields make a request malformed, and smuggle one where it is translated.
         for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
             if parts.headers.contains_key(&name) {
-                return Err(malformed(format!("it has the field {name}, which HTTP/2 does not know")));
+                return Err(malformed(format!(
+                    "it has the field {name}, which HTTP/2 does not know"
+                )));
             }
         }
         for name in ["keep-alive", "proxy-connection"] {
             if parts.headers.contains_key(name) {
-                return Err(malformed(format!("it has the field {name}, which HTTP/2 does not know")));
+                return Err(malformed(format!(
+                    "it has the field {name}, which HTTP/2 does not know"
+                )));
             }
         }
-        if parts.headers.get(TE).is_some_and(|value| value != "trailers") {
+        if parts
+            .headers
+            .get(TE)
+            .is_some_and(|value| value != "trailers")
+        {
             return Err(malformed("its field TE says something else than trailers"));
         }
         if parts.headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
@@ -83,14 +102,21 @@ fn addressed(place: &Place, parts: &request::Parts) -> Result<(), Refusal> {
     }
     for host in hosts {
         if !is_same(host, place) {
-            return Err(mismatch(place, &format!("{:?}", host.chars().take(300).collect::<String>())));
+            return Err(mismatch(
+                place,
+                &format!("{:?}", host.chars().take(300).collect::<String>()),
+            ));
         }
     }
     Ok(())
 }
 
 fn hosts<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Result<Vec<&'a str>, ()> {
-    let mut hosts: Vec<&str> = uri.authority().map(|authority| authority.as_str()).into_iter().collect();
+    let mut hosts: Vec<&str> = uri
+        .authority()
+        .map(|authority| authority.as_str())
+        .into_iter()
+        .collect();
     for value in headers.get_all(HOST) {
         hosts.push(value.to_str().map_err(|_| ())?);
     }
@@ -104,7 +130,11 @@ fn is_same(written: &str, place: &Place) -> bool {
     };
     let same_port = match port {
         None => true,
-        Some(port) => !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse() == Ok(place.port),
+        Some(port) => {
+            !port.is_empty()
+                && port.bytes().all(|byte| byte.is_ascii_digit())
+                && port.parse() == Ok(place.port)
+        }
     };
     same_port && Name::parse(host).is_ok_and(|name| name == place.name)
 }
@@ -126,12 +156,21 @@ fn ruled<'a>(
             }
         }
     }
-    let none = || Refusal::flat(Reason::PolicyChanged, "no rule of the policy in force inspects this connection");
+    let none = || {
+        Refusal::flat(
+            Reason::PolicyChanged,
+            "no rule of the policy in force inspects this connection",
+        )
+    };
     Err(nearest.map_or_else(none, |(refusal, _)| refusal))
 }
 
 fn path_of(parts: &request::Parts) -> Result<Option<Path>, PathError> {
-    if parts.uri.path() == "*" { Ok(None) } else { Path::parse(parts.uri.path()).map(Some) }
+    if parts.uri.path() == "*" {
+        Ok(None)
+    } else {
+        Path::parse(parts.uri.path()).map(Some)
+    }
 }
 
 /// The refusal comes with how near the rule came: the nearest one is told.
@@ -141,7 +180,9 @@ fn pass(
     parts: &request::Parts,
     path: &Result<Option<Path>, PathError>,
 ) -> Result<(), (Refusal, u8)> {
-    let Some(http) = &rule.http else { return Ok(()) };
+    let Some(http) = &rule.http else {
+        return Ok(());
+    };
     if without(Part::HttpRules) {
         return Ok(());
     }
@@ -155,8 +196,14 @@ fn pass(
         let path = match path {
             Ok(path) => path.as_ref(),
             Err(error) => {
-                let detail = format!("{method} {}: the path cannot be judged, since {error}", place.name);
-                let refusal = Refusal { rule_to_add: None, ..refuse(Reason::PathAmbiguous, detail) };
+                let detail = format!(
+                    "{method} {}: the path cannot be judged, since {error}",
+                    place.name
+                );
+                let refusal = Refusal {
+                    rule_to_add: None,
+                    ..refuse(Reason::PathAmbiguous, detail)
+                };
                 return Err((refusal, 0));
             }
         };
@@ -170,19 +217,33 @@ fn pass(
     if let Some(methods) = &http.methods
         && !methods.iter().any(|allowed| allowed == method)
     {
-        let detail = format!("{method} {}: the rule allows {} only", place.name, methods.join(", "));
+        let detail = format!(
+            "{method} {}: the rule allows {} only",
+            place.name,
+            methods.join(", ")
+        );
         return Err((refuse(Reason::MethodNotAllowed, detail), 2));
     }
     if let Some(upgrade) = parts.headers.get(UPGRADE)
         && parts.version != Version::HTTP_2
-        && super::head::tokens(&parts.headers).iter().any(|token| token == "upgrade")
+        && super::head::tokens(&parts.headers)
+            .iter()
+            .any(|token| token == "upgrade")
     {
-        let websocket = upgrade.as_bytes().eq_ignore_ascii_case(b"websocket") && parts.headers.get_all(UPGRADE).iter().count() == 1;
+        let websocket = upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
+            && parts.headers.get_all(UPGRADE).iter().count() == 1;
         if !(websocket && http.websocket) {
-            let what = if websocket { "a WebSocket" } else { "another protocol" };
+            let what = if websocket {
+                "a WebSocket"
+            } else {
+                "another protocol"
+            };
             let detail = format!("{}: the connection would become {what}", place.name);
             let rule_to_add = websocket.then(|| "  http: { websocket: true }\n".to_owned());
-            let refusal = Refusal { rule_to_add, ..refuse(Reason::UpgradeNotAllowed, detail) };
+            let refusal = Refusal {
+                rule_to_add,
+                ..refuse(Reason::UpgradeNotAllowed, detail)
+            };
             return Err((refusal, 3));
         }
     }
@@ -203,11 +264,17 @@ fn offer(place: &Place, method: &str, path: &Result<Option<Path>, PathError>) ->
 }
 
 pub(super) fn malformed(why: impl std::fmt::Display) -> Refusal {
-    Refusal::flat(Reason::RequestMalformed, format!("the request is refused: {why}"))
+    Refusal::flat(
+        Reason::RequestMalformed,
+        format!("the request is refused: {why}"),
+    )
 }
 
 fn mismatch(place: &Place, written: &str) -> Refusal {
-    let detail = format!("the request is for {written}, and the connection is to {} port {}", place.name, place.port);
+    let detail = format!(
+        "the request is for {written}, and the connection is to {} port {}",
+        place.name, place.port
+    );
     Refusal::flat(Reason::HostMismatch, detail)
 }
 
@@ -233,7 +300,12 @@ mod tests {
         }
     }
 
-    fn parts(version: Version, method: &str, uri: &str, headers: &[(&str, &str)]) -> request::Parts {
+    fn parts(
+        version: Version,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+    ) -> request::Parts {
         let mut request = Request::builder().version(version).method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -242,7 +314,9 @@ mod tests {
     }
 
     fn reason(bound: &Bound, parts: &request::Parts) -> Result<usize, Reason> {
-        judge(Some(bound), &place(), parts).map(|rule| rule.at.index).map_err(|refusal| refusal.reason)
+        judge(Some(bound), &place(), parts)
+            .map(|rule| rule.at.index)
+            .map_err(|refusal| refusal.reason)
     }
 
     const RULES: &str = "  - { host: api.example, ports: [443], protocol: https, http: { methods: [GET], paths: [\"/v1/**\"] } }\n\
@@ -252,7 +326,12 @@ mod tests {
     #[test]
     fn the_first_rule_that_allows_the_method_on_the_path_wins() {
         let bound = bound(RULES);
-        let ask = |method: &str, uri: &str| reason(&bound, &parts(Version::HTTP_11, method, uri, &[("host", "api.example")]));
+        let ask = |method: &str, uri: &str| {
+            reason(
+                &bound,
+                &parts(Version::HTTP_11, method, uri, &[("host", "api.example")]),
+            )
+        };
         assert_eq!(ask("GET", "/v1/orders?since=/admin"), Ok(0));
         assert_eq!(ask("POST", "/v1/search"), Ok(1));
         assert_eq!(ask("POST", "/v1/orders"), Err(Reason::MethodNotAllowed));
@@ -267,32 +346,75 @@ mod tests {
     #[test]
     fn a_refused_request_comes_with_the_rule_that_would_allow_it() {
         let bound = bound(RULES);
-        let parts = parts(Version::HTTP_11, "DELETE", "/v1/orders/7?force=1", &[("host", "api.example")]);
+        let parts = parts(
+            Version::HTTP_11,
+            "DELETE",
+            "/v1/orders/7?force=1",
+            &[("host", "api.example")],
+        );
         let refusal = judge(Some(&bound), &place(), &parts).unwrap_err();
         let rule = refusal.rule_to_add.unwrap();
         assert!(!rule.contains("force"), "{rule}");
-        let widened = self::bound(&rule.lines().map(|line| format!("  {line}\n")).collect::<String>());
+        let widened = self::bound(
+            &rule
+                .lines()
+                .map(|line| format!("  {line}\n"))
+                .collect::<String>(),
+        );
         assert_eq!(reason(&widened, &parts), Ok(0));
     }
 
     #[test]
     fn host_authority_and_name_are_one() {
         let bound = bound("  - { host: api.example, ports: [443], protocol: https }\n");
-        let one = |hosts: &[(&str, &str)]| reason(&bound, &parts(Version::HTTP_11, "GET", "/", hosts));
-        for host in ["api.example", "API.Example", "api.example:443", "api.example."] {
+        let one =
+            |hosts: &[(&str, &str)]| reason(&bound, &parts(Version::HTTP_11, "GET", "/", hosts));
+        for host in [
+            "api.example",
+            "API.Example",
+            "api.example:443",
+            "api.example.",
+        ] {
             assert_eq!(one(&[("host", host)]), Ok(0), "{host}");
         }
-        for host in ["other.example", "api.example:8443", "api.example:", "api.example:+443", "a@api.example", "api.example/", "", "[::1]", "api.example, other.example"] {
+        for host in [
+            "other.example",
+            "api.example:8443",
+            "api.example:",
+            "api.example:+443",
+            "a@api.example",
+            "api.example/",
+            "",
+            "[::1]",
+            "api.example, other.example",
+        ] {
             assert_eq!(one(&[("host", host)]), Err(Reason::HostMismatch), "{host}");
         }
         assert_eq!(one(&[]), Err(Reason::RequestMalformed));
-        assert_eq!(one(&[("host", "api.example"), ("host", "other.example")]), Err(Reason::HostMismatch));
-        let two = |uri: &str, hosts: &[(&str, &str)]| reason(&bound, &parts(Version::HTTP_2, "GET", uri, hosts));
+        assert_eq!(
+            one(&[("host", "api.example"), ("host", "other.example")]),
+            Err(Reason::HostMismatch)
+        );
+        let two = |uri: &str, hosts: &[(&str, &str)]| {
+            reason(&bound, &parts(Version::HTTP_2, "GET", uri, hosts))
+        };
         assert_eq!(two("https://api.example/", &[]), Ok(0));
-        assert_eq!(two("https://api.example:443/", &[("host", "api.example")]), Ok(0));
-        assert_eq!(two("https://other.example/", &[("host", "api.example")]), Err(Reason::HostMismatch));
-        assert_eq!(two("https://api.example/", &[("host", "other.example")]), Err(Reason::HostMismatch));
-        assert_eq!(two("https://x@api.example/", &[]), Err(Reason::HostMismatch));
+        assert_eq!(
+            two("https://api.example:443/", &[("host", "api.example")]),
+            Ok(0)
+        );
+        assert_eq!(
+            two("https://other.example/", &[("host", "api.example")]),
+            Err(Reason::HostMismatch)
+        );
+        assert_eq!(
+            two("https://api.example/", &[("host", "other.example")]),
+            Err(Reason::HostMismatch)
+        );
+        assert_eq!(
+            two("https://x@api.example/", &[]),
+            Err(Reason::HostMismatch)
+        );
     }
 
     #[test]
@@ -306,23 +428,49 @@ mod tests {
             ("proxy-connection", "close"),
             ("te", "gzip"),
         ] {
-            let parts = parts(Version::HTTP_2, "GET", "https://api.example/", &[(name, value)]);
-            assert_eq!(reason(&bound, &parts), Err(Reason::RequestMalformed), "{name}");
+            let parts = parts(
+                Version::HTTP_2,
+                "GET",
+                "https://api.example/",
+                &[(name, value)],
+            );
+            assert_eq!(
+                reason(&bound, &parts),
+                Err(Reason::RequestMalformed),
+                "{name}"
+            );
         }
-        let parts = parts(Version::HTTP_2, "POST", "https://api.example/", &[("te", "trailers")]);
+        let parts = parts(
+            Version::HTTP_2,
+            "POST",
+            "https://api.example/",
+            &[("te", "trailers")],
+        );
         assert_eq!(reason(&bound, &parts), Ok(0));
     }
 
     #[test]
     fn an_upgrade_needs_a_rule_that_names_it() {
-        let asks = [("host", "api.example"), ("connection", "Upgrade"), ("upgrade", "websocket")];
+        let asks = [
+            ("host", "api.example"),
+            ("connection", "Upgrade"),
+            ("upgrade", "websocket"),
+        ];
         let parts = |headers: &[(&str, &str)]| self::parts(Version::HTTP_11, "GET", "/", headers);
         let closed = bound("  - { host: api.example, ports: [443], protocol: https }\n");
-        assert_eq!(reason(&closed, &parts(&asks)), Err(Reason::UpgradeNotAllowed));
-        let open = bound("  - { host: api.example, ports: [443], protocol: https, http: { websocket: true } }\n");
+        assert_eq!(
+            reason(&closed, &parts(&asks)),
+            Err(Reason::UpgradeNotAllowed)
+        );
+        let open = bound(
+            "  - { host: api.example, ports: [443], protocol: https, http: { websocket: true } }\n",
+        );
         assert_eq!(reason(&open, &parts(&asks)), Ok(0));
         let other = [asks[0], asks[1], ("upgrade", "h2c")];
-        assert_eq!(reason(&open, &parts(&other)), Err(Reason::UpgradeNotAllowed));
+        assert_eq!(
+            reason(&open, &parts(&other)),
+            Err(Reason::UpgradeNotAllowed)
+        );
         // Without the option of Connection it is an ordinary field, and goes no further.
         assert_eq!(reason(&closed, &parts(&[asks[0], asks[2]])), Ok(0));
     }

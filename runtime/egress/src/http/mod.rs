@@ -42,15 +42,15 @@ use rustls::server::Acceptor;
 use rustls::{AlertDescription, Error as TlsFailure};
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tasks::Tasks;
 use tls::{Offer, Version};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
-use tasks::Tasks;
 use upstream::{Far, Upstream, Way};
 
 /// Longest that each step of the worker's handshake may take.
@@ -69,7 +69,9 @@ pub(crate) async fn carry(
     let (target, port) = (place.target.clone(), place.port);
     let tasks = Tasks::default();
     let inspected = async {
-        let Some(opened) = open(shared, worker, place, &allowed, &tasks, certificate).await else { return };
+        let Some(opened) = open(shared, worker, place, &allowed, &tasks, certificate).await else {
+            return;
+        };
         serve(shared, opened, &allowed, tasks.clone()).await;
     };
     // In this order: a policy that changed lets no further byte through.
@@ -99,7 +101,14 @@ async fn open(
     certificate: Option<CertificateFault>,
 ) -> Option<Opened> {
     let (target, port) = (place.target.clone(), place.port);
-    let to = |address| Endpoint::of(&target, address, Some(port), Cow::Borrowed(Protocol::Https.as_str()));
+    let to = |address| {
+        Endpoint::of(
+            &target,
+            address,
+            Some(port),
+            Cow::Borrowed(Protocol::Https.as_str()),
+        )
+    };
     let refuse = |reason, detail: String| {
         let refusal = Refusal {
             nearest: Some(allowed.rule.clone()),
@@ -122,7 +131,11 @@ async fn open(
     };
     let (offer, named) = Offer::of(&start.client_hello());
     let far = match shared.upstream.played() {
-        Some(_) => Far::Cassette(if offer.one { Version::One } else { Version::Two }),
+        Some(_) => Far::Cassette(if offer.one {
+            Version::One
+        } else {
+            Version::Two
+        }),
         None => {
             let way = Way {
                 addresses: allowed.addresses.clone(),
@@ -135,7 +148,11 @@ async fn open(
             match Upstream::connect(way).await {
                 Ok(upstream) => Far::Live(upstream),
                 Err(undialled) => {
-                    shared.reporter.failed(to(undialled.address), undialled.reason, undialled.detail);
+                    shared.reporter.failed(
+                        to(undialled.address),
+                        undialled.reason,
+                        undialled.detail,
+                    );
                     return None;
                 }
             }
@@ -146,8 +163,13 @@ async fn open(
         Version::Two => offer.two,
     };
     if !agreed {
-        let detail = format!("{} speaks HTTP/1.1 only, and the connector HTTP/2 only", place.name);
-        shared.reporter.failed(to(far.address()), Reason::TlsFailed, detail);
+        let detail = format!(
+            "{} speaks HTTP/1.1 only, and the connector HTTP/2 only",
+            place.name
+        );
+        shared
+            .reporter
+            .failed(to(far.address()), Reason::TlsFailed, detail);
         return None;
     }
     let tls = &shared.upstream.tls;
@@ -158,7 +180,10 @@ async fn open(
     let stream = match tokio::time::timeout(PATIENCE, start.into_stream(config)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if certificate.is_some() => {
-            let detail = format!("the fault script shows a wrong certificate for {}: {error}", place.name);
+            let detail = format!(
+                "the fault script shows a wrong certificate for {}: {error}",
+                place.name
+            );
             shared.reporter.failed(to(None), Reason::TlsFailed, detail);
             return None;
         }
@@ -175,7 +200,14 @@ async fn open(
             return None;
         }
         Err(_) => {
-            refuse(Reason::NotTls, format!("no whole handshake for {} within {} s", place.name, PATIENCE.as_secs()));
+            refuse(
+                Reason::NotTls,
+                format!(
+                    "no whole handshake for {} within {} s",
+                    place.name,
+                    PATIENCE.as_secs()
+                ),
+            );
             return None;
         }
     };
@@ -187,21 +219,34 @@ async fn open(
         down: Meter::new(&shared.reporter.sums.bytes_down),
         budget: Mutex::default(),
     };
-    Some(Opened { connection, stream, clean })
+    Some(Opened {
+        connection,
+        stream,
+        clean,
+    })
 }
 
 /// The ClientHello, once it names the host.
 async fn hello(worker: Ending, expected: &Name) -> Result<StartHandshake<Ending>, HelloError> {
     let not_tls = |why: &dyn std::fmt::Display| {
-        let detail = format!("the connection to {expected} does not begin with a ClientHello: {why}");
+        let detail =
+            format!("the connection to {expected} does not begin with a ClientHello: {why}");
         HelloError::Refused(Reason::NotTls, detail)
     };
-    let accepted = tokio::time::timeout(PATIENCE, LazyConfigAcceptor::new(Acceptor::default(), worker));
+    let accepted = tokio::time::timeout(
+        PATIENCE,
+        LazyConfigAcceptor::new(Acceptor::default(), worker),
+    );
     let start = match accepted.await {
         Ok(Ok(start)) => start,
         Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => return Err(not_tls(&error)),
         Ok(Err(error)) => return Err(HelloError::Gone(error)),
-        Err(_) => return Err(not_tls(&format_args!("none came within {} s", PATIENCE.as_secs()))),
+        Err(_) => {
+            return Err(not_tls(&format_args!(
+                "none came within {} s",
+                PATIENCE.as_secs()
+            )));
+        }
     };
     check_name(start.client_hello().server_name(), expected)?;
     Ok(start)
@@ -209,17 +254,25 @@ async fn hello(worker: Ending, expected: &Name) -> Result<StartHandshake<Ending>
 
 /// Whether a worker broke off its handshake because it trusts another authority (RFC 8446, 6.2).
 fn is_pinned(error: &io::Error) -> bool {
-    let alert = error.get_ref().and_then(|error| error.downcast_ref::<TlsFailure>());
+    let alert = error
+        .get_ref()
+        .and_then(|error| error.downcast_ref::<TlsFailure>());
     matches!(
         alert,
         Some(TlsFailure::AlertReceived(
-            AlertDescription::UnknownCA | AlertDescription::BadCertificate | AlertDescription::CertificateUnknown
+            AlertDescription::UnknownCA
+                | AlertDescription::BadCertificate
+                | AlertDescription::CertificateUnknown
         ))
     )
 }
 
 async fn serve(shared: &Arc<Shared>, opened: Opened, allowed: &Allowed, tasks: Tasks) {
-    let Opened { connection, stream, clean } = opened;
+    let Opened {
+        connection,
+        stream,
+        clean,
+    } = opened;
     let mut open = Open {
         shared,
         to: connection.endpoint(),
@@ -235,7 +288,11 @@ async fn serve(shared: &Arc<Shared>, opened: Opened, allowed: &Allowed, tasks: T
         Version::One => one::serve(&connection, stream, &clean).await,
         Version::Two => two::serve(Arc::new(connection), stream, &clean, tasks).await,
     };
-    open.ended = if served.is_ok() { Ended::Finished } else { Ended::Reset };
+    open.ended = if served.is_ok() {
+        Ended::Finished
+    } else {
+        Ended::Reset
+    };
 }
 
 /// Tells the end of a connection, whatever ends it.
@@ -258,6 +315,12 @@ impl Drop for Open<'_> {
         let reporter = &self.shared.reporter;
         reporter.sums.open.fetch_sub(1, Ordering::Relaxed);
         let bytes = (self.up.get(), self.down.get());
-        reporter.closed(self.to.clone(), self.rule.clone(), bytes, self.begun.elapsed(), self.ended);
+        reporter.closed(
+            self.to.clone(),
+            self.rule.clone(),
+            bytes,
+            self.begun.elapsed(),
+            self.ended,
+        );
     }
 }

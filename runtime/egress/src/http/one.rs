@@ -25,7 +25,12 @@ where
     requests(connection, Inbound::new(read), write, clean).await
 }
 
-async fn requests<R, W>(connection: &Connection, mut inbound: Inbound<R>, mut write: W, clean: &Clean) -> io::Result<()>
+async fn requests<R, W>(
+    connection: &Connection,
+    mut inbound: Inbound<R>,
+    mut write: W,
+    clean: &Clean,
+) -> io::Result<()>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Unpin,
@@ -35,7 +40,9 @@ where
             Ok(Some(head)) => head,
             Ok(None) => return end(&mut write, clean).await,
             Err(HeadError::Gone) => return Err(io::ErrorKind::ConnectionReset.into()),
-            Err(HeadError::Malformed(error)) => return close(connection, &mut write, &error, clean).await,
+            Err(HeadError::Malformed(error)) => {
+                return close(connection, &mut write, &error, clean).await;
+            }
         };
         let Head {
             request,
@@ -80,12 +87,20 @@ where
         let mut response = answered.map_err(io::Error::other)?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let (true, Some(inbound)) = (upgrades, reader) else {
-                return Err(io::Error::other("the upstream switched to a protocol that nobody asked for"));
+                return Err(io::Error::other(
+                    "the upstream switched to a protocol that nobody asked for",
+                ));
             };
             let upgraded = hyper::upgrade::on(&mut response);
             outbound::write(&mut write, &asked, response).await?;
             let (first, io) = inbound.into_parts();
-            return relay(connection, tokio::io::join(Replayed { first, io }, write), upgraded, clean).await;
+            return relay(
+                connection,
+                tokio::io::join(Replayed { first, io }, write),
+                upgraded,
+                clean,
+            )
+            .await;
         }
         // Where the answer came before the body was read, the next request's beginning may never be found.
         asked.keep_alive &= reader.is_some();
@@ -110,7 +125,12 @@ async fn gone<R: AsyncRead + Unpin>(reader: &mut Option<Inbound<R>>) {
 }
 
 /// Answers what is no request, and ends the connection.
-async fn close(connection: &Connection, write: &mut (impl AsyncWrite + Unpin), error: &Malformed, clean: &Clean) -> io::Result<()> {
+async fn close(
+    connection: &Connection,
+    write: &mut (impl AsyncWrite + Unpin),
+    error: &Malformed,
+    clean: &Clean,
+) -> io::Result<()> {
     let asked = Asked {
         method: Method::GET,
         version: Version::HTTP_11,
@@ -136,7 +156,9 @@ async fn relay(
     let mut upstream = TokioIo::new(upgraded.await.map_err(io::Error::other)?);
     let (up, down) = tokio::io::copy_bidirectional(&mut worker, &mut upstream).await?;
     connection.up.add(usize::try_from(up).unwrap_or(usize::MAX));
-    connection.down.add(usize::try_from(down).unwrap_or(usize::MAX));
+    connection
+        .down
+        .add(usize::try_from(down).unwrap_or(usize::MAX));
     clean.say();
     Ok(())
 }

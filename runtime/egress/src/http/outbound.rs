@@ -95,7 +95,9 @@ pub(super) async fn write(
         // Where the answer broke off, so does the connection: nobody takes half an answer for a whole one.
         let frame = frame.map_err(io::Error::other)?;
         // Trailers have no place that HTTP/1.1 clients look at.
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if data.is_empty() {
             continue;
         }
@@ -103,7 +105,8 @@ pub(super) async fn write(
         if chunked {
             write!(&mut head, "{:x}\r\n", data.len()).map_err(io::Error::other)?;
             let end = Bytes::from_static(b"\r\n");
-            io.write_all_buf(&mut head.split().chain(data).chain(end)).await?;
+            io.write_all_buf(&mut head.split().chain(data).chain(end))
+                .await?;
         } else {
             io.write_all_buf(&mut head.split().chain(data)).await?;
         }
@@ -120,7 +123,10 @@ pub(super) async fn write(
 
 fn shape(asked: &Asked, response: &Response<AnyBody>) -> Shape {
     let status = response.status();
-    if asked.method == Method::HEAD || status.is_informational() || matches!(status.as_u16(), 204 | 304) {
+    if asked.method == Method::HEAD
+        || status.is_informational()
+        || matches!(status.as_u16(), 204 | 304)
+    {
         Shape::None
     } else if response.body().size_hint().exact().is_some() {
         Shape::Length
@@ -140,7 +146,8 @@ fn head(response: &Response<AnyBody>) -> BytesMut {
     head.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     head.extend_from_slice(b"\r\n");
     for (name, value) in response.headers() {
-        let is_length_of_nothing = name == CONTENT_LENGTH && response.headers().contains_key(TRANSFER_ENCODING);
+        let is_length_of_nothing =
+            name == CONTENT_LENGTH && response.headers().contains_key(TRANSFER_ENCODING);
         if !is_length_of_nothing {
             fields::write(&mut head, name, value);
         }

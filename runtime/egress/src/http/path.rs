@@ -37,9 +37,14 @@ impl Path {
             return Err(PathError::Ambiguous("a segment of dots (/../)"));
         }
         if let Cow::Owned(other) = slashes(&path)
-            && other.trim_end_matches('/').split('/').any(|segment| segment.is_empty() || is_dots(segment))
+            && other
+                .trim_end_matches('/')
+                .split('/')
+                .any(|segment| segment.is_empty() || is_dots(segment))
         {
-            return Err(PathError::Ambiguous("an escaped slash (%2F) beside dots or another slash"));
+            return Err(PathError::Ambiguous(
+                "an escaped slash (%2F) beside dots or another slash",
+            ));
         }
         Ok(Self(path))
     }
@@ -74,7 +79,9 @@ pub enum PatternError {
     #[error("paths are compared without query and fragment; write {0}")]
     Query(String),
     /// `**` is only a part of a segment.
-    #[error("** stands for whole segments; write it between slashes, as in /v1/**, or * inside a segment")]
+    #[error(
+        "** stands for whole segments; write it between slashes, as in /v1/**, or * inside a segment"
+    )]
     Stars,
     /// No path that is judged could match it.
     #[error("no path matches it, since {0}; write the path as the upstream's documentation has it")]
@@ -89,7 +96,10 @@ impl Pattern {
         if !text.starts_with('/') {
             return Err(PatternError::NotAbsolute(text.to_owned()));
         }
-        if text.split('/').any(|segment| segment.contains("**") && segment != "**") {
+        if text
+            .split('/')
+            .any(|segment| segment.contains("**") && segment != "**")
+        {
             return Err(PatternError::Stars);
         }
         let path = Path::parse(text).map_err(|error| PatternError::Never(error.to_string()))?;
@@ -99,7 +109,8 @@ impl Pattern {
     /// Whether every reading of a path is one that this allows.
     pub(crate) fn matches(&self, path: &Path) -> bool {
         let pattern: Vec<&str> = self.0[1..].split('/').collect();
-        path.readings().all(|segments| matches_all(&pattern, &segments))
+        path.readings()
+            .all(|segments| matches_all(&pattern, &segments))
     }
 }
 
@@ -179,13 +190,27 @@ fn spelled(text: &str) -> Result<String, PathError> {
                 }
             }
             b'\\' => return Err(PathError::Ambiguous("a backslash")),
-            0..=0x20 | 0x7f.. | b'"' | b'<' | b'>' | b'`' | b'{' | b'}' | b'^' | b'|' | b'#' | b'?' => {
+            0..=0x20
+            | 0x7f..
+            | b'"'
+            | b'<'
+            | b'>'
+            | b'`'
+            | b'{'
+            | b'}'
+            | b'^'
+            | b'|'
+            | b'#'
+            | b'?' => {
                 return Err(PathError::Character(char::from(byte)));
             }
             byte => path.push(char::from(byte)),
         }
     }
-    if ["%252E", "%252F", "%255C", "%2500"].iter().any(|twice| path.to_ascii_uppercase().contains(twice)) {
+    if ["%252E", "%252F", "%255C", "%2500"]
+        .iter()
+        .any(|twice| path.to_ascii_uppercase().contains(twice))
+    {
         return Err(PathError::Ambiguous("an escape of an escape (%252E)"));
     }
     Ok(path)
@@ -211,7 +236,9 @@ fn is_unreserved(byte: u8) -> bool {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -219,7 +246,9 @@ mod tests {
     use super::*;
 
     fn allows(pattern: &str, path: &str) -> bool {
-        Pattern::parse(pattern).unwrap().matches(&Path::parse(path).unwrap())
+        Pattern::parse(pattern)
+            .unwrap()
+            .matches(&Path::parse(path).unwrap())
     }
 
     #[test]
@@ -261,10 +290,34 @@ mod tests {
     #[test]
     fn what_servers_read_in_different_ways_is_no_path() {
         for text in [
-            "", "v1", "/v1/../admin", "/v1/..", "/v1/./a", "/v1/%2e%2e/admin", "/v1/%2E./admin", "/v1//admin", "//v1",
-            "/v1/..;/admin", "/v1/..;a=b/admin", "/v1\\admin", "/v1/%5cadmin", "/v1/%00", "/v1/%0d%0a", "/v1/\u{1}", "/v1/a b",
-            "/v1/%", "/v1/%2", "/v1/%zz", "/v1/%252e%252e/admin", "/v1/%25%32%65/a", "/v1/..%2Fadmin", "/v1/a%2F%2Fb",
-            "/v1/a/%2Fb", "/v1/é", "/v1?x", "/v1#x",
+            "",
+            "v1",
+            "/v1/../admin",
+            "/v1/..",
+            "/v1/./a",
+            "/v1/%2e%2e/admin",
+            "/v1/%2E./admin",
+            "/v1//admin",
+            "//v1",
+            "/v1/..;/admin",
+            "/v1/..;a=b/admin",
+            "/v1\\admin",
+            "/v1/%5cadmin",
+            "/v1/%00",
+            "/v1/%0d%0a",
+            "/v1/\u{1}",
+            "/v1/a b",
+            "/v1/%",
+            "/v1/%2",
+            "/v1/%zz",
+            "/v1/%252e%252e/admin",
+            "/v1/%25%32%65/a",
+            "/v1/..%2Fadmin",
+            "/v1/a%2F%2Fb",
+            "/v1/a/%2Fb",
+            "/v1/é",
+            "/v1?x",
+            "/v1#x",
         ] {
             assert!(Path::parse(text).is_err(), "{text:?}");
         }
@@ -273,7 +326,10 @@ mod tests {
     #[test]
     fn an_escaped_slash_is_allowed_where_both_readings_are() {
         assert!(allows("/projects/**", "/projects/group%2Fname/issues"));
-        assert!(!allows("/projects/*/issues", "/projects/group%2Fname/issues"));
+        assert!(!allows(
+            "/projects/*/issues",
+            "/projects/group%2Fname/issues"
+        ));
         assert!(!allows("/public/*", "/public/a%2fadmin"));
     }
 
@@ -283,6 +339,8 @@ mod tests {
         assert_eq!(say("v1/**"), "a path begins with /; write /v1/**");
         assert!(say("/v1?x=1").ends_with("write /v1"));
         assert!(say("/v1/a**").starts_with("** stands for whole segments"));
-        assert!(say("/v1/../a").starts_with("no path matches it, since it holds a segment of dots"));
+        assert!(
+            say("/v1/../a").starts_with("no path matches it, since it holds a segment of dots")
+        );
     }
 }

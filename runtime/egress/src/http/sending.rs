@@ -19,7 +19,10 @@ pub(super) enum Sending {
 
 impl Sending {
     /// Whatever is to be repeated is held, up to [`REPEATED`] bytes.
-    pub(super) async fn of(request: Request<AnyBody>, on_429: OnThrottle) -> Result<Self, BodyError> {
+    pub(super) async fn of(
+        request: Request<AnyBody>,
+        on_429: OnThrottle,
+    ) -> Result<Self, BodyError> {
         let length = request.body().size_hint().exact();
         let fits = length.is_some_and(|length| length <= REPEATED);
         let upgrades = request.headers().contains_key(UPGRADE);

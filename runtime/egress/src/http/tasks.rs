@@ -29,7 +29,13 @@ impl Tasks {
         let mut running = FuturesUnordered::<Task>::new();
         poll_fn(|context| {
             self.0.runner.register(context.waker());
-            running.extend(self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..));
+            running.extend(
+                self.0
+                    .tasks
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .drain(..),
+            );
             while let Poll::Ready(Some(())) = Pin::new(&mut running).poll_next(context) {}
             Poll::Pending
         })
@@ -45,7 +51,11 @@ where
         let task: Task = Box::pin(async move {
             task.await;
         });
-        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+        self.0
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(task);
         self.0.runner.wake();
     }
 }

@@ -42,9 +42,18 @@ impl Offer {
     /// A worker that offers nothing speaks HTTP/1.1 and wants no answer to what it did not ask.
     pub(super) fn of(hello: &ClientHello<'_>) -> (Self, bool) {
         let Some(protocols) = hello.alpn() else {
-            return (Self { one: true, two: false }, false);
+            return (
+                Self {
+                    one: true,
+                    two: false,
+                },
+                false,
+            );
         };
-        let mut offer = Self { one: false, two: false };
+        let mut offer = Self {
+            one: false,
+            two: false,
+        };
         for protocol in protocols {
             offer.one |= protocol == Version::One.alpn();
             offer.two |= protocol == Version::Two.alpn();
@@ -71,7 +80,9 @@ pub(crate) struct Tls {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// No certificate is trusted.
-    #[error("no upstream can be verified: this host has no root certificates; install ca-certificates, or name a file in egress.ca")]
+    #[error(
+        "no upstream can be verified: this host has no root certificates; install ca-certificates, or name a file in egress.ca"
+    )]
     NoRoots,
     /// The library refused the configuration.
     #[error("TLS cannot be set up: {0}")]
@@ -80,7 +91,10 @@ pub enum TlsError {
 
 impl Tls {
     /// `more` are authorities that upstreams may be verified by, beside the host's.
-    pub(crate) fn new(authority: &Arc<Authority>, more: &[CertificateDer<'static>]) -> Result<Self, TlsError> {
+    pub(crate) fn new(
+        authority: &Arc<Authority>,
+        more: &[CertificateDer<'static>],
+    ) -> Result<Self, TlsError> {
         let roots = Arc::new(roots(more));
         Ok(Self {
             authority: Arc::clone(authority),
@@ -117,10 +131,14 @@ impl Tls {
     ) -> Option<Arc<ServerConfig>> {
         let key = match fault {
             CertificateFault::Expired => self.authority.expired_leaf(name),
-            CertificateFault::WrongName => Name::parse("wrong.invalid").ok().map(|other| self.authority.leaf(&other))?,
+            CertificateFault::WrongName => Name::parse("wrong.invalid")
+                .ok()
+                .map(|other| self.authority.leaf(&other))?,
             CertificateFault::UnknownIssuer => Authority::new().and_then(|other| other.leaf(name)),
         };
-        let key = key.inspect_err(|error| tracing::error!(%error, "no wrong certificate could be made")).ok()?;
+        let key = key
+            .inspect_err(|error| tracing::error!(%error, "no wrong certificate could be made"))
+            .ok()?;
         let mut config = ServerConfig::clone(&self.server(version, named));
         config.cert_resolver = Arc::new(SingleCertAndKey::from(key));
         Some(Arc::new(config))
@@ -149,12 +167,17 @@ fn roots(more: &[CertificateDer<'static>]) -> RootCertStore {
     roots.add_parsable_certificates(found.certs);
     roots.add_parsable_certificates(more.iter().cloned());
     if roots.is_empty() {
-        tracing::warn!("this host has no root certificates, so that no upstream can be verified; install ca-certificates, or name a file in egress.ca");
+        tracing::warn!(
+            "this host has no root certificates, so that no upstream can be verified; install ca-certificates, or name a file in egress.ca"
+        );
     }
     roots
 }
 
-fn server(authority: &Arc<Authority>, alpn: Option<Version>) -> Result<Arc<ServerConfig>, TlsError> {
+fn server(
+    authority: &Arc<Authority>,
+    alpn: Option<Version>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -183,6 +206,7 @@ impl ResolvesServerCert for Leaves {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = Name::parse(hello.server_name()?).ok()?;
         let leaf = self.0.leaf(&name);
-        leaf.inspect_err(|error| tracing::error!(%error, %name, "no certificate could be made")).ok()
+        leaf.inspect_err(|error| tracing::error!(%error, %name, "no certificate could be made"))
+            .ok()
     }
 }

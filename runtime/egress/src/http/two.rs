@@ -26,7 +26,12 @@ const HEADERS: u32 = 64 << 10;
 ///
 /// # Errors
 /// The worker broke off, or spoke no HTTP/2.
-pub(super) async fn serve<S>(connection: Arc<Connection>, stream: S, clean: &Clean, tasks: Tasks) -> io::Result<()>
+pub(super) async fn serve<S>(
+    connection: Arc<Connection>,
+    stream: S,
+    clean: &Clean,
+    tasks: Tasks,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -45,14 +50,19 @@ where
     Ok(())
 }
 
-async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Result<Response<AnyBody>, NoAnswer> {
+async fn answer(
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<AnyBody>, NoAnswer> {
     let (parts, body) = request.into_parts();
     let admitted = match connection.admit(&parts) {
         Ok(admitted) => admitted,
         Err(refusal) => return Ok(connection.refuse(refusal)),
     };
     let body = Metered::new(FromWorker(body), admitted.up.clone(), |_| ()).boxed_unsync();
-    connection.forward(admitted, Request::from_parts(parts, body)).await
+    connection
+        .forward(admitted, Request::from_parts(parts, body))
+        .await
 }
 
 /// A body whose breaking off is the worker's doing.

@@ -1,8 +1,8 @@
 //! The upstream's side of an inspected connection: dialled, verified, spoken to in the HTTP that it chose.
 
 use super::body::{AnyBody, BodyError};
-use super::tls::{Version, chosen};
 use super::tasks::Tasks;
+use super::tls::{Version, chosen};
 use crate::reason::Reason;
 use crate::relay::{Undialled, dial};
 use http::{Request, Response};
@@ -109,7 +109,10 @@ impl Upstream {
     }
 
     /// Sends a request. A connection that ended since the last one is made anew.
-    pub(super) async fn send(&self, request: Request<AnyBody>) -> Result<Response<Incoming>, SendError> {
+    pub(super) async fn send(
+        &self,
+        request: Request<AnyBody>,
+    ) -> Result<Response<Incoming>, SendError> {
         let mut held = self.sender.lock().await;
         if held.is_closed() {
             let (sender, _, version) = reach(&self.way).await.map_err(SendError::Unreached)?;
@@ -153,20 +156,33 @@ async fn reach(way: &Way) -> Result<(Sender, IpAddr, Version), Undialled> {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(failed(format!("TLS with {}: {error}", way.name.to_str()))),
         Err(_) => {
-            let detail = format!("TLS with {}: no answer within {} s", way.name.to_str(), way.timeout.as_secs());
+            let detail = format!(
+                "TLS with {}: no answer within {} s",
+                way.name.to_str(),
+                way.timeout.as_secs()
+            );
             return Err(failed(detail));
         }
     };
     let version = chosen(stream.get_ref().1.alpn_protocol());
-    let sender = speak(stream, version, &way.tasks).await.map_err(|error| failed(format!("HTTP with {}: {error}", way.name.to_str())))?;
+    let sender = speak(stream, version, &way.tasks)
+        .await
+        .map_err(|error| failed(format!("HTTP with {}: {error}", way.name.to_str())))?;
     Ok((sender, address, version))
 }
 
-async fn speak(stream: TlsStream<TcpStream>, version: Version, tasks: &Tasks) -> hyper::Result<Sender> {
+async fn speak(
+    stream: TlsStream<TcpStream>,
+    version: Version,
+    tasks: &Tasks,
+) -> hyper::Result<Sender> {
     let io = TokioIo::new(stream);
     match version {
         Version::One => {
-            let (sender, connection) = http1::Builder::new().title_case_headers(true).handshake(io).await?;
+            let (sender, connection) = http1::Builder::new()
+                .title_case_headers(true)
+                .handshake(io)
+                .await?;
             tasks.execute(async move {
                 if let Err(error) = connection.with_upgrades().await {
                     tracing::debug!(%error, "a connection to an upstream broke off");

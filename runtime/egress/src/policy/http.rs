@@ -77,18 +77,28 @@ pub(super) fn read_http(
         let pointer = format!("{at}/{key}");
         if !inspects && rule.protocol.is_some() && reader.document.pointer(&pointer).is_some() {
             let message = format!("{key} needs a gateway that sees requests");
-            reader.key_fault(&pointer, message, format!("write protocol: https, or leave {key} out"));
+            reader.key_fault(
+                &pointer,
+                message,
+                format!("write protocol: https, or leave {key} out"),
+            );
         }
     }
     let on_429 = match rule.on_429.as_deref() {
         Some("retry") => OnThrottle::Retry,
         _ => OnThrottle::Pass,
     };
-    let rate = rule.rate.as_ref().and_then(|wire| read_rate(reader, &format!("{at}/rate"), wire));
+    let rate = rule
+        .rate
+        .as_ref()
+        .and_then(|wire| read_rate(reader, &format!("{at}/rate"), wire));
     if !inspects {
         return (None, rate, on_429);
     }
-    let http = rule.http.as_ref().map(|wire| http(reader, &format!("{at}/http"), wire));
+    let http = rule
+        .http
+        .as_ref()
+        .map(|wire| http(reader, &format!("{at}/http"), wire));
     (Some(http.unwrap_or_default()), rate, on_429)
 }
 
@@ -96,7 +106,10 @@ fn read_rate(reader: &mut Reader<'_>, at: &str, wire: &WireRate) -> Option<Rate>
     let rate = Rate::new(wire.per_second, wire.burst, wire.concurrency);
     // The schema said what else can be wrong.
     if let Err(error @ RateError::BurstAlone) = &rate
-        && reader.document.pointer(&format!("{at}/per_second")).is_none()
+        && reader
+            .document
+            .pointer(&format!("{at}/per_second"))
+            .is_none()
     {
         reader.error(at, error);
     }

@@ -1,7 +1,7 @@
 //! One egress rule becomes data, or every reason why not.
 
-use super::read::Reader;
 use super::http::read_http;
+use super::read::Reader;
 use super::wire::WireRule;
 use super::{MAX_PORTS, Port, Protocol, Rule, RuleAt};
 use crate::address::{AddressClass, classify};

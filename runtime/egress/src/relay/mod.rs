@@ -12,4 +12,6 @@ mod serve;
 pub(crate) use dial::{Undialled, dial};
 pub(crate) use hello::{Hello, HelloError, check as check_name};
 pub(crate) use pipe::{Lent, Pipes};
-pub(crate) use serve::{PolicyInForce, accept, judge, reset_on_close, revoked, serve_port, still_allowed};
+pub(crate) use serve::{
+    PolicyInForce, accept, judge, reset_on_close, revoked, serve_port, still_allowed,
+};

@@ -7,10 +7,10 @@ use crate::decision::{Allowed, Attempt, Refusal, Transport, Verdict};
 use crate::event::{Ended, Endpoint};
 use crate::fault::ConnectionFault;
 use crate::host::Target;
+use crate::http::Place;
 use crate::name::Name;
 use crate::policy::{Bound, Protocol};
 use crate::reason::Reason;
-use crate::http::Place;
 use crate::share::Held;
 use crate::shared::{Meant, Shared};
 use caisson_without::{Part, without};
@@ -96,13 +96,21 @@ async fn allow(
     allowed: Allowed,
 ) {
     let failed = |reason, detail| {
-        let to = Endpoint::of(&target, None, Some(port), Cow::Borrowed(allowed.protocol.as_str()));
+        let to = Endpoint::of(
+            &target,
+            None,
+            Some(port),
+            Cow::Borrowed(allowed.protocol.as_str()),
+        );
         shared.reporter.failed(to, reason, detail);
     };
     let script = shared.upstream.faults.as_ref();
     let certificate = match script.and_then(|script| script.of_connection(&named(&target))) {
         Some(ConnectionFault::Refuse) => {
-            return failed(Reason::DialRefused, "the fault script refuses the connection".to_owned());
+            return failed(
+                Reason::DialRefused,
+                "the fault script refuses the connection".to_owned(),
+            );
         }
         Some(ConnectionFault::Certificate(fault)) => Some(fault),
         None => None,

@@ -111,12 +111,20 @@ impl Reporter {
                 detail: Some(detail),
                 ..self.line("failed", to)
             },
-            EgressEvent::Throttled { to, until_ms, cause } => Line {
+            EgressEvent::Throttled {
+                to,
+                until_ms,
+                cause,
+            } => Line {
                 detail: Some(cause),
                 until_ms: *until_ms,
                 ..self.line("throttled", to)
             },
-            EgressEvent::Exhausted { to, until_ms, cause } => Line {
+            EgressEvent::Exhausted {
+                to,
+                until_ms,
+                cause,
+            } => Line {
                 detail: Some(cause),
                 until_ms: Some(*until_ms),
                 ..self.line("exhausted", to)

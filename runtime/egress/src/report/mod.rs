@@ -116,7 +116,9 @@ impl Reporter {
             tcp: Budget::new(),
             other: Budget::new(),
             allowed_rate: RateLimiter::direct(Quota::per_second(ALLOWED.0).allow_burst(ALLOWED.1)),
-            request_rate: RateLimiter::direct(Quota::per_second(request::RATE.0).allow_burst(request::RATE.1)),
+            request_rate: RateLimiter::direct(
+                Quota::per_second(request::RATE.0).allow_burst(request::RATE.1),
+            ),
             not_told: Untold::default(),
             places: Places::new(context.bounds.refused_attempts),
         };
@@ -145,7 +147,11 @@ impl Reporter {
         self.sums.denied.fetch_add(1, Ordering::Relaxed);
         let persists = self.places.refused(&to);
         if self.budget(&to).admits(&to, &refusal, false) || persists {
-            self.tell(EgressEvent::Refused { to, refusal, persists });
+            self.tell(EgressEvent::Refused {
+                to,
+                refusal,
+                persists,
+            });
         } else {
             self.sums.untold.fetch_add(1, Ordering::Relaxed);
         }
@@ -166,7 +172,11 @@ impl Reporter {
         if self.admits_allowed() {
             let until_ms = wait.until.map(unix_ms);
             let cause = wait.cause.to_string();
-            self.tell(EgressEvent::Throttled { to, until_ms, cause });
+            self.tell(EgressEvent::Throttled {
+                to,
+                until_ms,
+                cause,
+            });
         }
     }
 
@@ -177,7 +187,11 @@ impl Reporter {
 
     pub(crate) fn exhausted(&self, to: Endpoint, exhausted: Exhausted) {
         let (until_ms, cause) = (unix_ms(exhausted.until), exhausted.cause.to_string());
-        self.tell(EgressEvent::Exhausted { to, until_ms, cause });
+        self.tell(EgressEvent::Exhausted {
+            to,
+            until_ms,
+            cause,
+        });
     }
 
     pub(crate) fn closed(
@@ -276,7 +290,11 @@ impl Reporter {
                 to: self.endpoint(to),
                 rule,
             },
-            EgressEvent::Refused { to, refusal, persists } => EgressEvent::Refused {
+            EgressEvent::Refused {
+                to,
+                refusal,
+                persists,
+            } => EgressEvent::Refused {
                 persists,
                 to: self.endpoint(to),
                 refusal: Refusal {
@@ -328,7 +346,9 @@ impl Reporter {
 }
 
 fn unix_ms(at: SystemTime) -> u64 {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 

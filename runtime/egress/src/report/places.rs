@@ -67,7 +67,10 @@ mod tests {
         let told: Vec<bool> = (0..6).map(|_| places.refused(&at(443))).collect();
         assert_eq!(told, [false, false, true, false, false, false]);
         assert!(!places.refused(&at(80)), "another place");
-        let packet = Endpoint { protocol: "udp".into(), ..at(53) };
+        let packet = Endpoint {
+            protocol: "udp".into(),
+            ..at(53)
+        };
         assert!((0..9).all(|_| !places.refused(&packet)));
     }
 

@@ -9,8 +9,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Lines per second, in the long run and at once: more than a connector asks, less than fills the log within a minute.
-pub(super) const RATE: (NonZeroU32, NonZeroU32) =
-    (NonZeroU32::new(1_000).unwrap(), NonZeroU32::new(20_000).unwrap());
+pub(super) const RATE: (NonZeroU32, NonZeroU32) = (
+    NonZeroU32::new(1_000).unwrap(),
+    NonZeroU32::new(20_000).unwrap(),
+);
 /// Longest path that is told, characters.
 const PATH: usize = 1_000;
 

@@ -23,7 +23,11 @@ struct Inspected {
     api: Api,
 }
 
-async fn inspected(rest_of_rule: &str, spoken: &'static [Spoken], answer: server::Answer) -> Inspected {
+async fn inspected(
+    rest_of_rule: &str,
+    spoken: &'static [Spoken],
+    answer: server::Answer,
+) -> Inspected {
     let api = Api::start("api.example.com", spoken, answer).await;
     let rule = format!(
         "  - {{ host: api.example.com, ports: [{}], networks: [127.0.0.0/8], protocol: https{rest_of_rule} }}\n",
@@ -49,13 +53,18 @@ impl Inspected {
         let mut stream = self.tls("api.example.com", &["http/1.1"]).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         let mut answer = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end");
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
+            .await
+            .expect("an end");
         (String::from_utf8_lossy(&answer).into_owned(), read.is_ok())
     }
 
     /// A request of HTTP/1.1 whose connection is then closed.
     async fn get(&self, path: &str) -> (String, bool) {
-        let head = format!("GET {path} HTTP/1.1\r\nHost: api.example.com:{}\r\nConnection: close\r\n\r\n", self.api.port);
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: api.example.com:{}\r\nConnection: close\r\n\r\n",
+            self.api.port
+        );
         self.raw(head.as_bytes()).await
     }
 
@@ -84,10 +93,15 @@ async fn handshake(
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    config.alpn_protocols = alpn
+        .iter()
+        .map(|protocol| protocol.as_bytes().to_vec())
+        .collect();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let connect = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream);
-    tokio::time::timeout(PATIENCE, connect).await.expect("an answer")
+    tokio::time::timeout(PATIENCE, connect)
+        .await
+        .expect("an answer")
 }
 
 fn say(text: &'static str) -> server::Answer {
@@ -109,12 +123,23 @@ fn echo() -> server::Answer {
 
 #[tokio::test]
 async fn a_request_that_a_rule_allows_is_answered_and_is_in_the_audit_log() {
-    let inspected = inspected(", http: { methods: [GET], paths: ['/v1/**'] }", &[Spoken::One], say("hello")).await;
+    let inspected = inspected(
+        ", http: { methods: [GET], paths: ['/v1/**'] }",
+        &[Spoken::One],
+        say("hello"),
+    )
+    .await;
     let (answer, clean) = inspected.get("/v1/orders?token=sesame").await;
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhello"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhello"),
+        "{answer}"
+    );
     assert!(clean);
     let lines = inspected.harness.audit_lines();
-    let line = lines.iter().find(|line| line["event"] == "request").unwrap();
+    let line = lines
+        .iter()
+        .find(|line| line["event"] == "request")
+        .unwrap();
     assert_eq!(line["method"], "GET");
     assert_eq!(line["path"], "/v1/orders", "without its query");
     assert_eq!(line["status"], 200);
@@ -125,16 +150,32 @@ async fn a_request_that_a_rule_allows_is_answered_and_is_in_the_audit_log() {
 
 #[tokio::test]
 async fn a_request_that_no_rule_allows_never_reaches_the_upstream_and_says_what_would_allow_it() {
-    let mut inspected = inspected(", http: { methods: [GET], paths: ['/v1/**'] }", &[Spoken::One], say("hello")).await;
+    let mut inspected = inspected(
+        ", http: { methods: [GET], paths: ['/v1/**'] }",
+        &[Spoken::One],
+        say("hello"),
+    )
+    .await;
     let (answer, _) = inspected.get("/admin").await;
     assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{answer}");
-    assert!(answer.contains("Caisson-Refused: path_not_allowed\r\n"), "{answer}");
+    assert!(
+        answer.contains("Caisson-Refused: path_not_allowed\r\n"),
+        "{answer}"
+    );
     assert!(answer.contains("paths: [\"/admin\"]"), "{answer}");
     assert_eq!(inspected.refusal().await, "path_not_allowed");
-    let (answer, _) = inspected.raw(b"DELETE /v1/orders HTTP/1.1\r\nHost: api.example.com\r\n\r\n").await;
-    assert!(answer.contains("Caisson-Refused: method_not_allowed\r\n"), "{answer}");
+    let (answer, _) = inspected
+        .raw(b"DELETE /v1/orders HTTP/1.1\r\nHost: api.example.com\r\n\r\n")
+        .await;
+    assert!(
+        answer.contains("Caisson-Refused: method_not_allowed\r\n"),
+        "{answer}"
+    );
     let (answer, _) = inspected.get("/v1/%2e%2e/admin").await;
-    assert!(answer.contains("Caisson-Refused: path_ambiguous\r\n"), "{answer}");
+    assert!(
+        answer.contains("Caisson-Refused: path_ambiguous\r\n"),
+        "{answer}"
+    );
     assert_eq!(inspected.api.seen(), 0);
 }
 
@@ -165,7 +206,10 @@ async fn a_chunk_that_is_none_breaks_the_request_off() {
     let mut inspected = inspected("", &[Spoken::One], echo()).await;
     let bytes = b"POST / HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello0\r\n\r\nGET /admin HTTP/1.1\r\n\r\n";
     let (answer, _) = inspected.raw(bytes).await;
-    assert!(answer.contains("Caisson-Refused: request_malformed\r\n"), "{answer}");
+    assert!(
+        answer.contains("Caisson-Refused: request_malformed\r\n"),
+        "{answer}"
+    );
     assert_eq!(inspected.refusal().await, "request_malformed");
 }
 
@@ -179,9 +223,14 @@ async fn requests_follow_each_other_on_one_connection_and_are_written_anew() {
     );
     let (answers, clean) = inspected.raw(text.as_bytes()).await;
     assert!(clean);
-    let first = format!("POST /a\nhost: api.example.com:{port}\nx-kept: 2\ntransfer-encoding: chunked\n\nhello");
+    let first = format!(
+        "POST /a\nhost: api.example.com:{port}\nx-kept: 2\ntransfer-encoding: chunked\n\nhello"
+    );
     assert!(answers.contains(&first), "{answers}");
-    assert!(answers.contains(&format!("GET /b\nhost: api.example.com:{port}\n")), "{answers}");
+    assert!(
+        answers.contains(&format!("GET /b\nhost: api.example.com:{port}\n")),
+        "{answers}"
+    );
     assert_eq!(inspected.api.connections(), 1);
 }
 
@@ -194,9 +243,16 @@ async fn bodies_of_any_size_stream_both_ways_without_being_held() {
             hash.update(frame.unwrap().into_data().unwrap());
         }
         let digest = hash.finalize();
-        let parts = (0..256).map(move |_| Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(vec![7; 128 << 10]))));
+        let parts = (0..256).map(move |_| {
+            Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(vec![
+                7;
+                128 << 10
+            ])))
+        });
         let mut response = Response::new(StreamBody::new(tokio_stream::iter(parts)));
-        response.headers_mut().insert("x-digest", format!("{digest:x}").parse().unwrap());
+        response
+            .headers_mut()
+            .insert("x-digest", format!("{digest:x}").parse().unwrap());
         response
     });
     for spoken in [Spoken::One, Spoken::Two] {
@@ -217,7 +273,12 @@ async fn bodies_of_any_size_stream_both_ways_without_being_held() {
 
 #[tokio::test]
 async fn http_2_is_spoken_where_both_speak_it_and_judged_the_same() {
-    let inspected = inspected(", http: { methods: [GET] }", &[Spoken::Two, Spoken::One], echo()).await;
+    let inspected = inspected(
+        ", http: { methods: [GET] }",
+        &[Spoken::Two, Spoken::One],
+        echo(),
+    )
+    .await;
     let mut client = inspected.client(Spoken::Two).await;
     let answer = client.send(inspected.request("GET", "/a?b=c", "")).await;
     let body = answer.into_body().collect().await.unwrap().to_bytes();
@@ -228,7 +289,10 @@ async fn http_2_is_spoken_where_both_speak_it_and_judged_the_same() {
     assert_eq!(answer.headers()["caisson-refused"], "method_not_allowed");
     let mut other = inspected.request("GET", "/", "");
     *other.uri_mut() = "https://evil.example/".parse().unwrap();
-    assert_eq!(client.send(other).await.status(), StatusCode::MISDIRECTED_REQUEST);
+    assert_eq!(
+        client.send(other).await.status(),
+        StatusCode::MISDIRECTED_REQUEST
+    );
     assert_eq!(inspected.api.seen(), 1);
     // Whoever speaks HTTP/1.1 only still can.
     let (answer, _) = inspected.get("/").await;
@@ -241,7 +305,10 @@ async fn a_name_that_is_not_the_connections_own_gets_no_handshake() {
     assert!(inspected.tls("evil.example.com", &[]).await.is_err());
     assert_eq!(inspected.refusal().await, "sni_mismatch");
     let mut plain = connect(FIRST, inspected.api.port).await;
-    plain.write_all(b"GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n").await.unwrap();
+    plain
+        .write_all(b"GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n")
+        .await
+        .unwrap();
     assert_eq!(inspected.refusal().await, "not_tls");
     assert_eq!(inspected.api.seen(), 0);
 }
@@ -249,13 +316,21 @@ async fn a_name_that_is_not_the_connections_own_gets_no_handshake() {
 #[tokio::test]
 async fn an_upstream_that_cannot_be_verified_is_a_failure_with_its_cause() {
     let api = Api::start("other.example.com", &[Spoken::One], say("hello")).await;
-    let rule = format!("  - {{ host: api.example.com, ports: [{}], networks: [127.0.0.0/8], protocol: https }}\n", api.port);
+    let rule = format!(
+        "  - {{ host: api.example.com, ports: [{}], networks: [127.0.0.0/8], protocol: https }}\n",
+        api.port
+    );
     let mut setup = Setup::new(&rule).listen(FIRST, api.port);
     setup.gateway.upstream_authorities = vec![api.authority.clone()];
-    let mut inspected = Inspected { harness: setup.open(), api };
+    let mut inspected = Inspected {
+        harness: setup.open(),
+        api,
+    };
     inspected.harness.look_up("api.example.com").await;
     assert!(inspected.tls("api.example.com", &[]).await.is_err());
-    let EgressEvent::Failed { reason, detail, .. } = inspected.harness.event().await else { panic!("failed") };
+    let EgressEvent::Failed { reason, detail, .. } = inspected.harness.event().await else {
+        panic!("failed")
+    };
     assert_eq!(reason.as_str(), "tls_failed");
     assert!(detail.contains("api.example.com"), "{detail}");
     assert_eq!(inspected.api.seen(), 0);
@@ -266,16 +341,29 @@ async fn a_worker_that_pins_another_certificate_is_told_to_be_relayed() {
     let mut inspected = inspected("", &[Spoken::One], say("hello")).await;
     let root = inspected.api.authority.clone();
     let stream = connect(FIRST, inspected.api.port).await;
-    assert!(handshake(stream, "api.example.com", root, &[]).await.is_err());
-    let EgressEvent::Refused { refusal, .. } = inspected.harness.event().await else { panic!("refused") };
+    assert!(
+        handshake(stream, "api.example.com", root, &[])
+            .await
+            .is_err()
+    );
+    let EgressEvent::Refused { refusal, .. } = inspected.harness.event().await else {
+        panic!("refused")
+    };
     assert_eq!(refusal.reason.as_str(), "certificate_pinned");
-    assert!(refusal.detail.contains("protocol: tls"), "{}", refusal.detail);
+    assert!(
+        refusal.detail.contains("protocol: tls"),
+        "{}",
+        refusal.detail
+    );
 }
 
 #[tokio::test]
 async fn an_upstream_that_breaks_off_breaks_the_workers_connection_off() {
     let broken = server::answer(|_| async {
-        let parts = [Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from_static(b"half"))), Err(std::io::Error::other("gone"))];
+        let parts = [
+            Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from_static(b"half"))),
+            Err(std::io::Error::other("gone")),
+        ];
         Response::new(StreamBody::new(tokio_stream::iter(parts)))
     });
     let mut inspected = inspected("", &[Spoken::One], broken).await;
@@ -296,7 +384,9 @@ async fn a_worker_that_waits_for_100_continue_gets_it_and_a_refused_one_does_not
     let inspected = inspected(", http: { paths: ['/upload'] }", &[Spoken::One], echo()).await;
     let ask = async |path: &str| {
         let mut stream = inspected.tls("api.example.com", &[]).await.unwrap();
-        let head = format!("PUT {path} HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n");
+        let head = format!(
+            "PUT {path} HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut first = vec![0; 12];
         stream.read_exact(&mut first).await.unwrap();
@@ -308,7 +398,11 @@ async fn a_worker_that_waits_for_100_continue_gets_it_and_a_refused_one_does_not
         String::from_utf8([first, rest].concat()).unwrap()
     };
     let answer = ask("/upload").await;
-    assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n") && answer.ends_with("hello"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+            && answer.ends_with("hello"),
+        "{answer}"
+    );
     assert!(ask("/other").await.starts_with("HTTP/1.1 403"));
 }
 
@@ -318,27 +412,42 @@ async fn an_answer_comes_as_the_upstream_sends_it_and_events_only_where_the_rule
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         tokio::spawn(async move {
             let event = http_body::Frame::data(Bytes::from_static(b"data: 1\n\n"));
-            sender.send(Ok::<_, std::convert::Infallible>(event)).await.unwrap();
+            sender
+                .send(Ok::<_, std::convert::Infallible>(event))
+                .await
+                .unwrap();
             // Nothing more, for ever.
             sender.closed().await;
         });
         let body = StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(receiver));
         let mut response = Response::new(body.boxed_unsync());
-        response.headers_mut().insert("content-type", "text/event-stream; charset=utf-8".parse().unwrap());
+        response.headers_mut().insert(
+            "content-type",
+            "text/event-stream; charset=utf-8".parse().unwrap(),
+        );
         response
     });
     let open = inspected("", &[Spoken::One], events.clone()).await;
     let mut stream = open.tls("api.example.com", &[]).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n")
+        .await
+        .unwrap();
     let mut seen = String::new();
     while !seen.contains("data: 1\n\n") {
         let mut buffer = [0; 1024];
-        let length = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.expect("an event").unwrap();
+        let length = tokio::time::timeout(PATIENCE, stream.read(&mut buffer))
+            .await
+            .expect("an event")
+            .unwrap();
         seen.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
     }
     let mut closed = inspected(", http: { event_stream: false }", &[Spoken::One], events).await;
     let (answer, _) = closed.get("/").await;
-    assert!(answer.contains("Caisson-Refused: event_stream_not_allowed"), "{answer}");
+    assert!(
+        answer.contains("Caisson-Refused: event_stream_not_allowed"),
+        "{answer}"
+    );
     assert_eq!(closed.refusal().await, "event_stream_not_allowed");
 }
 
@@ -361,13 +470,25 @@ async fn a_connection_becomes_a_websocket_where_the_rule_says_so() {
             .unwrap()
     });
     let head = b"GET / HTTP/1.1\r\nHost: api.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nping";
-    let open = inspected(", http: { websocket: true }", &[Spoken::One], upgrade.clone()).await;
+    let open = inspected(
+        ", http: { websocket: true }",
+        &[Spoken::One],
+        upgrade.clone(),
+    )
+    .await;
     let (answer, clean) = open.raw(head).await;
-    assert!(answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n") && answer.ends_with("\r\n\r\nping"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n")
+            && answer.ends_with("\r\n\r\nping"),
+        "{answer}"
+    );
     assert!(clean);
     let mut closed = inspected("", &[Spoken::One], upgrade).await;
     let (answer, _) = closed.raw(head).await;
-    assert!(answer.contains("Caisson-Refused: upgrade_not_allowed"), "{answer}");
+    assert!(
+        answer.contains("Caisson-Refused: upgrade_not_allowed"),
+        "{answer}"
+    );
     assert_eq!(closed.refusal().await, "upgrade_not_allowed");
 }
 
@@ -376,24 +497,36 @@ async fn a_reload_cuts_what_it_does_not_allow_and_judges_the_next_request_of_wha
     let mut inspected = inspected("", &[Spoken::One], say("hello")).await;
     let port = inspected.api.port;
     let policy = |rest: &str| {
-        format!("format: 1\nconnector: shop\negress:\n  - {{ host: api.example.com, ports: [{port}], networks: [127.0.0.0/8], protocol: https{rest} }}\n")
+        format!(
+            "format: 1\nconnector: shop\negress:\n  - {{ host: api.example.com, ports: [{port}], networks: [127.0.0.0/8], protocol: https{rest} }}\n"
+        )
     };
     let mut stream = inspected.tls("api.example.com", &[]).await.unwrap();
     let mut ask = async || {
-        stream.write_all(b"GET /v1 HTTP/1.1\r\nHost: api.example.com\r\n\r\n").await?;
+        stream
+            .write_all(b"GET /v1 HTTP/1.1\r\nHost: api.example.com\r\n\r\n")
+            .await?;
         let mut buffer = vec![0; 4096];
-        let length = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.expect("an answer")?;
+        let length = tokio::time::timeout(PATIENCE, stream.read(&mut buffer))
+            .await
+            .expect("an answer")?;
         Ok::<_, std::io::Error>(String::from_utf8_lossy(&buffer[..length]).into_owned())
     };
     assert!(ask().await.unwrap().starts_with("HTTP/1.1 200"));
-    inspected.harness.write_policy("shop.yaml", &policy(", http: { paths: [/v2] }"));
+    inspected
+        .harness
+        .write_policy("shop.yaml", &policy(", http: { paths: [/v2] }"));
     inspected.harness.gateway.reload().unwrap();
     assert!(ask().await.unwrap().starts_with("HTTP/1.1 403"));
     assert_eq!(inspected.refusal().await, "path_not_allowed");
     let mut idle = inspected.tls("api.example.com", &[]).await.unwrap();
-    inspected.harness.write_policy("shop.yaml", &policy("").replace("https", "tcp"));
+    inspected
+        .harness
+        .write_policy("shop.yaml", &policy("").replace("https", "tcp"));
     inspected.harness.gateway.reload().unwrap();
-    let ended = tokio::time::timeout(PATIENCE, idle.read(&mut [0; 16])).await.expect("an end");
+    let ended = tokio::time::timeout(PATIENCE, idle.read(&mut [0; 16]))
+        .await
+        .expect("an end");
     assert!(ended.is_err(), "cut, and not ended cleanly: {ended:?}");
 }
 
@@ -408,14 +541,20 @@ impl Inspected {
         let stream = self.tls("api.example.com", &[spoken.alpn()]).await.unwrap();
         match spoken {
             Spoken::One => {
-                let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+                let (sender, connection) =
+                    hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                        .await
+                        .unwrap();
                 tokio::spawn(connection);
                 Client::One(sender)
             }
             Spoken::Two => {
                 assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
                 let io = TokioIo::new(stream);
-                let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+                let (sender, connection) =
+                    hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+                        .await
+                        .unwrap();
                 tokio::spawn(connection);
                 Client::Two(sender)
             }
@@ -470,52 +609,89 @@ fn busy(times: usize, headers: &'static [(&'static str, &'static str)]) -> serve
 }
 
 #[tokio::test]
-async fn an_idempotent_request_is_sent_again_where_the_rule_says_so_and_the_client_never_hears_of_it() {
-    let mut inspected = inspected(", on_429: retry", &[Spoken::One], busy(2, &[("retry-after", "1")])).await;
+async fn an_idempotent_request_is_sent_again_where_the_rule_says_so_and_the_client_never_hears_of_it()
+ {
+    let mut inspected = inspected(
+        ", on_429: retry",
+        &[Spoken::One],
+        busy(2, &[("retry-after", "1")]),
+    )
+    .await;
     let put = b"PUT / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
     let begun = std::time::Instant::now();
     let (answer, _) = inspected.raw(put).await;
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"),
+        "{answer}"
+    );
     assert!(begun.elapsed() >= std::time::Duration::from_secs(2));
     assert_eq!(inspected.api.seen(), 3);
     let mut causes = Vec::new();
     while causes.len() < 2 {
-        if let EgressEvent::Throttled { cause, until_ms, .. } = inspected.harness.event().await {
+        if let EgressEvent::Throttled {
+            cause, until_ms, ..
+        } = inspected.harness.event().await
+        {
             assert!(until_ms.is_some());
             causes.push(cause);
         }
     }
     assert_eq!(causes, ["429 Retry-After", "429 Retry-After"]);
     let lines = inspected.harness.audit_lines();
-    let line = lines.iter().find(|line| line["event"] == "request").unwrap();
+    let line = lines
+        .iter()
+        .find(|line| line["event"] == "request")
+        .unwrap();
     assert!(line["throttled_ms"].as_u64().unwrap() >= 2_000, "{line}");
 }
 
 #[tokio::test]
 async fn what_is_not_idempotent_and_a_rule_that_does_not_say_so_hand_the_answer_on() {
     for (rule, request) in [
-        (", on_429: retry", "POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
-        ("", "GET / HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n"),
+        (
+            ", on_429: retry",
+            "POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        ),
+        (
+            "",
+            "GET / HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n",
+        ),
     ] {
         let inspected = inspected(rule, &[Spoken::One], busy(1, &[("retry-after", "1")])).await;
         let (answer, _) = inspected.raw(request.as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"),
+            "{answer}"
+        );
         let begun = std::time::Instant::now();
         let (answer, _) = inspected.get("/").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert!(begun.elapsed() >= std::time::Duration::from_millis(500), "the next one waits, whoever sends it");
+        assert!(
+            begun.elapsed() >= std::time::Duration::from_millis(500),
+            "the next one waits, whoever sends it"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_wait_that_does_not_fit_is_not_waited_for() {
-    let mut inspected = inspected(", on_429: retry", &[Spoken::One], busy(9, &[("retry-after", "7200")])).await;
+    let mut inspected = inspected(
+        ", on_429: retry",
+        &[Spoken::One],
+        busy(9, &[("retry-after", "7200")]),
+    )
+    .await;
     let (answer, _) = inspected.get("/").await;
     assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
     assert!(answer.contains("QUOTA_EXHAUSTED"), "{answer}");
     loop {
-        if let EgressEvent::Exhausted { until_ms, cause, .. } = inspected.harness.event().await {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        if let EgressEvent::Exhausted {
+            until_ms, cause, ..
+        } = inspected.harness.event().await
+        {
+            let now = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap();
             assert!(until_ms > u64::try_from(now.as_millis()).unwrap() + 7_000_000);
             assert_eq!(cause, "429 Retry-After");
             break;
@@ -526,11 +702,20 @@ async fn a_wait_that_does_not_fit_is_not_waited_for() {
 
 #[tokio::test]
 async fn the_rate_of_the_rule_holds_for_all_connections_together() {
-    let inspected = inspected(", rate: { per_second: 10, burst: 2 }", &[Spoken::One], say("hello")).await;
+    let inspected = inspected(
+        ", rate: { per_second: 10, burst: 2 }",
+        &[Spoken::One],
+        say("hello"),
+    )
+    .await;
     let begun = std::time::Instant::now();
     for _ in 0..7 {
         assert!(inspected.get("/").await.0.starts_with("HTTP/1.1 200"));
     }
     // Two at once, and five at ten a second.
-    assert!(begun.elapsed() >= std::time::Duration::from_millis(480), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= std::time::Duration::from_millis(480),
+        "{:?}",
+        begun.elapsed()
+    );
 }

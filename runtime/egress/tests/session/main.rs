@@ -6,8 +6,8 @@
 
 mod dns;
 mod harness;
+mod https;
 mod relay;
 mod reload;
-mod https;
 mod tls;
 mod watch;

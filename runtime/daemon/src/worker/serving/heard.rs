@@ -120,20 +120,35 @@ impl Serving {
 
     /// Tells what the gateway saw; the error that ends a call whose worker goes on asking for what it may not have, or whose
     /// upstream takes nothing more in time.
-    pub(super) async fn egress(&mut self, event: EgressEvent, way: &mut Way<'_>) -> Option<CallError> {
+    pub(super) async fn egress(
+        &mut self,
+        event: EgressEvent,
+        way: &mut Way<'_>,
+    ) -> Option<CallError> {
         let persists = matches!(event, EgressEvent::Refused { persists: true, .. });
         let event = match event {
-            EgressEvent::Throttled { to, until_ms, cause } => {
+            EgressEvent::Throttled {
+                to,
+                until_ms,
+                cause,
+            } => {
                 // Until a place comes free is for as long as is believed at all.
                 let until = until_ms.unwrap_or(u64::MAX);
                 let wait = until.saturating_sub(crate::usage::unix_ms());
-                self.pulse.waits(Duration::from_millis(wait), Instant::now());
+                self.pulse
+                    .waits(Duration::from_millis(wait), Instant::now());
                 let told = Event::Throttled(throttled(to, until_ms, cause));
                 self.emit("", "", told, way).await;
                 return None;
             }
-            EgressEvent::Exhausted { to, until_ms, cause } => return Some(exhausted(&to, until_ms, &cause)),
-            EgressEvent::NotRecorded { detail, .. } => return Some(not_recorded(&self.redactor.redact(&detail))),
+            EgressEvent::Exhausted {
+                to,
+                until_ms,
+                cause,
+            } => return Some(exhausted(&to, until_ms, &cause)),
+            EgressEvent::NotRecorded { detail, .. } => {
+                return Some(not_recorded(&self.redactor.redact(&detail)));
+            }
             event => event,
         };
         let refusal = refusal_of(event, &self.redactor)?;
@@ -147,7 +162,10 @@ impl Serving {
 /// What a retry loop of the connector's own would otherwise chew on until the deadline.
 fn persistent(refusal: &v1::EgressRefusal) -> CallError {
     let told = describe(refusal);
-    CallError::new(ErrorCode::EgressDenied, format!("{told}, and the connector goes on asking for it"))
+    CallError::new(
+        ErrorCode::EgressDenied,
+        format!("{told}, and the connector goes on asking for it"),
+    )
 }
 
 /// Names of streams, keys and fields go on as they are, in frames that

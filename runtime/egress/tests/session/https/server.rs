@@ -29,7 +29,11 @@ where
 {
     Arc::new(move |request| {
         let answered = of(request);
-        Box::pin(async move { answered.await.map(|body| body.map_err(Into::into).boxed_unsync()) })
+        Box::pin(async move {
+            answered
+                .await
+                .map(|body| body.map_err(Into::into).boxed_unsync())
+        })
     })
 }
 
@@ -77,17 +81,28 @@ impl Api {
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
-        config.alpn_protocols = spoken.iter().map(|spoken| spoken.alpn().as_bytes().to_vec()).collect();
+        config.alpn_protocols = spoken
+            .iter()
+            .map(|spoken| spoken.alpn().as_bytes().to_vec())
+            .collect();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let (listener, port) = upstream().await;
-        let (requests, connections) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (requests, connections) =
+            (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (seen, accepted) = (Arc::clone(&requests), Arc::clone(&connections));
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (acceptor, answer, seen, accepted) = (acceptor.clone(), answer.clone(), seen.clone(), accepted.clone());
+                let (acceptor, answer, seen, accepted) = (
+                    acceptor.clone(),
+                    answer.clone(),
+                    seen.clone(),
+                    accepted.clone(),
+                );
                 tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let Ok(stream) = acceptor.accept(stream).await else {
+                        return;
+                    };
                     accepted.fetch_add(1, Ordering::Relaxed);
                     let is_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                     let service = service_fn(move |request| {
@@ -98,16 +113,22 @@ impl Api {
                     let io = TokioIo::new(stream);
                     // How a connection ends is the test's own business.
                     let _ = if is_two {
-                        hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await
+                        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                            .serve_connection(io, service)
+                            .await
                     } else {
-                        hyper::server::conn::http1::Builder::new().serve_connection(io, service).with_upgrades().await
+                        hyper::server::conn::http1::Builder::new()
+                            .serve_connection(io, service)
+                            .with_upgrades()
+                            .await
                     };
                 });
             }
         });
         Self {
             port,
-            authority: CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes()).unwrap(),
+            authority: CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes())
+                .unwrap(),
             requests,
             connections,
         }
