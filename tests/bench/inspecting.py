@@ -1,7 +1,7 @@
 """Part 9: what inspecting HTTPS costs, against nginx as a proxy that ends TLS, and mitmproxy.
 
-All three end TLS towards the client, verify the upstream (another nginx) over TLS, and pass the same requests. Counted is
-the process that stands between; clients and upstream are the same on every way.
+All three end TLS towards the client, verify the upstream (another nginx) over TLS, and pass the same requests.
+Counted is the process that stands between; clients and upstream are the same on every way.
 """
 
 from __future__ import annotations
@@ -141,7 +141,9 @@ def metrics(rounds: int = 5, others: bool = True) -> dict[str, float]:
             file.truncate(BULK)
         upstream, proxy = free_port(), free_port()
         payload = "x" * 1024
-        stack.enter_context(nginx(folder, "up", UPSTREAM.format(folder=folder, port=upstream, payload=payload), upstream))
+        stack.enter_context(
+            nginx(folder, "up", UPSTREAM.format(folder=folder, port=upstream, payload=payload), upstream)
+        )
         proxy_text = PROXY.format(folder=folder, port=proxy, upstream=upstream)
         proxy_pid = stack.enter_context(nginx(folder, "proxy", proxy_text, proxy))
         running = stack.enter_context(Caisson(egress={"ca": f"{folder}/ca.pem"}))

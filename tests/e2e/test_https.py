@@ -155,9 +155,7 @@ def embedded(
     folder = stage.folder("embedded")
     (folder / "policies").mkdir()
     config = folder / "config.yaml"
-    config.write_text(
-        json.dumps({"port": api.port, "scheme": "https", "token": {"$secret": "env:CAISSON_SECRET_WEB"}})
-    )
+    config.write_text(json.dumps({"port": api.port, "scheme": "https", "token": {"$secret": "env:CAISSON_SECRET_WEB"}}))
 
     def run(stream: str, *options: str, rule: Rule | None = None, **env: str) -> tuple[int, list[dict[str, Any]], str]:
         secrets = {"token": {"from": ["env:CAISSON_SECRET_*"], "reveal": True}}
@@ -215,7 +213,10 @@ def test_faults_of_a_script_are_met_as_an_upstream_would_make_them(embedded: Any
     script = {
         "format": 1,
         "faults": [
-            {"match": {"host": "localhost", "path": "/asc", "nth": 2}, "answer": {"status": 429, "retry_after": {"seconds": 1}}},
+            {
+                "match": {"host": "localhost", "path": "/asc", "nth": 2},
+                "answer": {"status": 429, "retry_after": {"seconds": 1}},
+            },
             {"match": {"host": "localhost", "path": "/asc", "nth": 4}, "reset": {"after": 10}},
         ],
     }  # fmt: skip

@@ -83,7 +83,7 @@ async fn ask(job: Job, voice: &mut Voice) -> Result<Exit> {
         Job::Alone(alone) => alone(voice, interrupt).await,
         Job::Serve(serve) => serve.run(interrupt, voice).await,
         Job::Ask(target, work) => {
-            let host = Host::reach(target, interrupt).await?;
+            let host = Host::reach(*target, interrupt).await?;
             let ended = work(&host.session, voice).await;
             host.drain().await;
             ended

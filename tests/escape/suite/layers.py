@@ -100,7 +100,9 @@ LAYERS: tuple[Layer, ...] = (
     Layer("dns", "what DNS may be asked", ("35",), ("35",)),
     Layer("sni", "the name in the ClientHello", ("41/another name",), ("41/another name",)),
     Layer("http-host", "the host of a request", ("41/another host",), ("41/another host",)),
-    Layer("http-rules", "the rules on methods and paths", ("42/a path that none allows",), ("42/a path that none allows",)),
+    Layer(
+        "http-rules", "the rules on methods and paths", ("42/a path that none allows",), ("42/a path that none allows",)
+    ),
     Layer("own-sockets", "the daemon's own sockets kept out of every rule", ("45",), ("45",)),
     Layer("revocation", "connections closed when a policy is reloaded", ("44",), ("44",)),
     Layer("watch", "the watch on packets that no listener takes", ("58",), ("58",)),

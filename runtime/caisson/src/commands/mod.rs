@@ -41,7 +41,7 @@ pub(crate) enum Job {
     /// Is the daemon.
     Serve(Box<serve::Serve>),
     /// Asks a daemon.
-    Ask(Target, Work),
+    Ask(Box<Target>, Work),
 }
 
 type Pending<'a> = Pin<Box<dyn Future<Output = Result<Exit>> + 'a>>;
@@ -83,6 +83,6 @@ impl Job {
     where
         F: for<'a> FnOnce(&'a Session, &'a mut Voice) -> Pending<'a> + 'static,
     {
-        Ok(Job::Ask(server.target()?, Box::new(work)))
+        Ok(Job::Ask(Box::new(server.target()?), Box::new(work)))
     }
 }

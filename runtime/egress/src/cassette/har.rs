@@ -1,4 +1,4 @@
-//! The file: HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/), as far as it is needed. What else is in a file
+//! The file: HAR 1.2 (<http://www.softwareishard.com/blog/har-12-spec/>), as far as it is needed. What else is in a file
 //! that somebody else wrote is read over.
 
 use serde::{Deserialize, Serialize};

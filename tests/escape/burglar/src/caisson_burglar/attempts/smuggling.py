@@ -88,7 +88,10 @@ PIECES: dict[str, tuple[bytes, ...]] = {
     "a list of lengths": (head(b"Content-Length: 6, 6") + b"abcdef", b"length: 6, 6"),
     "a length with a sign": (head(b"Content-Length: +6") + b"abcdef", b"length: +6"),
     "a coding that only begins alike": (head(b"Transfer-Encoding: chunkedx", LENGTH) + b"abcdef", b"chunkedx"),
-    "a coding behind another": (head(b"Transfer-Encoding: identity, chunked", LENGTH) + b"abcdef", b"identity, chunked"),
+    "a coding behind another": (
+        head(b"Transfer-Encoding: identity, chunked", LENGTH) + b"abcdef",
+        b"identity, chunked",
+    ),
     "a coding behind a tab and a line feed": (head(b"X: y\nTransfer-Encoding: chunked", LENGTH), b"transfer-encoding"),
     "a coding on a folded line": (head(b"Transfer-Encoding:\r\n chunked", LENGTH) + b"abcdef", b"chunked"),
     "a space before the colon": (head(b"Transfer-Encoding : chunked", LENGTH) + b"abcdef", b"transfer-encoding"),
@@ -96,7 +99,10 @@ PIECES: dict[str, tuple[bytes, ...]] = {
     "a second Host": (head(b"Host: evil.test", first=b"GET /v1/a HTTP/1.1"), b"evil.test"),
     "a whole target": (head(first=b"GET https://evil.test/ HTTP/1.1"), b"https://evil.test"),
     "CONNECT": (head(first=b"CONNECT evil.test:443 HTTP/1.1"), b"connect evil.test"),
-    "CONNECT behind a request": (head(first=b"GET /v1/a HTTP/1.1") + head(first=b"CONNECT evil.test:443 HTTP/1.1"), b"connect"),
+    "CONNECT behind a request": (
+        head(first=b"GET /v1/a HTTP/1.1") + head(first=b"CONNECT evil.test:443 HTTP/1.1"),
+        b"connect",
+    ),
     "a request behind a request": (head(first=b"GET /v1/a HTTP/1.1") + INNER, b"/admin"),
     "a request in a chunk that is longer than it says": (head(CHUNKED) + b"1\r\na" + INNER, b"/admin"),
     "a request behind a chunk's bare line feed": (head(CHUNKED) + b"1\na\n0\n\n" + INNER, b"/admin"),
@@ -130,7 +136,7 @@ def follow(world: World) -> str:
     request = urllib.request.Request(f"https://{HOST}:{PORT}/to/evil.test:{PORT}", headers={"Authorization": SECRET})
     try:
         with opener.open(request, timeout=8) as answer:
-            told = answer.read().decode("latin-1")
+            told: str = answer.read().decode("latin-1")
     except urllib.error.URLError as refused:
         raise Nothing(str(refused)) from None
     if SECRET.encode().hex() not in told:
