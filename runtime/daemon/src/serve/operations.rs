@@ -136,6 +136,9 @@ impl Operations for OperationService {
     ) -> Result<Response<Self::WatchAuditStream>, Status> {
         let caller = caller(&request);
         let request = request.into_inner();
+        if !request.workspace.is_empty() {
+            caller.workspace(&request.workspace)?;
+        }
         if request.call_id.is_empty() {
             caller.operates("may watch its own calls alone: name one by call_id, and may not watch the whole audit log")?;
         } else {
