@@ -146,7 +146,7 @@ fn what_is_declared_allowed_and_seen_is_compared_place_by_place() {
     write("audit.jsonl", LOG);
     write(
         "connector.yaml",
-        "name: shop\nversion: 1.0.0\ntitle: Shop\npython: \">=3.11\"\nentrypoint: a:B\ncapabilities: [test]\nconfig: { type: object, properties: {} }\n\
+        "name: shop\nversion: 1.0.0\ntitle: Shop\npython: \">=3.11\"\nentrypoint: a:B\ncapabilities: [test]\nconfig: { type: object, properties: {} }\nform: []\n\
          egress:\n  - { host: api.example.com, ports: [443], protocol: https }\ndependencies: requirements.lock\n",
     );
     let policy = |protocol: &str| {
