@@ -21,6 +21,8 @@ mod gateway;
 mod guard;
 mod host;
 mod http;
+mod learn;
+mod lint;
 mod name;
 mod network;
 mod policy;
@@ -53,6 +55,10 @@ pub use guard::Guard;
 pub use host::{BoundHost, Fence, FenceError, Host, HostBindError, Pattern, PatternError, Target};
 pub use http::TlsError;
 pub use http::path::{Pattern as PathPattern, PatternError as PathPatternError};
+pub use learn::{
+    Declared, LearnError, Observed, ObservedError, Row, What, Where, compare, learn, observe,
+};
+pub use lint::{lint, lint_all};
 pub use name::{Name, NameError};
 pub use network::{Network, NetworkError};
 pub use policy::*;

@@ -93,6 +93,12 @@ pub(crate) enum PolicyCommand {
         /// A folder of policy files, or one file.
         #[arg(value_name = "PATH")]
         path: PathBuf,
+        /// Audit logs, to name the rules that nothing used; repeat for more.
+        #[arg(long, value_name = "FILE")]
+        audit: Vec<PathBuf>,
+        /// Take warnings for findings: exit code 1.
+        #[arg(long)]
+        strict: bool,
     },
     /// Say whether a connection may reach a host and port, and by which rule.
     Explain(ExplainArgs),
@@ -101,9 +107,36 @@ pub(crate) enum PolicyCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Propose a policy from what a connector tried (not built yet).
-    #[command(hide = true)]
-    Learn,
+    /// Write the least policy that allows what audit logs or cassettes show.
+    Learn(LearnArgs),
+    /// Compare what a connector declares, what its policy allows and what was seen.
+    Diff(DiffArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LearnArgs {
+    /// Audit logs (audit.jsonl and its rotated files) and cassettes (HAR).
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The connector's name, where the files do not say it or are of several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) connector: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DiffArgs {
+    /// What the connector asks for.
+    #[arg(long, value_name = "CONNECTOR.YAML")]
+    pub(crate) declared: PathBuf,
+    /// What operators allow it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+    /// What was seen: audit logs and cassettes; repeat for more.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) observed: Vec<PathBuf>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -11,7 +11,8 @@ mod server;
 mod tests;
 
 pub(crate) use calls::{
-    AuditArgs, CallsArgs, CallsCommand, CommitArgs, ExplainArgs, PolicyArgs, PolicyCommand,
+    AuditArgs, CallsArgs, CallsCommand, CommitArgs, DiffArgs, ExplainArgs, LearnArgs, PolicyArgs,
+    PolicyCommand,
 };
 pub(crate) use connection::ConnectionArgs;
 pub(crate) use data::{

@@ -12,16 +12,21 @@ use crate::voice::Voice;
 
 pub(crate) fn build(args: PolicyArgs) -> Result<Job> {
     match args.command {
-        PolicyCommand::Check { path } => Ok(Job::Here(Box::new(move |_| {
-            crate::offline::check_policies(&path)
+        PolicyCommand::Check {
+            path,
+            audit,
+            strict,
+        } => Ok(Job::Here(Box::new(move |_| {
+            crate::offline::check_policies(&path, &audit, strict)
         }))),
         PolicyCommand::Explain(args) => explain(args),
         PolicyCommand::Reload { server } => {
             Job::ask(&server, |session, voice| Box::pin(reload(session, voice)))
         }
-        PolicyCommand::Learn => Err(Stop::Other(anyhow::anyhow!(
-            "`policy learn` is not built yet; read the refusals of a call, each says the rule that would allow it"
-        ))),
+        PolicyCommand::Learn(args) => {
+            Ok(Job::Here(Box::new(move |_| crate::offline::learn(&args))))
+        }
+        PolicyCommand::Diff(args) => Ok(Job::Here(Box::new(move |_| crate::offline::diff(&args)))),
     }
 }
 

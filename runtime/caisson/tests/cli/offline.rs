@@ -75,6 +75,112 @@ fn a_policy_folder_is_checked_without_a_daemon() {
     assert!(said(&output).contains("shop.yaml:4:"), "{}", said(&output));
 }
 
+const LOG: &str = r#"{"time":"2026-11-27T10:00:00.000Z","event":"request","call":"c","connector":"shop@1.0.0","name":"api.example.com","address":"93.184.215.14","port":443,"protocol":"https","method":"GET","path":"/v1/orders/17"}
+{"time":"2026-11-27T10:00:01.000Z","event":"refused","call":"c","connector":"shop@1.0.0","name":"evil.example.com","port":443,"protocol":"tcp","reason":"name_not_allowed","times":2}
+"#;
+
+#[test]
+fn a_policy_is_learned_from_a_log_and_allows_what_is_in_it() {
+    let home = tempfile::tempdir().expect("a folder");
+    std::fs::write(home.path().join("audit.jsonl"), LOG).expect("written");
+    std::fs::create_dir(home.path().join("policies")).expect("made");
+    let learned = run(home.path(), &["policy", "learn", "audit.jsonl"]);
+    assert_eq!(code(&learned), 0, "{}", said(&learned));
+    let text = String::from_utf8_lossy(&learned.stdout);
+    assert!(
+        text.contains("paths: [\"/v1/orders/*\"]") && text.contains("# evil.example.com port 443"),
+        "{text}"
+    );
+    std::fs::write(home.path().join("policies/shop.yaml"), &learned.stdout).expect("written");
+    let checked = run(
+        home.path(),
+        &[
+            "policy",
+            "check",
+            "policies",
+            "--audit",
+            "audit.jsonl",
+            "--strict",
+        ],
+    );
+    assert_eq!(code(&checked), 0, "{}", said(&checked));
+    std::fs::write(home.path().join("none.jsonl"), "hello\n").expect("written");
+    let refused = run(home.path(), &["policy", "learn", "none.jsonl"]);
+    assert_ne!(code(&refused), 0);
+    assert!(
+        said(&refused).contains("none.jsonl:1"),
+        "{}",
+        said(&refused)
+    );
+}
+
+#[test]
+fn warnings_of_a_policy_are_findings_where_the_user_is_strict() {
+    let home = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(home.path().join("policies")).expect("made");
+    let policy = "format: 1\nconnector: shop\negress:\n  - { host: '*.co.uk', ports: [443], protocol: tls }\n";
+    std::fs::write(home.path().join("policies/shop.yaml"), policy).expect("written");
+    let checked = run(home.path(), &["policy", "check", "policies"]);
+    assert_eq!(code(&checked), 0);
+    let text = String::from_utf8_lossy(&checked.stdout);
+    assert!(
+        text.contains("warning: ")
+            && text.contains("shop.yaml:4:5")
+            && text.contains("public suffix"),
+        "{text}"
+    );
+    assert_eq!(
+        code(&run(
+            home.path(),
+            &["policy", "check", "policies", "--strict"]
+        )),
+        1
+    );
+}
+
+#[test]
+fn what_is_declared_allowed_and_seen_is_compared_place_by_place() {
+    let home = tempfile::tempdir().expect("a folder");
+    let write =
+        |name: &str, text: &str| std::fs::write(home.path().join(name), text).expect("written");
+    write("audit.jsonl", LOG);
+    write(
+        "connector.yaml",
+        "name: shop\nversion: 1.0.0\ntitle: Shop\npython: \">=3.11\"\nentrypoint: a:B\ncapabilities: [test]\nconfig: { type: object, properties: {} }\nform: []\n\
+         egress:\n  - { host: api.example.com, ports: [443], protocol: https }\ndependencies: requirements.lock\n",
+    );
+    let policy = |protocol: &str| {
+        write(
+            "shop.yaml",
+            &format!(
+                "format: 1\nconnector: shop\negress:\n  - {{ host: api.example.com, ports: [443], protocol: {protocol} }}\n"
+            ),
+        );
+    };
+    policy("https");
+    let words = [
+        "policy",
+        "diff",
+        "--declared",
+        "connector.yaml",
+        "--policy",
+        "shop.yaml",
+    ];
+    let alike = run(home.path(), &words);
+    assert_eq!(code(&alike), 0, "{}", said(&alike));
+    policy("tls");
+    let differs = run(
+        home.path(),
+        &[&words[..], &["--observed", "audit.jsonl", "--json"]].concat(),
+    );
+    assert_eq!(code(&differs), 1, "{}", said(&differs));
+    let text = String::from_utf8_lossy(&differs.stdout);
+    assert!(
+        text.contains("\"allowed\":\"tls by shop.yaml:4\"") && text.contains("\"refused\":2"),
+        "{text}"
+    );
+}
+
 #[test]
 fn a_state_file_that_is_none_is_refused_with_its_line() {
     let home = tempfile::tempdir().expect("a folder");

@@ -278,6 +278,23 @@ fn mismatch(place: &Place, written: &str) -> Refusal {
     Refusal::flat(Reason::HostMismatch, detail)
 }
 
+/// Whether a request passes, for tests of what writes rules.
+#[cfg(test)]
+pub(crate) fn allows(bound: &Bound, name: &Name, port: u16, method: &str, path: &str) -> bool {
+    let place = Place {
+        target: Target::Name(name.clone()),
+        name: name.clone(),
+        port,
+    };
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, place.authority());
+    request
+        .body(())
+        .is_ok_and(|request| judge(Some(bound), &place, &request.into_parts().0).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,8 @@ mod two;
 mod upstream;
 
 pub(crate) use judge::Place;
+#[cfg(test)]
+pub(crate) use judge::allows;
 pub(crate) use tls::Tls;
 pub use tls::TlsError;
 

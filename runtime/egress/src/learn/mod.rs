@@ -1,0 +1,165 @@
+//! A policy out of what was seen: the least that allows it again, with a comment for each rule that says what made it.
+//!
+//! `observed` reads audit logs and cassettes, `paths` finds what is the same in paths, `text` writes the policy. Nothing
+//! that was refused is allowed: it stands there as a comment, for somebody to decide.
+
+mod compare;
+mod observed;
+mod paths;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use compare::{Declared, Row, compare};
+pub use observed::{Observed, ObservedError, What, Where, observe};
+
+use crate::address::{AddressClass, classify, network_of};
+use crate::http::path::Path;
+use crate::network::Network;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Why no policy is written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LearnError {
+    /// Nothing to learn from.
+    #[error("nothing was seen{of}; give an audit log or a cassette of a call that went well", of = .0.as_ref().map(|name| format!(" of connector {name}")).unwrap_or_default())]
+    Nothing(Option<String>),
+    /// A policy is for one connector.
+    #[error("the files are of several connectors ({}); name one with --connector", .0.join(", "))]
+    Several(Vec<String>),
+    /// Cassettes do not say whose they are.
+    #[error("a cassette does not say whose it is; name the connector with --connector")]
+    Nameless,
+}
+
+/// What one place was asked.
+#[derive(Debug, Default)]
+struct Asked {
+    /// Patterns of paths, with the methods that were asked of them.
+    patterns: BTreeMap<String, BTreeSet<String>>,
+    /// Methods that were asked of a path which no rule with paths allows.
+    odd: BTreeSet<String>,
+    networks: BTreeSet<Network>,
+    count: u64,
+    calls: BTreeSet<String>,
+    first: String,
+    last: String,
+    /// Requests in the second in which there were most.
+    peak: u64,
+}
+
+/// Writes the policy of one connector.
+///
+/// # Errors
+/// Nothing was seen of it, or it is not said which connector is meant.
+pub fn learn(seen: &[Observed], connector: Option<&str>) -> Result<String, LearnError> {
+    let names: BTreeSet<&str> = seen
+        .iter()
+        .filter_map(|one| one.connector.as_deref())
+        .collect();
+    let named = match (connector, names.len()) {
+        (Some(named), _) => named.to_owned(),
+        (None, 0) if seen.is_empty() => return Err(LearnError::Nothing(None)),
+        (None, 0) => return Err(LearnError::Nameless),
+        (None, 1) => names
+            .first()
+            .map(|name| (*name).to_owned())
+            .unwrap_or_default(),
+        (None, _) => {
+            return Err(LearnError::Several(
+                names.into_iter().map(str::to_owned).collect(),
+            ));
+        }
+    };
+    let own: Vec<&Observed> = seen
+        .iter()
+        .filter(|one| one.connector.as_deref().is_none_or(|name| name == named))
+        .collect();
+    if own.is_empty() {
+        return Err(LearnError::Nothing(Some(named)));
+    }
+    Ok(text::policy(&named, &places(&own), &refused(&own)))
+}
+
+fn places<'a>(seen: &[&'a Observed]) -> BTreeMap<&'a Where, Asked> {
+    let mut places: BTreeMap<&Where, Asked> = BTreeMap::new();
+    let mut paths: BTreeMap<&Where, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    let mut seconds: BTreeMap<(&Where, &str), u64> = BTreeMap::new();
+    for one in seen {
+        let request = match &one.what {
+            What::Refused { .. } => continue,
+            What::Connection => None,
+            What::Request { method, path } => Some((method, path)),
+        };
+        let asked = places.entry(&one.to).or_default();
+        if let Some(address) = one.address
+            && matches!(classify(address), AddressClass::Special(_))
+        {
+            asked.networks.insert(network_of(address));
+        }
+        // A connection that carries requests is told by them.
+        if one.to.protocol == "https" && request.is_none() {
+            continue;
+        }
+        asked.count += 1;
+        asked.calls.extend(one.call.clone());
+        if asked.first.is_empty() || one.time < asked.first {
+            asked.first.clone_from(&one.time);
+        }
+        asked.last = one.time.clone().max(std::mem::take(&mut asked.last));
+        let second = one.time.get(..19).unwrap_or_default();
+        let in_second = seconds.entry((&one.to, second)).or_default();
+        *in_second += 1;
+        asked.peak = asked.peak.max(*in_second);
+        if let Some((method, path)) = request {
+            match Path::parse(path) {
+                Ok(path) => {
+                    let methods = paths
+                        .entry(&one.to)
+                        .or_default()
+                        .entry(path.as_str().to_owned());
+                    methods.or_default().insert(method.clone());
+                }
+                Err(_) => {
+                    asked.odd.insert(method.clone());
+                }
+            }
+        }
+    }
+    for (place, paths) in paths {
+        if let Some(asked) = places.get_mut(place) {
+            asked.patterns = paths::patterns(&paths);
+        }
+    }
+    places.retain(|_, asked| asked.count > 0);
+    places
+}
+
+/// What was refused, each once, with how often.
+fn refused<'a>(seen: &[&'a Observed]) -> BTreeMap<(String, &'a str), (u64, Option<&'a str>)> {
+    let mut refused = BTreeMap::new();
+    for one in seen {
+        if let What::Refused {
+            reason,
+            rule_to_add,
+            times,
+        } = &one.what
+        {
+            let entry: &mut (u64, Option<&str>) = refused
+                .entry((one.to.to_string(), reason.as_str()))
+                .or_default();
+            entry.0 += times;
+            entry.1 = entry.1.or(rule_to_add.as_deref());
+        }
+    }
+    refused
+}
+
+impl fmt::Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, " port {port}"))
+    }
+}

@@ -1,0 +1,195 @@
+//! What audit logs and cassettes tell, line by line and entry by entry.
+
+use serde::Deserialize;
+use serde_json::Value;
+use std::net::IpAddr;
+
+/// One thing that a connector did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The connector's name, where the file says it.
+    pub connector: Option<String>,
+    /// The call, where the file says it.
+    pub call: Option<String>,
+    /// RFC 3339.
+    pub time: String,
+    /// Where to.
+    pub to: Where,
+    /// The true address, where it is known.
+    pub address: Option<IpAddr>,
+    /// What it was.
+    pub what: What,
+}
+
+/// A place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Where {
+    /// A name, or an address that was dialled without one.
+    pub host: String,
+    /// None for a name that was only looked up.
+    pub port: Option<u16>,
+    /// As policies write it; `dns`, `udp` and others for what no rule is for.
+    pub protocol: String,
+}
+
+/// What was done there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// An inspected request that was answered.
+    Request {
+        /// Its method.
+        method: String,
+        /// Its path, as it was written.
+        path: String,
+    },
+    /// A connection that was allowed.
+    Connection,
+    /// An attempt that was refused.
+    Refused {
+        /// The stable reason.
+        reason: String,
+        /// The rule that would allow it, where there is one.
+        rule_to_add: Option<String>,
+        /// How often.
+        times: u64,
+    },
+}
+
+/// Why a file tells nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{file}:{line}: neither a line of an audit log nor a cassette ({message}); give audit.jsonl, its rotated files, or a .har file"
+)]
+pub struct ObservedError {
+    file: String,
+    line: usize,
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    time: String,
+    event: String,
+    #[serde(default)]
+    call: Option<String>,
+    #[serde(default)]
+    connector: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    address: Option<IpAddr>,
+    #[serde(default)]
+    port: Option<u16>,
+    #[serde(default)]
+    protocol: Option<String>,
+    #[serde(default)]
+    method: Option<String>,
+    #[serde(default)]
+    path: Option<String>,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    rule_to_add: Option<String>,
+    #[serde(default)]
+    times: Option<u64>,
+}
+
+/// Everything that a file tells.
+///
+/// # Errors
+/// A line that is none, with its number.
+pub fn observe(file: &str, text: &str) -> Result<Vec<Observed>, ObservedError> {
+    if let Ok(value) = serde_json::from_str::<Value>(text)
+        && let Some(entries) = value.pointer("/log/entries").and_then(Value::as_array)
+    {
+        return Ok(entries.iter().filter_map(of_entry).collect());
+    }
+    let mut seen = Vec::new();
+    for (number, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
+        let line: Line = serde_json::from_str(line).map_err(|error| ObservedError {
+            file: file.to_owned(),
+            line: number + 1,
+            message: error.to_string(),
+        })?;
+        seen.extend(of_line(line));
+    }
+    Ok(seen)
+}
+
+fn of_line(line: Line) -> Option<Observed> {
+    let host = line
+        .name
+        .or_else(|| line.address.map(|address| address.to_string()))?;
+    let what = match line.event.as_str() {
+        "request" => What::Request {
+            method: line.method?,
+            path: line.path?,
+        },
+        "allowed" => What::Connection,
+        "refused" => What::Refused {
+            reason: line.reason?,
+            rule_to_add: line.rule_to_add,
+            times: line.times.unwrap_or(1),
+        },
+        _ => return None,
+    };
+    Some(Observed {
+        connector: line
+            .connector
+            .map(|pin| pin.split('@').next().unwrap_or_default().to_owned()),
+        call: line.call,
+        time: line.time,
+        to: Where {
+            host,
+            port: line.port,
+            protocol: line.protocol.unwrap_or_default(),
+        },
+        address: line.address,
+        what,
+    })
+}
+
+/// A cassette holds what was answered, over HTTPS as the gateway records it.
+fn of_entry(entry: &Value) -> Option<Observed> {
+    let request = entry.get("request")?;
+    let url = request.get("url")?.as_str()?;
+    let (scheme, rest) = url.split_once("://")?;
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, "/"),
+    };
+    let usual = if scheme == "https" { 443 } else { 80 };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok()?),
+        None => (authority, usual),
+    };
+    let what = if scheme == "https" {
+        What::Request {
+            method: request.get("method")?.as_str()?.to_owned(),
+            path: path.to_owned(),
+        }
+    } else {
+        What::Connection
+    };
+    Some(Observed {
+        connector: None,
+        call: None,
+        time: entry
+            .get("startedDateTime")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        to: Where {
+            host: host.to_ascii_lowercase(),
+            port: Some(port),
+            protocol: if scheme == "https" { "https" } else { "tcp" }.to_owned(),
+        },
+        address: host.parse().ok(),
+        what,
+    })
+}
