@@ -7,7 +7,7 @@ use crate::Part;
 const VARIABLE: &str = "CAISSON_WITHOUT";
 
 /// Every part by its name.
-const NAMES: [(&str, Part); 36] = [
+const NAMES: [(&str, Part); 38] = [
     ("user-namespace", Part::UserNamespace),
     ("id-map", Part::IdMap),
     ("own-ids", Part::OwnIds),

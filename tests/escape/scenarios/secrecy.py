@@ -186,10 +186,22 @@ def of_maker(service: Service, secret: str) -> str:
     return ""
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files; a folder that is being removed while it is looked through holds nothing any more."""
+
+    def gone(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for root, _, names in os.walk(folder, onerror=gone):
+        for name in names:
+            yield Path(root) / name
+
+
 def of_files(suffixes: tuple[str, ...], service: Service, secret: str) -> str:
     """The file that holds it; the directory of secrets is where it belongs."""
     for folder in service.folders:
-        for path in folder.rglob("*"):
+        for path in files_below(folder):
             if path.is_file() and "secrets" not in path.parts and (not suffixes or path.suffix in suffixes):
                 with suppress(OSError):
                     if found(secret, path.read_bytes().decode("utf-8", "replace")):
