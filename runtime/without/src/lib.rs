@@ -68,8 +68,6 @@ pub enum Part {
     Sni,
     /// The rules on methods, paths and upgrades.
     HttpRules,
-    /// The host of a request, against the connection's.
-    HttpHost,
     /// The daemon's own sockets.
     OwnSockets,
     /// Closing connections that a reloaded policy does not allow.

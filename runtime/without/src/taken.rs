@@ -7,7 +7,7 @@ use crate::Part;
 const VARIABLE: &str = "CAISSON_WITHOUT";
 
 /// Every part by its name.
-const NAMES: [(&str, Part); 38] = [
+const NAMES: [(&str, Part); 37] = [
     ("user-namespace", Part::UserNamespace),
     ("id-map", Part::IdMap),
     ("own-ids", Part::OwnIds),
@@ -37,7 +37,6 @@ const NAMES: [(&str, Part); 38] = [
     ("dns", Part::Dns),
     ("sni", Part::Sni),
     ("http-rules", Part::HttpRules),
-    ("http-host", Part::HttpHost),
     ("own-sockets", Part::OwnSockets),
     ("revocation", Part::Revocation),
     ("watch", Part::Watch),

@@ -99,7 +99,6 @@ LAYERS: tuple[Layer, ...] = (
     Layer("addresses", "the checks on the addresses behind names", ("33", "34"), ("33", "34")),
     Layer("dns", "what DNS may be asked", ("35",), ("35",)),
     Layer("sni", "the name in the ClientHello", ("41/another name",), ("41/another name",)),
-    Layer("http-host", "the host of a request", ("41/another host",), ("41/another host",)),
     Layer(
         "http-rules", "the rules on methods and paths", ("42/a path that none allows",), ("42/a path that none allows",)
     ),

@@ -92,9 +92,6 @@ fn well_formed(parts: &request::Parts) -> Result<(), Refusal> {
 
 /// Host, `:authority` and SNI are one name (RFC 9110, 7.2; RFC 9113, 8.3.1).
 fn addressed(place: &Place, parts: &request::Parts) -> Result<(), Refusal> {
-    if without(Part::HttpHost) {
-        return Ok(());
-    }
     let hosts: Vec<&str> = hosts(&parts.headers, &parts.uri)
         .map_err(|()| mismatch(place, "a host that is no text"))?;
     if hosts.is_empty() && parts.version != Version::HTTP_10 {
