@@ -13,7 +13,7 @@ use crate::reason::Reason;
 use crate::report::RequestReport;
 use crate::shared::Shared;
 use crate::throttle::{Budget, Exhausted, Rate, Turn, Waiter};
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER, TE, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 use http_body_util::BodyExt;
 use std::borrow::Cow;
@@ -226,6 +226,7 @@ impl Connection {
     /// The request as the upstream gets it: to the one name that this connection is for, without fields of one hop.
     fn readdressed(&self, request: Request<AnyBody>, admitted: &Admitted) -> Request<AnyBody> {
         let (mut parts, body) = request.into_parts();
+        let trailers = parts.headers.contains_key(TE);
         fields::strip_hop_by_hop(&mut parts.headers);
         parts.headers.remove(EXPECT);
         let authority = self.place.authority();
@@ -252,6 +253,10 @@ impl Connection {
             }
             Version::Two => {
                 parts.headers.remove(HOST);
+                // The one field of one hop that HTTP/2 has (RFC 9113, 8.2.2); gRPC's servers ask for it.
+                if trailers {
+                    parts.headers.insert(TE, HeaderValue::from_static("trailers"));
+                }
                 let target = if target == "*" {
                     "/".to_owned()
                 } else {
