@@ -255,7 +255,9 @@ impl Connection {
                 parts.headers.remove(HOST);
                 // The one field of one hop that HTTP/2 has (RFC 9113, 8.2.2); gRPC's servers ask for it.
                 if trailers {
-                    parts.headers.insert(TE, HeaderValue::from_static("trailers"));
+                    parts
+                        .headers
+                        .insert(TE, HeaderValue::from_static("trailers"));
                 }
                 let target = if target == "*" {
                     "/".to_owned()

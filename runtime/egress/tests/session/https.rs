@@ -280,8 +280,16 @@ async fn http_2_is_spoken_where_both_speak_it_and_judged_the_same() {
     )
     .await;
     let mut client = inspected.client(Spoken::Two).await;
-    let answer = client.send(inspected.request("GET", "/a?b=c", "")).await;
+    let mut request = inspected.request("GET", "/a?b=c", "");
+    request
+        .headers_mut()
+        .insert("te", "trailers".parse().unwrap());
+    let answer = client.send(request).await;
     let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(
+        body.windows(12).any(|seen| seen == b"te: trailers"),
+        "{body:?}"
+    );
     let expected = format!("GET https://api.example.com:{}/a?b=c\n", inspected.api.port);
     assert!(body.starts_with(expected.as_bytes()), "{body:?}");
     let answer = client.send(inspected.request("POST", "/a", "x")).await;
