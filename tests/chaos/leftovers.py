@@ -15,6 +15,8 @@ from harness import Daemon
 KEPT = [
     r"data/instance(/lock|/instance-id)?",
     r"data/(state\.db(-wal|-shm)?|audit\.jsonl|caisson\.sock|scratch)",
+    # What workers trust, made anew by each daemon.
+    r"data/roots(/system\.pem)?",
     r"data/registry(/index|/archives|/bundles|/tmp)?",
     r"data/registry/index/default(/rows(/[0-9.]+\.json)?)?",
     r"data/registry/archives/[0-9a-f]{64}\.tar\.gz",
