@@ -4,7 +4,6 @@ use super::body::{AnyBody, BodyError, Metered};
 use super::ending::Clean;
 use super::exchange::{Connection, NoAnswer};
 use super::tasks::Tasks;
-use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -55,36 +54,14 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<AnyBody>, NoAnswer> {
     let (parts, body) = request.into_parts();
+    // Where it breaks off, that is the worker's doing.
+    let body = body.map_err(|_| BodyError::Gone);
     let admitted = match connection.admit(&parts) {
         Ok(admitted) => admitted,
         Err(refusal) => return Ok(connection.refuse(refusal)),
     };
-    let body = Metered::new(FromWorker(body), admitted.up.clone(), |_| ()).boxed_unsync();
+    let body = Metered::new(body, admitted.up.clone(), |_| ()).boxed_unsync();
     connection
         .forward(admitted, Request::from_parts(parts, body))
         .await
-}
-
-/// A body whose breaking off is the worker's doing.
-struct FromWorker(Incoming);
-
-impl http_body::Body for FromWorker {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
-        let frame = std::pin::Pin::new(&mut self.0).poll_frame(context);
-        frame.map(|frame| frame.map(|frame| frame.map_err(|_| BodyError::Gone)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.0.size_hint()
-    }
 }
