@@ -204,6 +204,14 @@ impl Recorder {
             let (method, url) = named();
             CassetteError::Secret { method, url }
         };
+        let sent_codings = header(&exchange.request_headers, "content-encoding");
+        if !sent_codings.is_empty() {
+            // It is kept as it travelled, where nothing can be put in a secret's place; what cannot be read may hold one.
+            match decoded(sent_codings, &exchange.request_body) {
+                Ok(plain) if !redactor.finds(&plain) => {}
+                _ => return Err(secret()),
+            }
+        }
         let sent = self
             .text(&exchange.request_body, redactor)
             .ok_or_else(secret)?;

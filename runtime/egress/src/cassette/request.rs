@@ -100,23 +100,36 @@ impl Body {
     fn is_of(&self, asked: &Self) -> bool {
         match (self, asked) {
             (Self::Json(own), Self::Json(asked)) => same_json(own, asked),
-            (Self::Bytes(own), Self::Bytes(asked)) => {
-                own == asked
-                    || String::from_utf8_lossy(own).contains(HIDDEN) && same_forms(own, asked)
-            }
+            (Self::Bytes(own), Self::Bytes(asked)) => own == asked || same_text(own, asked),
             _ => false,
         }
     }
 }
 
-/// Equal, or hidden in the recording.
+/// Equal, but for what is hidden in the recording.
 fn same(own: &str, asked: &str) -> bool {
-    own == asked || own.contains(HIDDEN)
+    let mut pieces: Vec<&str> = own.split(HIDDEN).collect();
+    let first = pieces.remove(0);
+    let Some(mut rest) = asked.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = pieces.pop() else {
+        return rest.is_empty();
+    };
+    for piece in pieces {
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
 }
 
 fn same_json(own: &Value, asked: &Value) -> bool {
     match (own, asked) {
-        (Value::String(own), _) if own.contains(HIDDEN) => true,
+        (Value::String(own), Value::String(asked)) => same(own, asked),
+        // What a pointer names is hidden whole, whatever it was.
+        (Value::String(own), _) => own == HIDDEN,
         (Value::Object(own), Value::Object(asked)) => {
             own.len() == asked.len()
                 && own
@@ -134,18 +147,14 @@ fn same_json(own: &Value, asked: &Value) -> bool {
     }
 }
 
-/// Forms (`application/x-www-form-urlencoded`) with hidden fields; any other text with a hidden part is taken as it comes.
-fn same_forms(own: &[u8], asked: &[u8]) -> bool {
+/// A text with a hidden part: a form (`application/x-www-form-urlencoded`) field by field, any other as a whole.
+fn same_text(own: &[u8], asked: &[u8]) -> bool {
     let (own, asked) = (String::from_utf8_lossy(own), String::from_utf8_lossy(asked));
-    if !own.contains('=') {
-        return true;
-    }
-    let (own, asked) = (pairs(&own), pairs(&asked));
-    own.len() == asked.len()
-        && own
-            .iter()
-            .zip(&asked)
-            .all(|(own, asked)| own.name == asked.name && same(&own.value, &asked.value))
+    let (fields, others) = (pairs(&own), pairs(&asked));
+    let is_form = own.contains('=') && fields.len() == others.len();
+    let same_field =
+        |(own, asked): (&Pair, &Pair)| own.name == asked.name && same(&own.value, &asked.value);
+    same(&own, &asked) || is_form && fields.iter().zip(&others).all(same_field)
 }
 
 /// Names and values of a query, decoded (application/x-www-form-urlencoded).

@@ -221,6 +221,66 @@ fn no_secret_of_any_place_is_in_the_file_and_the_request_plays_all_the_same() {
 }
 
 #[test]
+fn what_is_hidden_matches_anything_and_what_stands_around_it_only_itself() {
+    let hidden = |path: &str, body: &str| {
+        exchange(
+            "POST",
+            &format!("https://a.example{path}"),
+            body.as_bytes(),
+            b"",
+        )
+    };
+    let (_dir, path) = cassette(&[
+        hidden(
+            "/bot[secret]/getMe",
+            r#"{"a":"Bearer [secret]","b":"[secret]"}"#,
+        ),
+        hidden("/x", "key=[secret]&b=1"),
+    ]);
+    let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
+    let body = |a: &str| format!(r#"{{"a":"{a}","b":7}}"#);
+    let fits = |path: &str, body: &str| {
+        player
+            .answer(&ask(
+                "POST",
+                &format!("https://a.example{path}"),
+                body.as_bytes(),
+            ))
+            .is_ok()
+    };
+    assert!(!fits("/bot123/getUpdates", &body("Bearer t")));
+    assert!(!fits("/bot123/getMe", &body("Basic t")));
+    assert!(!fits("/x", "key=anything&b=2"));
+    assert!(fits("/bot123/getMe", &body("Bearer t")));
+    assert!(fits("/x", "key=anything&b=1"));
+}
+
+#[test]
+fn a_secret_in_a_compressed_body_is_found_and_an_empty_one_is_no_broken_coding() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Recorder::create(RecorderConfig {
+        path: dir.path().join("a.har"),
+        ..RecorderConfig::default()
+    })
+    .unwrap();
+    let redactor = Redactor::new([("key", &SecretValue::new("Sesame-Open-22"))]);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"Sesame-Open-22").unwrap();
+    let mut one = exchange("POST", "https://a.example/x", &gzip.finish().unwrap(), b"");
+    one.request_headers
+        .push(("Content-Encoding".into(), "gzip".into()));
+    assert!(matches!(
+        recorder.record(&one, &redactor),
+        Err(CassetteError::Secret { .. })
+    ));
+    let mut head = exchange("HEAD", "https://a.example/x", b"", b"");
+    head.response_headers
+        .push(("Content-Encoding".into(), "gzip".into()));
+    recorder.record(&head, &redactor).unwrap();
+}
+
+#[test]
 fn the_file_is_its_owners_alone_and_whole_after_each_exchange() {
     use std::os::unix::fs::PermissionsExt;
     let (_dir, path) = cassette(&[]);
@@ -280,6 +340,12 @@ fn the_cdks_client_and_the_gateway_play_each_others_cassettes() {
         ),
         exchange("POST", "https://a.example/y", br#"{"q": [1]}"#, &binary),
         exchange("PUT", "https://a.example/z", &binary, b"{}"),
+        exchange(
+            "POST",
+            "https://a.example/bot[secret]/x?key=[secret]",
+            br#"{"a":"[secret]","b":"Bearer [secret]"}"#,
+            b"{}",
+        ),
     ]);
     let script = r#"
 import sys
@@ -288,6 +354,7 @@ own = Cassette(sys.argv[1])
 assert own.answer("GET", "https://a.example/x?a=1%202&b=%C3%A9", None)[2] == '{"é":1}'.encode()
 assert own.answer("POST", "https://a.example/y", b'{"q":[1]}')[2] == b"\xff\x00\xfe"
 assert own.answer("PUT", "https://a.example/z", b"\xff\x00\xfe")[0] == 200
+assert own.answer("POST", "https://a.example/bot77/x?key=other", b'{"a":{"n":3},"b":"Bearer t"}')[0] == 200
 made = Cassette.__new__(Cassette)
 made.path, made.ignore, made.entries, made._used = __import__("pathlib").Path(sys.argv[2]), set(), [], set()
 made.record("GET", "https://b.example/p?q=%2F", [("A", "b")], None, (201, [("content-type", "text/plain")], b"hi"))
