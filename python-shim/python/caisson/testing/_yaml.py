@@ -188,7 +188,8 @@ class _Reader:
             import json
 
             try:
-                return json.loads(text.replace("\\'", "'"))
+                # Escape by escape: the second of two backslashes escapes nothing.
+                return json.loads(re.sub(r"\\(.)", lambda found: "'" if found[1] == "'" else found[0], text))
             except ValueError:
                 raise self.wrong("a double-quoted text is not closed or has an unknown escape") from None
         if text[:1] == "'":
