@@ -174,6 +174,50 @@ def har(path: Path, *entries: dict[str, Any]) -> Path:
     return path
 
 
+def saved(path: Path, monkeypatch: pytest.MonkeyPatch, secrets: list[str], *exchanges: tuple[Any, ...]) -> str:
+    monkeypatch.setenv("CAISSON_RECORD", "1")
+    cassette = Cassette(path, ignore=["Key"])
+    for exchange in exchanges:
+        cassette.record(*exchange)
+    cassette.save(secrets)
+    return path.read_text()
+
+
+def test_secrets_are_taken_out_of_every_place_and_short_ones_damage_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = 'a"b\\c/é\n77'
+    inner = json.dumps({"echo": secret, "n": 12345678})
+    url = "https://x.example/a?K%65y=1&access_token=abc&b=%41"
+    text = saved(
+        tmp_path / "a.har",
+        monkeypatch,
+        [secret, "12345678", "e"],
+        (
+            "POST",
+            url,
+            [("KEY", "hidden-77")],
+            inner.encode(),
+            (200, [], json.dumps({"text": json.dumps({"echo": secret})}).encode()),
+        ),
+        ("POST", url, [], b"grant_type=refresh_token&refresh%5Ftoken=abc", (200, [], b'{"id_token":"abc","n":1}')),
+    )
+    for form in ("77", "12345678", "abc", "Ke", "K%65"):
+        assert form not in text.replace("KEY", ""), form
+    request, answered = (
+        {**each} for each in (json.loads(text)["log"]["entries"][0][side] for side in ("request", "response"))
+    )
+    assert request["url"] == "https://x.example/a?access_token=[secret]&b=%41"
+    assert json.loads(request["postData"]["text"]) == {"echo": "[secret]", "n": "[secret]"}
+    assert json.loads(json.loads(answered["content"]["text"])["text"])["echo"] == "[secret]"
+    monkeypatch.delenv("CAISSON_RECORD")
+    again = Cassette(tmp_path / "a.har", ignore=["Key"])
+    assert again.answer("POST", url, json.dumps({"n": 1, "echo": "other"}).encode())[0] == 200
+    assert again.answer("POST", url, b"grant_type=refresh_token&refresh_token=other")[0] == 200
+    with pytest.raises(ValueError, match="holds a secret"):
+        saved(tmp_path / "b.har", monkeypatch, [secret], ("GET", url, [], None, (200, [], b"\xff" + secret.encode())))
+
+
 def test_a_request_without_a_recording_shows_the_nearest(tmp_path: Path) -> None:
     path = har(tmp_path / "a.har", entry("https://x.example/orders?size=3", {}), entry("https://x.example/shops", {}))
     run = shop("https://x.example", path).read("orders")

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use caisson_egress::{
-    AuditConfig, CassetteError, FaultScript, Gateway, GatewayConfig, GatewayError, Name, Player,
+    CassetteError, FaultScript, Gateway, GatewayConfig, GatewayError, Name, Player,
     Policies, Recorder, Tape,
 };
 use caisson_sandbox::{
@@ -320,7 +320,7 @@ fn host_config(config: &Config) -> Result<HostConfig, StartError> {
         Some(&config.data_dir),
         config.policies.as_ref(),
         config.secret_files.as_ref(),
-        config.audit.as_ref(),
+        Some(&config.audit.path),
         config.dependencies.as_ref(),
     ];
     host.forbidden.extend(own.into_iter().flatten().cloned());
@@ -342,16 +342,12 @@ fn gateway_config(
             Name::parse(name).map_err(|error| StartError::HostName(name.clone(), error))?;
         hosts.insert(parsed, addresses.clone());
     }
-    let audit = config
-        .audit
-        .clone()
-        .unwrap_or_else(|| config.data_dir.join("audit.jsonl"));
     Ok(GatewayConfig {
         policies: config
             .policies
             .clone()
             .map_or(Policies::None, Policies::Directory),
-        audit: Some(AuditConfig::at(audit)),
+        audit: Some(config.audit.clone()),
         own_sockets: own.into_iter().collect(),
         connections: connections(crate::usage::take_descriptors()),
         hosts,

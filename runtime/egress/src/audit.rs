@@ -177,8 +177,21 @@ impl Audit {
     }
 }
 
+/// Lines that were not written, told in the log itself as soon as it takes lines again.
+#[derive(serde::Serialize)]
+struct Unwritten {
+    time: String,
+    event: &'static str,
+    lines: u64,
+}
+
 fn write_all(mut log: Log, receiver: &Receiver<Message>, unwritten: &AtomicU64) {
+    let mut told = 0;
     while let Ok(first) = receiver.recv() {
+        let lost = unwritten.load(Ordering::Relaxed);
+        if lost > told && log.append(&unwritten_line(lost - told)).is_ok() {
+            told = lost;
+        }
         let mut waiting = Vec::new();
         for message in std::iter::once(first).chain(receiver.try_iter().take(QUEUE)) {
             match message {
@@ -201,6 +214,17 @@ fn write_all(mut log: Log, receiver: &Receiver<Message>, unwritten: &AtomicU64) 
         drop(waiting);
         std::thread::park_timeout(GATHERED);
     }
+}
+
+fn unwritten_line(lines: u64) -> Vec<u8> {
+    let line = Unwritten {
+        time: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        event: "unwritten",
+        lines,
+    };
+    let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
 }
 
 struct Log {
@@ -349,6 +373,16 @@ mod tests {
         audit.write(&json!(1));
         audit.write(&json!(2));
         audit.flush();
+        assert_eq!(audit.unwritten(), 1);
+        std::fs::remove_dir_all(numbered(&path, 1)).unwrap();
+        audit.write(&json!(3));
+        audit.flush();
+        assert_eq!(lines(&path), [json!(3)]);
+        let told = &lines(&numbered(&path, 1))[0];
+        assert_eq!(
+            (&told["event"], &told["lines"]),
+            (&json!("unwritten"), &json!(1))
+        );
         assert_eq!(audit.unwritten(), 1);
     }
 }

@@ -12,7 +12,7 @@ import json
 import os
 import re
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,20 @@ if TYPE_CHECKING:
 SENSITIVE = frozenset(
     {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-auth-token"}
 )
+# Parameters and members whose values are credentials (RFC 6749, 6750, 7521, 7636), most of them made by the server.
+CREDENTIALS = (
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "client_secret",
+    "client_assertion",
+    "assertion",
+    "code_verifier",
+    "password",
+)
 HIDDEN = "[secret]"
+# Shorter values, in characters, are not looked for: they would blank out half of every body.
+SHORTEST = 6
 
 
 class NotRecorded(Exception):
@@ -85,19 +98,22 @@ class Cassette:
         """Writes the file, without credentials.
 
         Args:
-            secrets: Values to take out wherever they stand.
+            secrets: Values to take out wherever they stand; those of fewer
+                than 6 characters are not looked for.
+
+        Raises:
+            ValueError: A body that is no text holds a secret, where nothing can
+                be put in its place.
         """
         if self.path is None:
             return
+        found = sorted({form for secret in secrets for form in forms(secret)}, key=len, reverse=True)
         log = {
             "version": "1.2",
             "creator": {"name": "caisson", "version": "1"},
-            "entries": [redact(entry, self.ignore) for entry in self.entries],
+            "entries": [_without(redact(entry, self.ignore), found) for entry in self.entries],
         }
         text = json.dumps({"log": log}, indent=2, ensure_ascii=False)
-        for secret in secrets:
-            for form in forms(secret):
-                text = text.replace(form, HIDDEN)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(text + "\n", "utf-8")
 
@@ -130,15 +146,20 @@ def recording() -> bool:
 
 def forms(secret: str) -> list[str]:
     """The spellings of a secret that must not be kept."""
-    from urllib.parse import quote
+    from urllib.parse import quote, quote_plus
 
-    if not secret:
+    if len(secret) < SHORTEST:
         return []
     raw = secret.encode()
+    written = [secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
+    # JSON inside of a JSON text.
+    twice = [json.dumps(each, ensure_ascii=False)[1:-1] for each in written]
     found = [
-        secret,
+        *written,
+        *twice,
+        *(each.replace("/", "\\/") for each in written),
         quote(secret, safe=""),
-        json.dumps(secret)[1:-1],
+        quote_plus(secret),
         base64.b64encode(raw).decode(),
         base64.urlsafe_b64encode(raw).decode().rstrip("="),
     ]
@@ -146,19 +167,86 @@ def forms(secret: str) -> list[str]:
 
 
 def redact(entry: dict[str, Any], parameters: set[str]) -> dict[str, Any]:
-    """`entry` without credentials in headers, cookies and query."""
+    """`entry` without credentials in headers, cookies, query and bodies."""
     entry = json.loads(json.dumps(entry))
+    names = {name.lower() for name in parameters}
     for side in ("request", "response"):
         entry[side]["cookies"] = []
         for header in entry[side]["headers"]:
-            if header["name"].lower() in SENSITIVE or header["name"].lower() in parameters:
+            if header["name"].lower() in SENSITIVE or header["name"].lower() in names:
                 header["value"] = HIDDEN
     request = entry["request"]
     head, _, query = request["url"].partition("?")
-    pairs = [pair for pair in query.split("&") if pair and pair.partition("=")[0] not in parameters]
-    request["url"] = head + ("?" + "&".join(pairs) if pairs else "")
-    request["queryString"] = [each for each in request["queryString"] if each["name"] not in parameters]
+    query = _query(query, parameters)
+    request["url"] = head + ("?" + query if query else "")
+    request["queryString"] = [
+        {"name": name, "value": value} for name, value in parse_qsl(query, keep_blank_values=True)
+    ]
+    for body in (request.get("postData"), entry["response"].get("content")):
+        if body and body.get("encoding") != "base64":
+            body["text"] = _body(body.get("text") or "")
     return dict(entry)
+
+
+def _query(text: str, ignored: set[str] | frozenset[str]) -> str:
+    """A query or form as it is written, without ignored parameters and without the values of credentials."""
+    kept = []
+    for pair in text.split("&"):
+        spelt = pair.partition("=")[0]
+        name = unquote_plus(spelt)
+        if pair and name not in ignored:
+            kept.append(f"{spelt}={HIDDEN}" if name in CREDENTIALS else pair)
+    return "&".join(kept)
+
+
+def _body(text: str) -> str:
+    """A body without the values of credentials; as it was where it holds none."""
+    if not any(name in unquote_plus(text) for name in CREDENTIALS):
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        is_form = not re.search(r"\s", text) and any(name in CREDENTIALS for name, _ in parse_qsl(text))
+        return _query(text, frozenset()) if is_form else text
+    if not isinstance(value, dict) or not any(isinstance(value.get(name), str) for name in CREDENTIALS):
+        return text
+    hidden = {name: HIDDEN for name in CREDENTIALS if isinstance(value.get(name), str)}
+    return json.dumps(value | hidden, ensure_ascii=False)
+
+
+def _without(value: Any, found: Sequence[str]) -> Any:
+    """A part of an entry without these texts; names stay, which are HAR's own."""
+    if isinstance(value, list):
+        return [_without(item, found) for item in value]
+    if isinstance(value, dict):
+        if value.get("encoding") == "base64" and any(
+            form.encode() in base64.b64decode(value["text"]) for form in found
+        ):
+            raise ValueError("a body that is no text holds a secret, so the cassette is not written")
+        return {name: _without(item, found) for name, item in value.items()}
+    if not isinstance(value, str) or not any(form in value for form in found):
+        return value
+    try:
+        value = _numbers(value, found)
+    except ValueError:
+        pass
+    for form in found:
+        value = value.replace(form, HIDDEN)
+    return value
+
+
+def _numbers(text: str, found: Sequence[str]) -> str:
+    """A JSON text whose numbers hold no secret: a text without quotes in their place would be no JSON."""
+    hidden = []
+
+    def number(digits: str) -> Any:
+        if any(form in digits for form in found):
+            hidden.append(digits)
+            return HIDDEN
+        return float(digits) if re.search("[.eE]", digits) else int(digits)
+
+    value = json.loads(text, parse_int=number, parse_float=number)
+    return json.dumps(value, ensure_ascii=False) if hidden else text
 
 
 def _canonical(body: bytes | None) -> str:
@@ -203,6 +291,24 @@ def _response(response: dict[str, Any]) -> Answer:
     dropped = ("content-encoding", "content-length", "transfer-encoding")
     headers = [(each["name"], each["value"]) for each in response.get("headers") or []]
     return response["status"], [pair for pair in headers if pair[0].lower() not in dropped], body
+
+
+def _plain(headers: Headers, body: bytes | None) -> bytes | None:
+    """A request's body without its codings; as it is where they are not known."""
+    import zlib
+
+    plain = body
+    named = ",".join(value for name, value in headers if name.lower() == "content-encoding")
+    for coding in reversed([each.strip().lower() for each in named.split(",")]):
+        if not plain or coding in ("", "identity"):
+            continue
+        if coding not in ("gzip", "x-gzip", "deflate"):
+            return body
+        try:
+            plain = zlib.decompress(plain, zlib.MAX_WBITS | 32)
+        except zlib.error:
+            return body
+    return plain
 
 
 def _text(body: bytes) -> dict[str, str]:
@@ -282,10 +388,10 @@ class Player:
             return fault
         cassette = self._cassette
         if cassette is not None and not recording():
-            return cassette.answer(method, url, body)
+            return cassette.answer(method, url, _plain(headers, body))
         if self._made is None:
             self._made = self._network()
         answer = self._made.request(method, url, headers, body, timeout)
         if cassette is not None:
-            cassette.record(method, url, headers, body, answer)
+            cassette.record(method, url, headers, _plain(headers, body), answer)
         return answer

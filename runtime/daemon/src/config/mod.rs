@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use caisson_bundle::{Size, Span};
 use caisson_document::{Document, Fault, Faults, ReadError, Schema};
-use caisson_egress::{CassetteMode, RecorderConfig};
+use caisson_egress::{AuditConfig, CassetteMode, RecorderConfig};
 use caisson_sandbox::{Layer, Limits};
 
 pub use listen::{Listen, Tls};
@@ -68,8 +68,8 @@ pub struct Config {
     pub throttle: Duration,
     /// Ended calls that are remembered.
     pub calls: Remembered,
-    /// The audit log; `audit.jsonl` in `data_dir` if not named.
-    pub audit: Option<PathBuf>,
+    /// The audit log.
+    pub audit: AuditConfig,
     /// PEM: authorities that upstreams may be verified by, beside the host's.
     pub upstream_ca: Option<PathBuf>,
     /// What the gateway records, plays and spoils; of a daemon that lives for one command.
@@ -124,7 +124,6 @@ impl Config {
                 path: data_dir.join("caisson.sock"),
                 users: BTreeMap::new(),
             },
-            data_dir,
             policies: None,
             secret_files: None,
             dependencies: None,
@@ -149,12 +148,13 @@ impl Config {
                 keep: 100_000,
                 period: Duration::from_secs(30 * 86_400),
             },
-            audit: None,
+            audit: AuditConfig::at(data_dir.join("audit.jsonl")),
             upstream_ca: None,
             traffic: Traffic::default(),
             refused_attempts: REFUSED_ATTEMPTS,
             hosts: BTreeMap::new(),
             own_files: Vec::new(),
+            data_dir,
         }
     }
 
@@ -204,7 +204,10 @@ impl Config {
         config.python = wire.python.as_ref().map(at);
         config.shim = wire.shim.as_ref().map(at);
         config.zygote_forks = wire.zygote_forks.unwrap_or(config.zygote_forks);
-        config.audit = wire.egress.audit.as_ref().map(at);
+        if let Some(path) = &wire.egress.audit {
+            config.audit.path = at(path);
+        }
+        config.audit.keep = wire.egress.audit_files.unwrap_or(config.audit.keep);
         config.upstream_ca = wire.egress.ca.as_ref().map(at);
         config.refused_attempts = wire.egress.refused_attempts.unwrap_or(REFUSED_ATTEMPTS);
         config.allow_missing = wire
@@ -240,6 +243,7 @@ impl Config {
         );
         size("limits/tmp", limits.tmp, &mut config.limits.tmp_bytes);
         size("pool", wire.pool, &mut config.pool_bytes);
+        size("egress/audit_size", wire.egress.audit_size, &mut config.audit.max_bytes);
         let mut duration = |key: &str, text: Option<String>, to: &mut Duration| match text
             .map(|text| text.parse::<Span>())
         {

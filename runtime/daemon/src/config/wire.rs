@@ -117,6 +117,8 @@ pub(super) struct WireCalls {
 #[serde(default)]
 pub(super) struct WireEgress {
     pub(super) audit: Option<String>,
+    pub(super) audit_size: Option<String>,
+    pub(super) audit_files: Option<usize>,
     pub(super) ca: Option<String>,
     pub(super) refused_attempts: Option<NonZeroU32>,
     pub(super) hosts: BTreeMap<String, Vec<String>>,

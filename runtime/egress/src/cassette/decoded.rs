@@ -10,16 +10,40 @@ use std::io::{self, Read};
 pub(super) const TRAVELLING: [&str; 3] =
     ["content-encoding", "content-length", "transfer-encoding"];
 
-/// Has the upstream asked only for codings that can be undone.
+/// Has the upstream asked only for those of the client's codings that can be undone (RFC 9110, section 12.5.3).
 pub(crate) fn accept_encoding(headers: &mut HeaderMap) {
-    let asked = headers
-        .get(ACCEPT_ENCODING)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let known = asked.contains("gzip") || asked.contains("deflate") || asked.contains('*');
-    let kept = if known { "gzip, deflate" } else { "identity" };
-    if headers.contains_key(ACCEPT_ENCODING) {
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(kept));
+    if !headers.contains_key(ACCEPT_ENCODING) {
+        return;
+    }
+    let asked: Vec<(String, bool)> = headers
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|item| {
+            let (coding, weight) = item.split_once(';').unwrap_or((item, ""));
+            let weight = weight.trim().trim_start_matches(['q', 'Q', '=']);
+            let refused = weight.parse() == Ok(0.0);
+            (coding.trim().to_ascii_lowercase(), !refused)
+        })
+        .collect();
+    let wants = |coding: &str| {
+        let of = |name: &str| asked.iter().find(|(own, _)| own == name);
+        of(coding)
+            .or_else(|| of("*"))
+            .is_some_and(|(_, wanted)| *wanted)
+    };
+    let kept: Vec<&str> = ["gzip", "deflate"]
+        .into_iter()
+        .filter(|coding| wants(coding))
+        .collect();
+    let kept = if kept.is_empty() {
+        "identity".to_owned()
+    } else {
+        kept.join(", ")
+    };
+    if let Ok(value) = HeaderValue::from_str(&kept) {
+        headers.insert(ACCEPT_ENCODING, value);
     }
 }
 
@@ -28,7 +52,8 @@ pub(crate) fn accept_encoding(headers: &mut HeaderMap) {
 pub(super) enum Undecoded {
     Coding(String),
     TooLong,
-    Broken(io::Error),
+    /// The coding, and what is wrong.
+    Broken(String, io::Error),
 }
 
 /// The body without the codings that its `Content-Encoding` names.
@@ -44,27 +69,28 @@ pub(super) fn decoded(codings: &str, body: &Bytes) -> Result<Bytes, Undecoded> {
         .map(str::trim)
         .filter(|coding| !coding.is_empty())
     {
-        body = match coding.to_ascii_lowercase().as_str() {
-            "identity" => body,
-            "gzip" | "x-gzip" => read(MultiGzDecoder::new(&body[..]))?,
+        let read = match coding.to_ascii_lowercase().as_str() {
+            "identity" => continue,
+            "gzip" | "x-gzip" => read(MultiGzDecoder::new(&body[..])),
             // zlib's frame by the standard; some servers leave it out.
-            "deflate" => read(ZlibDecoder::new(&body[..]))
-                .or_else(|_| read(DeflateDecoder::new(&body[..])))?,
+            "deflate" => {
+                read(ZlibDecoder::new(&body[..])).or_else(|_| read(DeflateDecoder::new(&body[..])))
+            }
             other => return Err(Undecoded::Coding(other.to_owned())),
         };
+        body = read.map_err(|error| Undecoded::Broken(coding.to_owned(), error))?;
+        if body.len() > super::LONGEST {
+            return Err(Undecoded::TooLong);
+        }
     }
     Ok(body)
 }
 
-fn read(from: impl Read) -> Result<Bytes, Undecoded> {
+/// Up to a byte more than a cassette keeps.
+fn read(from: impl Read) -> io::Result<Bytes> {
     let mut read = Vec::new();
-    let most = super::LONGEST as u64 + 1;
-    from.take(most)
-        .read_to_end(&mut read)
-        .map_err(Undecoded::Broken)?;
-    if read.len() > super::LONGEST {
-        return Err(Undecoded::TooLong);
-    }
+    from.take(super::LONGEST as u64 + 1)
+        .read_to_end(&mut read)?;
     Ok(read.into())
 }
 
@@ -97,7 +123,7 @@ mod tests {
         assert!(matches!(decoded("br", &gzip), Err(Undecoded::Coding(coding)) if coding == "br"));
         assert!(matches!(
             decoded("gzip", &Bytes::from_static(b"hello")),
-            Err(Undecoded::Broken(_))
+            Err(Undecoded::Broken(..))
         ));
     }
 
@@ -111,6 +137,9 @@ mod tests {
         };
         assert_eq!(ask("gzip, deflate, br, zstd"), "gzip, deflate");
         assert_eq!(ask("br"), "identity");
+        assert_eq!(ask("gzip;q=0, *"), "deflate");
+        assert_eq!(ask("GZIP; q=0.5, deflate;q=0.000"), "gzip");
+        assert_eq!(ask("*;q=0"), "identity");
         let mut none = HeaderMap::new();
         accept_encoding(&mut none);
         assert!(none.is_empty());

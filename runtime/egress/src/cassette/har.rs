@@ -1,6 +1,8 @@
 //! The file: HAR 1.2 (<http://www.softwareishard.com/blog/har-12-spec/>), as far as it is needed. What else is in a file
 //! that somebody else wrote is read over.
 
+use base64::prelude::BASE64_STANDARD;
+use base64::{DecodeError, Engine};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -125,4 +127,12 @@ pub(super) struct Pair {
 /// HAR's word for a size that is not known.
 fn unknown() -> i64 {
     -1
+}
+
+/// What a body's text stands for.
+pub(super) fn bytes(text: &str, encoding: Option<&str>) -> Result<Vec<u8>, DecodeError> {
+    match encoding {
+        Some("base64") => BASE64_STANDARD.decode(text),
+        _ => Ok(text.as_bytes().to_vec()),
+    }
 }

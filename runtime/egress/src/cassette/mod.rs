@@ -6,6 +6,7 @@
 
 mod decoded;
 mod har;
+mod hide;
 mod player;
 mod recorder;
 mod request;
@@ -60,7 +61,7 @@ pub enum CassetteError {
     },
     /// A coding that is not undone.
     #[error(
-        "{method} {url}: the answer's coding {coding:?} cannot be recorded; ask for gzip, deflate or identity"
+        "{method} {url}: a body in the coding {coding:?} cannot be recorded; use gzip, deflate or identity"
     )]
     Coding {
         /// The request's method.
@@ -75,6 +76,24 @@ pub enum CassetteError {
         "{method} {url}: a body that is no text holds a secret of the call, so it is not recorded"
     )]
     Secret {
+        /// The request's method.
+        method: String,
+        /// The request's address, without its query.
+        url: String,
+    },
+    /// A body that says it is JSON and is none, where values of JSON are to be hidden.
+    #[error(
+        "{method} {url}: a body that is named JSON cannot be read as such and may hold what is to be hidden, so it is not recorded"
+    )]
+    Unreadable {
+        /// The request's method.
+        method: String,
+        /// The request's address, without its query.
+        url: String,
+    },
+    /// An answer that came before the request was whole.
+    #[error("{method} {url}: it was answered before it was whole, so it is not recorded")]
+    Cut {
         /// The request's method.
         method: String,
         /// The request's address, without its query.

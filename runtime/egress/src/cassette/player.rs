@@ -1,11 +1,10 @@
 //! A cassette in place of the network.
 
 use super::CassetteError;
-use super::decoded::TRAVELLING;
-use super::har::{Entry, Har};
+use super::decoded::{TRAVELLING, decoded};
+use super::har::{Har, Response, bytes};
 use super::request::Key;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::DecodeError;
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -28,8 +27,10 @@ pub(crate) struct Asked<'a> {
     pub(crate) method: &'a str,
     /// Its whole address.
     pub(crate) url: &'a str,
-    /// Its body.
-    pub(crate) body: &'a [u8],
+    /// The codings of its body, as `Content-Encoding` names them.
+    pub(crate) codings: &'a str,
+    /// Its body, as it travelled.
+    pub(crate) body: &'a Bytes,
 }
 
 /// A recorded answer, its body without codings.
@@ -58,7 +59,7 @@ pub struct Player {
     path: PathBuf,
     mode: Mode,
     ignored: Vec<String>,
-    recordings: Vec<(Key, Entry)>,
+    recordings: Vec<(Key, Played)>,
     /// Whether it holds more than one host.
     hosts: bool,
     used: Mutex<Vec<bool>>,
@@ -75,16 +76,18 @@ impl Player {
             path: path.to_owned(),
             source,
         })?;
-        let har: Har = serde_json::from_slice(&text).map_err(|error| CassetteError::NoHar {
+        let no_har = |message| CassetteError::NoHar {
             path: path.to_owned(),
-            message: error.to_string(),
-        })?;
-        let recordings: Vec<_> = har
-            .log
-            .entries
-            .into_iter()
-            .map(|entry| (Key::of(&entry.request, &ignored), entry))
-            .collect();
+            message,
+        };
+        let har: Har = serde_json::from_slice(&text).map_err(|error| no_har(error.to_string()))?;
+        let mut recordings = Vec::with_capacity(har.log.entries.len());
+        for (number, entry) in har.log.entries.into_iter().enumerate() {
+            let base64 = |error| no_har(format!("log.entries[{number}] holds no base64: {error}"));
+            let key = Key::of(&entry.request, &ignored).map_err(base64)?;
+            let played = played(&entry.response).map_err(base64)?;
+            recordings.push((key, played));
+        }
         let hosts = recordings
             .windows(2)
             .any(|pair| pair[0].0.host != pair[1].0.host);
@@ -103,25 +106,25 @@ impl Player {
     /// # Errors
     /// There is none, or each was given; the text shows the nearest recording.
     pub(crate) fn answer(&self, asked: &Asked<'_>) -> Result<Played, NotRecorded> {
-        let key = Key::new(asked.method, asked.url, asked.body, &self.ignored);
+        // A coding that is not undone was not recorded either: such a body is like none.
+        let body = decoded(asked.codings, asked.body).unwrap_or_else(|_| asked.body.clone());
+        let key = Key::new(asked.method, asked.url, &body, &self.ignored);
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let mut unused = (0..self.recordings.len()).filter(|&number| !used[number]);
         let fits = |number: &usize| self.recordings[*number].0.is_of(&key, self.hosts);
         let found = match self.mode {
             Mode::Strict => unused.find(fits),
-            Mode::Sequence => unused.next().filter(|&number| {
-                let own = &self.recordings[number].0;
-                own.method == key.method
-                    && own.path == key.path
-                    && (!self.hosts || own.host == key.host)
-            }),
+            Mode::Sequence => unused
+                .next()
+                .filter(|&number| self.recordings[number].0.is_next_to(&key, self.hosts)),
         };
         let Some(number) = found else {
             let next = used.iter().position(|used| !used);
+            drop(used);
             return Err(self.not_recorded(&key, next));
         };
         used[number] = true;
-        Ok(played(&self.recordings[number].1))
+        Ok(self.recordings[number].1.clone())
     }
 
     fn not_recorded(&self, key: &Key, next: Option<usize>) -> NotRecorded {
@@ -135,8 +138,7 @@ impl Player {
             .iter()
             .map(|(own, _)| own)
             .max_by(|one, other| {
-                let near =
-                    |own: &Key| strsim::normalized_levenshtein(&own.to_string(), &key.to_string());
+                let near = |own: &Key| strsim::normalized_levenshtein(&begin(own), &begin(key));
                 near(one).total_cmp(&near(other))
             });
         let hint = match (self.mode, next, near) {
@@ -161,20 +163,21 @@ impl Player {
     }
 }
 
-fn played(entry: &Entry) -> Played {
-    let content = &entry.response.content;
-    let body = match content.encoding.as_deref() {
-        Some("base64") => BASE64_STANDARD.decode(&content.text).unwrap_or_default(),
-        _ => content.text.clone().into_bytes(),
-    };
-    let headers = entry.response.headers.iter();
+/// As much of a request as is compared to find the nearest: its length is the worker's.
+fn begin(key: &Key) -> String {
+    key.to_string().chars().take(200).collect()
+}
+
+fn played(response: &Response) -> Result<Played, DecodeError> {
+    let content = &response.content;
+    let headers = response.headers.iter();
     let kept =
         headers.filter(|pair| !TRAVELLING.contains(&pair.name.to_ascii_lowercase().as_str()));
-    Played {
-        status: entry.response.status,
+    Ok(Played {
+        status: response.status,
         headers: kept
             .map(|pair| (pair.name.clone(), pair.value.clone()))
             .collect(),
-        body: body.into(),
-    }
+        body: bytes(&content.text, content.encoding.as_deref())?.into(),
+    })
 }

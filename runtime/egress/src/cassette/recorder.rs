@@ -4,6 +4,7 @@ use super::decoded::{Undecoded, decoded};
 use super::har::{
     Content, Creator, Entry, Har, Log, Nothing, Pair, PostData, Request, Response, Timings,
 };
+use super::hide::{self, Hidden};
 use super::request::pairs;
 use super::{CassetteError, HIDDEN, LONGEST};
 use base64::Engine;
@@ -11,7 +12,6 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use caisson_secrets::Redactor;
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::Value;
 use std::borrow::Cow;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -20,27 +20,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// Headers whose values are credentials.
-const SENSITIVE: [&str; 7] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "x-api-key",
-    "api-key",
-    "x-auth-token",
-];
 /// As long as a cassette is no longer than this, bytes, it is written after each exchange, so that a crash loses little.
 const SMALL: usize = 1 << 20;
-/// The redactor's word, which is not a cassette's.
-const REDACTED: &str = "[redacted]";
-
 /// Where and what to record.
 #[derive(Debug, Clone, Default)]
 pub struct RecorderConfig {
     /// The file.
     pub path: PathBuf,
-    /// Query parameters that are left out, and headers whose values are hidden.
+    /// Query parameters that are left out, and headers (in any case) whose values are hidden.
     pub ignored: Vec<String>,
     /// JSON pointers (RFC 6901) of values in bodies that are hidden; `*` stands for every member or item.
     pub redact: Vec<String>,
@@ -57,6 +44,8 @@ pub(crate) struct Recorded {
     pub(crate) request_headers: Vec<(String, String)>,
     /// The request's body.
     pub(crate) request_body: Bytes,
+    /// Whether it was sent whole.
+    pub(crate) whole: bool,
     /// The answer's status.
     pub(crate) status: u16,
     /// The answer's headers.
@@ -73,6 +62,8 @@ pub(crate) struct Recorded {
 #[derive(Debug)]
 pub struct Recorder {
     config: RecorderConfig,
+    /// The configuration's, in steps.
+    pointers: Vec<Vec<String>>,
     kept: Mutex<Kept>,
 }
 
@@ -96,7 +87,14 @@ impl Recorder {
         {
             return Err(CassetteError::Pointer(pointer.clone()));
         }
+        let steps = |pointer: &String| {
+            let steps = pointer[1..].split('/');
+            steps
+                .map(|step| step.replace("~1", "/").replace("~0", "~"))
+                .collect()
+        };
         let recorder = Self {
+            pointers: config.redact.iter().map(steps).collect(),
             config,
             kept: Mutex::new(Kept {
                 unsaved: true,
@@ -168,73 +166,68 @@ impl Recorder {
         let named = || {
             (
                 exchange.method.clone(),
-                hidden(redactor, address).into_owned(),
+                hide::secrets(redactor, address).into_owned(),
             )
         };
         let too_long = || {
             let (method, url) = named();
             CassetteError::TooLong { method, url }
         };
+        if !exchange.whole {
+            let (method, url) = named();
+            return Err(CassetteError::Cut { method, url });
+        }
         if exchange.request_body.len() > LONGEST || exchange.response_body.len() > LONGEST {
             return Err(too_long());
         }
-        let codings = header(&exchange.response_headers, "content-encoding");
-        let body =
-            decoded(codings, &exchange.response_body).map_err(|undecoded| match undecoded {
-                Undecoded::TooLong => too_long(),
-                Undecoded::Coding(coding) => {
-                    let (method, url) = named();
-                    CassetteError::Coding {
-                        method,
-                        url,
-                        coding,
-                    }
-                }
-                Undecoded::Broken(error) => {
-                    let (method, url) = named();
-                    let coding = format!("{codings} ({error})");
-                    CassetteError::Coding {
-                        method,
-                        url,
-                        coding,
-                    }
-                }
-            })?;
-        let secret = || {
+        let undone = |undecoded| {
             let (method, url) = named();
-            CassetteError::Secret { method, url }
-        };
-        let sent_codings = header(&exchange.request_headers, "content-encoding");
-        if !sent_codings.is_empty() {
-            // It is kept as it travelled, where nothing can be put in a secret's place; what cannot be read may hold one.
-            match decoded(sent_codings, &exchange.request_body) {
-                Ok(plain) if !redactor.finds(&plain) => {}
-                _ => return Err(secret()),
+            let coding = match undecoded {
+                Undecoded::TooLong => return CassetteError::TooLong { method, url },
+                Undecoded::Coding(coding) => coding,
+                Undecoded::Broken(coding, error) => format!("{coding} ({error})"),
+            };
+            CassetteError::Coding {
+                method,
+                url,
+                coding,
             }
-        }
-        let sent = self
-            .text(&exchange.request_body, redactor)
-            .ok_or_else(secret)?;
-        let answered = self.text(&body, redactor).ok_or_else(secret)?;
-        let kept_query: Vec<&str> = query
-            .split('&')
-            .filter(|pair| {
-                !pair.is_empty() && !self.ignores(pair.split('=').next().unwrap_or_default())
-            })
-            .collect();
-        let url = if kept_query.is_empty() {
+        };
+        let codings = header(&exchange.response_headers, "content-encoding");
+        let body = decoded(&codings, &exchange.response_body).map_err(&undone)?;
+        let unkept = |unkept| {
+            let (method, url) = named();
+            match unkept {
+                Unkept::Secret => CassetteError::Secret { method, url },
+                Unkept::Unreadable => CassetteError::Unreadable { method, url },
+            }
+        };
+        // What cannot be read may hold a secret, and would be no request that can be asked for again.
+        let sent_codings = header(&exchange.request_headers, "content-encoding");
+        let plain = decoded(&sent_codings, &exchange.request_body).map_err(&undone)?;
+        let sent_type = header(&exchange.request_headers, "content-type");
+        let answered_type = match header(&exchange.response_headers, "content-type") {
+            none if none.is_empty() => "application/octet-stream".to_owned(),
+            named => named,
+        };
+        let sent = self.text(&plain, &sent_type, redactor).map_err(&unkept)?;
+        let answered = self
+            .text(&body, &answered_type, redactor)
+            .map_err(&unkept)?;
+        let query = hide::query(query, &self.config.ignored);
+        let url = if query.is_empty() {
             address.to_owned()
         } else {
-            format!("{address}?{}", kept_query.join("&"))
+            format!("{address}?{query}")
         };
-        let url = hidden(redactor, &url).into_owned();
+        let url = hide::secrets(redactor, &url).into_owned();
         let started: DateTime<Utc> = exchange.started.into();
         let took = exchange.took.as_secs_f64() * 1e3;
         Ok(Entry {
             started_date_time: started.to_rfc3339_opts(SecondsFormat::Micros, false),
             time: took,
             request: Request {
-                method: exchange.method.clone(),
+                method: hide::secrets(redactor, &exchange.method).into_owned(),
                 query_string: pairs(url.split_once('?').map_or("", |(_, query)| query)),
                 url,
                 http_version: "HTTP/1.1".to_owned(),
@@ -243,7 +236,7 @@ impl Recorder {
                 headers_size: -1,
                 body_size: exchange.request_body.len() as i64,
                 post_data: (!exchange.request_body.is_empty()).then(|| PostData {
-                    mime_type: header(&exchange.request_headers, "content-type").to_owned(),
+                    mime_type: hide::secrets(redactor, &sent_type).into_owned(),
                     text: sent.text,
                     encoding: sent.encoding,
                 }),
@@ -256,10 +249,7 @@ impl Recorder {
                 headers: self.headers(&exchange.response_headers, redactor),
                 content: Content {
                     size: body.len() as i64,
-                    mime_type: match header(&exchange.response_headers, "content-type") {
-                        "" => "application/octet-stream".to_owned(),
-                        kind => kind.to_owned(),
-                    },
+                    mime_type: hide::secrets(redactor, &answered_type).into_owned(),
                     text: answered.text,
                     encoding: answered.encoding,
                 },
@@ -276,64 +266,54 @@ impl Recorder {
         })
     }
 
-    fn ignores(&self, name: &str) -> bool {
-        self.config.ignored.iter().any(|ignored| ignored == name)
-    }
-
     fn headers(&self, headers: &[(String, String)], redactor: &Redactor) -> Vec<Pair> {
         let kept = headers.iter().map(|(name, value)| {
-            let lower = name.to_ascii_lowercase();
-            let is_hidden = SENSITIVE.contains(&lower.as_str()) || self.ignores(&lower);
-            let value = if is_hidden {
+            let value = if hide::is_header(name, &self.config.ignored) {
                 Cow::Borrowed(HIDDEN)
             } else {
-                hidden(redactor, value)
+                hide::secrets(redactor, value)
             };
             Pair {
-                name: name.clone(),
+                name: hide::secrets(redactor, name).into_owned(),
                 value: value.into_owned(),
             }
         });
         kept.collect()
     }
 
-    /// A body without secrets; `None` where it is no text and holds one.
-    fn text(&self, body: &Bytes, redactor: &Redactor) -> Option<Text> {
+    /// A body without secrets.
+    fn text(&self, body: &Bytes, kind: &str, redactor: &Redactor) -> Result<Text, Unkept> {
         let Ok(text) = std::str::from_utf8(body) else {
-            return (!redactor.finds(body)).then(|| Text {
+            if redactor.finds(body) {
+                return Err(Unkept::Secret);
+            }
+            return Ok(Text {
                 text: BASE64_STANDARD.encode(body),
                 encoding: Some("base64".to_owned()),
             });
         };
-        let text = self.without_places(text);
-        Some(Text {
-            text: hidden(redactor, &text).into_owned(),
-            encoding: None,
-        })
+        let text = hide::body(text, &self.pointers, redactor);
+        let unreadable = !self.pointers.is_empty() && kind.to_ascii_lowercase().contains("json");
+        match text {
+            Hidden::Json(text) => Ok(Text {
+                text,
+                encoding: None,
+            }),
+            Hidden::Other(text) if text.is_empty() || !unreadable => Ok(Text {
+                text,
+                encoding: None,
+            }),
+            Hidden::Other(_) => Err(Unkept::Unreadable),
+        }
     }
+}
 
-    /// JSON without the values that the configuration names; as it was where it holds none of them.
-    fn without_places<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if self.config.redact.is_empty() {
-            return Cow::Borrowed(text);
-        }
-        let Ok(mut value) = serde_json::from_str::<Value>(text) else {
-            return Cow::Borrowed(text);
-        };
-        let mut found = false;
-        for pointer in &self.config.redact {
-            let steps: Vec<String> = pointer[1..]
-                .split('/')
-                .map(|step| step.replace("~1", "/").replace("~0", "~"))
-                .collect();
-            found |= hide(&mut value, &steps);
-        }
-        if found {
-            Cow::Owned(value.to_string())
-        } else {
-            Cow::Borrowed(text)
-        }
-    }
+/// Why a body is not kept.
+enum Unkept {
+    /// It holds a secret where nothing can be put in its place.
+    Secret,
+    /// It may hold what the configuration has hidden.
+    Unreadable,
 }
 
 struct Text {
@@ -341,45 +321,14 @@ struct Text {
     encoding: Option<String>,
 }
 
-/// Hides what the steps lead to, and says whether there was anything.
-fn hide(value: &mut Value, steps: &[String]) -> bool {
-    let Some((step, rest)) = steps.split_first() else {
-        *value = Value::String(HIDDEN.to_owned());
-        return true;
-    };
-    match value {
-        Value::Object(members) if step == "*" => members
-            .values_mut()
-            .fold(false, |found, member| hide(member, rest) | found),
-        Value::Array(items) if step == "*" => items
-            .iter_mut()
-            .fold(false, |found, item| hide(item, rest) | found),
-        Value::Object(members) => members
-            .get_mut(step)
-            .is_some_and(|member| hide(member, rest)),
-        Value::Array(items) => {
-            let item = step
-                .parse()
-                .ok()
-                .and_then(|number: usize| items.get_mut(number));
-            item.is_some_and(|item| hide(item, rest))
-        }
-        _ => false,
-    }
-}
-
-fn hidden<'t>(redactor: &Redactor, text: &'t str) -> Cow<'t, str> {
-    match redactor.redact(text) {
-        Cow::Borrowed(text) => Cow::Borrowed(text),
-        Cow::Owned(text) => Cow::Owned(text.replace(REDACTED, HIDDEN)),
-    }
-}
-
-fn header<'h>(headers: &'h [(String, String)], name: &str) -> &'h str {
-    headers
+/// All values of a header, in their order (RFC 9110, section 5.3).
+fn header(headers: &[(String, String)], name: &str) -> String {
+    let values: Vec<&str> = headers
         .iter()
-        .find(|(own, _)| own.eq_ignore_ascii_case(name))
-        .map_or("", |(_, value)| value)
+        .filter(|(own, _)| own.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
+        .collect();
+    values.join(", ")
 }
 
 fn write_whole(path: &Path, har: &Har) -> io::Result<()> {
@@ -388,9 +337,13 @@ fn write_whole(path: &Path, har: &Har) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let beside = path.with_file_name(name);
+    // Made anew, and so never through a link that somebody else laid there.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .write(true)
         .mode(0o600)
         .open(&beside)?;

@@ -3,9 +3,8 @@
 //! A part that was hidden while recording is compared with nothing.
 
 use super::HIDDEN;
-use super::har::{Pair, Request};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use super::har::{Pair, Request, bytes};
+use base64::DecodeError;
 use serde_json::Value;
 use std::fmt;
 
@@ -49,20 +48,26 @@ impl Key {
     }
 
     /// Of a recording.
-    pub(super) fn of(request: &Request, ignored: &[String]) -> Self {
-        let body = match &request.post_data {
-            None => Vec::new(),
-            Some(data) if data.encoding.as_deref() == Some("base64") => BASE64_STANDARD
-                .decode(&data.text)
-                .unwrap_or_else(|_| data.text.clone().into_bytes()),
-            Some(data) => data.text.clone().into_bytes(),
-        };
-        Self::new(&request.method, &request.url, &body, ignored)
+    ///
+    /// # Errors
+    /// Its body is no base64, though it says so.
+    pub(super) fn of(request: &Request, ignored: &[String]) -> Result<Self, DecodeError> {
+        let data = request.post_data.as_ref();
+        let body = data.map(|data| bytes(&data.text, data.encoding.as_deref()));
+        let body = body.transpose()?.unwrap_or_default();
+        Ok(Self::new(&request.method, &request.url, &body, ignored))
     }
 
     /// Whether this recording is one of `asked`. Hosts are compared where the cassette has several.
     pub(super) fn is_of(&self, asked: &Self, hosts: bool) -> bool {
         self.differs(asked, hosts).is_none()
+    }
+
+    /// Whether method, path and, where the cassette has several, host are those of `asked`.
+    pub(super) fn is_next_to(&self, asked: &Self, hosts: bool) -> bool {
+        self.method == asked.method
+            && same(&self.path, &asked.path)
+            && (!hosts || self.host == asked.host)
     }
 
     /// The first part in which they differ.
@@ -149,38 +154,43 @@ fn same_json(own: &Value, asked: &Value) -> bool {
 
 /// A text with a hidden part: a form (`application/x-www-form-urlencoded`) field by field, any other as a whole.
 fn same_text(own: &[u8], asked: &[u8]) -> bool {
-    let (own, asked) = (String::from_utf8_lossy(own), String::from_utf8_lossy(asked));
-    let (fields, others) = (pairs(&own), pairs(&asked));
+    let (Ok(own), Ok(asked)) = (std::str::from_utf8(own), std::str::from_utf8(asked)) else {
+        return false;
+    };
+    let (fields, others) = (pairs(own), pairs(asked));
     let is_form = own.contains('=') && fields.len() == others.len();
     let same_field =
         |(own, asked): (&Pair, &Pair)| own.name == asked.name && same(&own.value, &asked.value);
-    same(&own, &asked) || is_form && fields.iter().zip(&others).all(same_field)
+    same(own, asked) || is_form && fields.iter().zip(&others).all(same_field)
+}
+
+/// A name or value of a query, decoded.
+pub(super) fn decoded(text: &str) -> String {
+    let text = text.replace('+', " ");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escaped = (*first == b'%').then(|| tail.get(..2)).flatten();
+        let digits = escaped.and_then(|digits| std::str::from_utf8(digits).ok());
+        if let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            bytes.push(byte);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    // What is no text stays as it is spelt: two different ones must not become the same.
+    String::from_utf8(bytes).unwrap_or(text)
 }
 
 /// Names and values of a query, decoded (application/x-www-form-urlencoded).
 pub(super) fn pairs(query: &str) -> Vec<Pair> {
-    let decode = |text: &str| {
-        let text = text.replace('+', " ");
-        let mut bytes = Vec::with_capacity(text.len());
-        let mut rest = text.as_bytes();
-        while let [first, tail @ ..] = rest {
-            let escaped = (*first == b'%').then(|| tail.get(..2)).flatten();
-            let digits = escaped.and_then(|digits| std::str::from_utf8(digits).ok());
-            if let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-                bytes.push(byte);
-                rest = &tail[2..];
-            } else {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         Pair {
-            name: decode(name),
-            value: decode(value),
+            name: decoded(name),
+            value: decoded(value),
         }
     };
     query

@@ -1,3 +1,4 @@
+use super::player::{NotRecorded, Played};
 use super::*;
 use bytes::Bytes;
 use caisson_secrets::{Redactor, SecretValue};
@@ -11,6 +12,7 @@ fn exchange(method: &str, url: &str, body: &[u8], answer: &[u8]) -> Recorded {
         url: url.into(),
         request_headers: vec![("Content-Type".into(), "application/json".into())],
         request_body: Bytes::copy_from_slice(body),
+        whole: true,
         status: 200,
         response_headers: vec![("Content-Type".into(), "application/json".into())],
         response_body: Bytes::copy_from_slice(answer),
@@ -38,8 +40,14 @@ fn cassette(exchanges: &[Recorded]) -> (tempfile::TempDir, std::path::PathBuf) {
     (dir, path)
 }
 
-fn ask<'a>(method: &'a str, url: &'a str, body: &'a [u8]) -> Asked<'a> {
-    Asked { method, url, body }
+/// Asks without codings.
+fn answer(player: &Player, method: &str, url: &str, body: &[u8]) -> Result<Played, NotRecorded> {
+    player.answer(&Asked {
+        method,
+        url,
+        codings: "",
+        body: &Bytes::copy_from_slice(body),
+    })
 }
 
 #[test]
@@ -50,10 +58,10 @@ fn recordings_of_one_request_are_played_in_order_and_each_once() {
         exchange("GET", url, b"", b"2"),
     ]);
     let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
-    let asked = ask("GET", "https://api.example/v1/a?a=2&b=1", b"");
-    assert_eq!(player.answer(&asked).unwrap().body, "1");
-    assert_eq!(player.answer(&asked).unwrap().body, "2");
-    let error = player.answer(&asked).unwrap_err().to_string();
+    let again = || answer(&player, "GET", "https://api.example/v1/a?a=2&b=1", b"");
+    assert_eq!(again().unwrap().body, "1");
+    assert_eq!(again().unwrap().body, "2");
+    let error = again().unwrap_err().to_string();
     assert!(
         error.ends_with("it was recorded 2 times, and is asked once more"),
         "{error}"
@@ -67,12 +75,7 @@ fn a_request_without_a_recording_shows_the_nearest_one_and_no_values() {
         exchange("POST", "https://api.example/v1/search", br#"{"q":1}"#, b"2"),
     ]);
     let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
-    let say = |method, url, body| {
-        player
-            .answer(&ask(method, url, body))
-            .unwrap_err()
-            .to_string()
-    };
+    let say = |method, url, body| answer(&player, method, url, body).unwrap_err().to_string();
     let error = say("GET", "https://api.example/v1/orders?page=2", b"");
     assert!(
         error.contains(
@@ -110,26 +113,20 @@ fn json_is_compared_as_what_it_says_and_hosts_where_there_are_several() {
     let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
     let body = br#"{"b":[2],"a":1}"#;
     assert_eq!(
-        player
-            .answer(&ask("POST", "https://b.example/x", body))
+        answer(&player, "POST", "https://b.example/x", body)
             .unwrap()
             .body,
         "b"
     );
     assert_eq!(
-        player
-            .answer(&ask("POST", "https://a.example/x", body))
+        answer(&player, "POST", "https://a.example/x", body)
             .unwrap()
             .body,
         "a"
     );
     let (_dir, path) = cassette(&[exchange("GET", "https://recorded.example/x", b"", b"a")]);
     let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
-    assert!(
-        player
-            .answer(&ask("GET", "https://localhost:8080/x", b""))
-            .is_ok()
-    );
+    assert!(answer(&player, "GET", "https://localhost:8080/x", b"").is_ok());
 }
 
 #[test]
@@ -140,14 +137,12 @@ fn by_sequence_the_next_recording_answers_whatever_the_query_says() {
     ]);
     let player = Player::open(&path, Mode::Sequence, vec![]).unwrap();
     assert_eq!(
-        player
-            .answer(&ask("GET", "https://a.example/x?nonce=9", b""))
+        answer(&player, "GET", "https://a.example/x?nonce=9", b"")
             .unwrap()
             .body,
         "1"
     );
-    let error = player
-        .answer(&ask("GET", "https://a.example/x?nonce=9", b""))
+    let error = answer(&player, "GET", "https://a.example/x?nonce=9", b"")
         .unwrap_err()
         .to_string();
     assert!(
@@ -155,8 +150,7 @@ fn by_sequence_the_next_recording_answers_whatever_the_query_says() {
         "{error}"
     );
     assert_eq!(
-        player
-            .answer(&ask("GET", "https://a.example/y?nonce=8", b""))
+        answer(&player, "GET", "https://a.example/y?nonce=8", b"")
             .unwrap()
             .body,
         "2"
@@ -197,12 +191,9 @@ fn no_secret_of_any_place_is_in_the_file_and_the_request_plays_all_the_same() {
     let other = body
         .replace(secret, "another")
         .replace("a@b.example", "c@d.example");
-    let asked = ask(
-        "POST",
-        "https://a.example/x?b=1&key=another&api_key=x",
-        other.as_bytes(),
-    );
-    assert_eq!(player.answer(&asked).unwrap().status, 200);
+    let url = "https://a.example/x?b=1&key=another&api_key=x";
+    let played = answer(&player, "POST", url, other.as_bytes());
+    assert_eq!(played.unwrap().status, 200);
     let mut binary = exchange(
         "POST",
         "https://a.example/x",
@@ -240,13 +231,13 @@ fn what_is_hidden_matches_anything_and_what_stands_around_it_only_itself() {
     let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
     let body = |a: &str| format!(r#"{{"a":"{a}","b":7}}"#);
     let fits = |path: &str, body: &str| {
-        player
-            .answer(&ask(
-                "POST",
-                &format!("https://a.example{path}"),
-                body.as_bytes(),
-            ))
-            .is_ok()
+        answer(
+            &player,
+            "POST",
+            &format!("https://a.example{path}"),
+            body.as_bytes(),
+        )
+        .is_ok()
     };
     assert!(!fits("/bot123/getUpdates", &body("Bearer t")));
     assert!(!fits("/bot123/getMe", &body("Basic t")));
@@ -256,28 +247,69 @@ fn what_is_hidden_matches_anything_and_what_stands_around_it_only_itself() {
 }
 
 #[test]
-fn a_secret_in_a_compressed_body_is_found_and_an_empty_one_is_no_broken_coding() {
+fn a_compressed_body_is_kept_plain_without_secrets_and_an_empty_one_is_no_broken_coding() {
     use std::io::Write;
     let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.har");
     let recorder = Recorder::create(RecorderConfig {
-        path: dir.path().join("a.har"),
+        path: path.clone(),
         ..RecorderConfig::default()
     })
     .unwrap();
     let redactor = Redactor::new([("key", &SecretValue::new("Sesame-Open-22"))]);
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(b"Sesame-Open-22").unwrap();
-    let mut one = exchange("POST", "https://a.example/x", &gzip.finish().unwrap(), b"");
+    let zip = |text: &str, level| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+        gzip.write_all(text.as_bytes()).unwrap();
+        Bytes::from(gzip.finish().unwrap())
+    };
+    let sent = zip("key=Sesame-Open-22&b=1", 1);
+    let mut one = exchange("POST", "https://a.example/x", &sent, b"");
     one.request_headers
         .push(("Content-Encoding".into(), "gzip".into()));
-    assert!(matches!(
-        recorder.record(&one, &redactor),
-        Err(CassetteError::Secret { .. })
-    ));
+    recorder.record(&one, &redactor).unwrap();
     let mut head = exchange("HEAD", "https://a.example/x", b"", b"");
     head.response_headers
         .push(("Content-Encoding".into(), "gzip".into()));
     recorder.record(&head, &redactor).unwrap();
+    assert!(!std::fs::read_to_string(&path).unwrap().contains("Sesame"));
+    let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
+    let played = player.answer(&Asked {
+        method: "POST",
+        url: "https://a.example/x",
+        codings: "gzip",
+        body: &zip("key=another-one&b=1", 9),
+    });
+    assert_eq!(played.unwrap().status, 200);
+    one.request_body = Bytes::from_static(b"no gzip");
+    assert!(matches!(
+        recorder.record(&one, &redactor),
+        Err(CassetteError::Coding { .. })
+    ));
+}
+
+#[test]
+fn a_cassette_whose_base64_is_broken_is_refused_and_not_played_empty() {
+    let (_dir, path) = cassette(&[exchange("GET", "https://a.example/x", b"", &[0xff])]);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"/w==\"", "\"/w=\"")).unwrap();
+    let error = Player::open(&path, Mode::Strict, vec![])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("log.entries[0] holds no base64"), "{error}");
+}
+
+#[test]
+fn the_file_beside_is_never_written_through_a_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, other) = (dir.path().join("a.har"), dir.path().join("other"));
+    std::fs::write(&other, "mine").unwrap();
+    std::os::unix::fs::symlink(&other, dir.path().join("a.har.new")).unwrap();
+    Recorder::create(RecorderConfig {
+        path,
+        ..RecorderConfig::default()
+    })
+    .unwrap();
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "mine");
 }
 
 #[test]
@@ -377,17 +409,65 @@ made.save()
         String::from_utf8_lossy(&done.stderr)
     );
     let player = Player::open(&other, Mode::Strict, vec![]).unwrap();
-    let played = player
-        .answer(&ask("GET", "https://b.example/p?q=/", b""))
-        .unwrap();
+    let played = answer(&player, "GET", "https://b.example/p?q=/", b"").unwrap();
     assert_eq!((played.status, &played.body[..]), (201, &b"hi"[..]));
     assert_eq!(
-        player
-            .answer(&ask("PUT", "https://b.example/p", b"\xff\x00"))
+        answer(&player, "PUT", "https://b.example/p", b"\xff\x00")
             .unwrap()
             .body,
         &b"\xff"[..]
     );
+}
+
+#[test]
+fn bodies_and_values_that_differ_in_bytes_that_are_no_text_are_not_the_same() {
+    let exchanges = [&b"\xc8\x01"[..], &b"\xc9\x01"[..]]
+        .map(|body| exchange("POST", "https://a.example/x", body, body));
+    let queries = ["%C8", "%C9"].map(|q| {
+        exchange(
+            "GET",
+            &format!("https://a.example/x?q={q}"),
+            b"",
+            q.as_bytes(),
+        )
+    });
+    let (_dir, path) = cassette(&[exchanges, queries].concat());
+    let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
+    assert_eq!(
+        answer(&player, "POST", "https://a.example/x", b"\xc9\x01")
+            .unwrap()
+            .body,
+        &b"\xc9\x01"[..]
+    );
+    assert_eq!(
+        answer(&player, "GET", "https://a.example/x?q=%C9", b"")
+            .unwrap()
+            .body,
+        "%C9"
+    );
+}
+
+#[test]
+fn what_is_cut_or_cannot_be_looked_through_is_not_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Recorder::create(RecorderConfig {
+        path: dir.path().join("a.har"),
+        redact: vec!["/email".into()],
+        ..RecorderConfig::default()
+    })
+    .unwrap();
+    let mut one = exchange("POST", "https://a.example/x", b"{", b"");
+    assert!(matches!(
+        recorder.record(&one, &nobody()),
+        Err(CassetteError::Unreadable { .. })
+    ));
+    one.request_body = Bytes::from_static(b"{}");
+    recorder.record(&one, &nobody()).unwrap();
+    one.whole = false;
+    assert!(matches!(
+        recorder.record(&one, &nobody()),
+        Err(CassetteError::Cut { .. })
+    ));
 }
 
 proptest! {
@@ -407,7 +487,7 @@ proptest! {
         for mode in [Mode::Strict, Mode::Sequence] {
             let player = Player::open(&path, mode, vec![]).unwrap();
             for exchange in &exchanges {
-                let played = player.answer(&ask(&exchange.method, &exchange.url, &exchange.request_body)).unwrap();
+                let played = answer(&player, &exchange.method, &exchange.url, &exchange.request_body).unwrap();
                 prop_assert_eq!(&played.body, &exchange.response_body);
             }
         }

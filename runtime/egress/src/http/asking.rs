@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
@@ -75,7 +76,12 @@ impl Connection {
         cassette::accept_encoding(request.headers_mut());
         let copy = Copied::default();
         let mut exchange = self.begun(&request);
-        let request = request.map(|body| Copying::new(body, copy.clone(), |_| ()).boxed_unsync());
+        let sent_whole = Arc::new(AtomicBool::new(false));
+        let sent = Arc::clone(&sent_whole);
+        let request = request.map(|body| {
+            let sent = move |is_whole| sent_whole.store(is_whole, Ordering::Release);
+            Copying::new(body, copy.clone(), sent).boxed_unsync()
+        });
         let began = Instant::now();
         let response = upstream.send(request).await?;
         exchange.status = response.status().as_u16();
@@ -87,6 +93,7 @@ impl Connection {
                 exchange.request_body = copy.take();
                 exchange.response_body = whole.take();
                 exchange.took = began.elapsed();
+                exchange.whole = sent.load(Ordering::Acquire);
                 keep(&shared, &exchange);
             }
         };
@@ -99,6 +106,7 @@ impl Connection {
             None => return Err(SendError::NotRecorded("there is no cassette".to_owned())),
         };
         let (method, url) = (request.method().as_str().to_owned(), self.url(&request));
+        let codings = request.headers().get(CONTENT_ENCODING).cloned();
         let body = http_body_util::Limited::new(request.into_body(), cassette::LONGEST)
             .collect()
             .await;
@@ -111,6 +119,10 @@ impl Connection {
         let asked = cassette::Asked {
             method: &method,
             url: &url,
+            codings: codings
+                .as_ref()
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default(),
             body: &body.to_bytes(),
         };
         let played = player
@@ -136,6 +148,7 @@ impl Connection {
             url: self.url(request),
             request_headers: fields(request.headers()),
             request_body: Bytes::new(),
+            whole: true,
             status: 0,
             response_headers: Vec::new(),
             response_body: Bytes::new(),

@@ -20,6 +20,8 @@ mod pace;
 mod queue;
 mod rate;
 mod state;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod waiter;
 
