@@ -186,7 +186,7 @@ def saved(path: Path, monkeypatch: pytest.MonkeyPatch, secrets: list[str], *exch
 def test_secrets_are_taken_out_of_every_place_and_short_ones_damage_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secret = 'a"b\\c/é\n77'
+    secret = 'a"b\\c/é\nhunter22'
     inner = json.dumps({"echo": secret, "n": 12345678})
     url = "https://x.example/a?K%65y=1&access_token=abc&b=%41"
     text = saved(
@@ -196,13 +196,13 @@ def test_secrets_are_taken_out_of_every_place_and_short_ones_damage_nothing(
         (
             "POST",
             url,
-            [("KEY", "hidden-77")],
+            [("KEY", "hunter22")],
             inner.encode(),
             (200, [], json.dumps({"text": json.dumps({"echo": secret})}).encode()),
         ),
         ("POST", url, [], b"grant_type=refresh_token&refresh%5Ftoken=abc", (200, [], b'{"id_token":"abc","n":1}')),
     )
-    for form in ("77", "12345678", "abc", "Ke", "K%65"):
+    for form in ("hunter22", "12345678", "abc", "Ke", "K%65"):
         assert form not in text.replace("KEY", ""), form
     request, answered = (
         {**each} for each in (json.loads(text)["log"]["entries"][0][side] for side in ("request", "response"))

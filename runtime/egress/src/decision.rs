@@ -302,8 +302,7 @@ fn judge_address(
     let address = address.to_canonical();
     never(guard, attempt.port, address)?;
     match classify(address) {
-        AddressClass::Special(_) if without(Part::Addresses) => Ok(()),
-        AddressClass::Special(what) if !within(&rule.networks, address) => {
+        AddressClass::Special(what) if !reaches(rule, address) => {
             let network = network_of(address);
             let subject = match attempt.target {
                 Target::Name(name) => format!("{name} stands for {address}, which"),
@@ -335,6 +334,13 @@ pub(crate) fn rules_for<'a>(
         .rules
         .iter()
         .filter(move |rule| is_for(rule, target) && rule.ports.contains(&port))
+}
+
+/// Whether a rule reaches this address: a special one only where its networks hold it.
+pub(crate) fn reaches(rule: &BoundRule, address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let special = matches!(classify(address), AddressClass::Special(_));
+    !special || without(Part::Addresses) || within(&rule.networks, address)
 }
 
 /// Whether a rule is for this host. An address matches only what names addresses; loopback is what `localhost` means.

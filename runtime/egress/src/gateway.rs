@@ -29,7 +29,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Addresses of the host are asked of the kernel again after this.
@@ -188,6 +188,8 @@ pub(crate) struct Upstream {
     pub(crate) faults: Option<Arc<FaultScript>>,
     pub(crate) tls: Tls,
     pub(crate) budgets: Budgets,
+    /// Bytes of bodies that may be held for all workers, to be sent again.
+    pub(crate) held: Arc<Semaphore>,
     pub(crate) carriers: Carriers,
     pub(crate) resolver: Resolver,
     pub(crate) dial_timeout: Duration,
@@ -314,6 +316,7 @@ impl Gateway {
             tape: config.tape,
             faults: config.faults,
             budgets: Budgets::default(),
+            held: Arc::new(Semaphore::new(crate::shared::MAX_HELD_BY_ALL)),
             carriers: Carriers::start(&stopped).map_err(GatewayError::Threads)?,
             tls: Tls::new(&authority, &config.upstream_authorities)?,
             resolver: Resolver::new(config.hosts, config.resolve_timeout),

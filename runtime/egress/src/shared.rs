@@ -18,12 +18,16 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Lookups that one worker may have under way.
 const MAX_LOOKUPS: usize = 64;
+
+/// Bytes of requests' bodies that are held for one worker, and for all of them, so that they can be sent again.
+const MAX_HELD: usize = 8 << 20;
+pub(crate) const MAX_HELD_BY_ALL: usize = 64 << 20;
 
 /// Addresses remembered of those to which something else than DNS was sent.
 const MAX_MALFORMED: usize = 1_024;
@@ -47,6 +51,8 @@ pub(crate) struct Shared {
     malformed: Mutex<HashSet<IpAddr>>,
     pub(crate) share: Share,
     pub(crate) lookups: Arc<Semaphore>,
+    /// Bytes of bodies that may be held for this worker, to be sent again.
+    held: Arc<Semaphore>,
     /// Ends listeners and DNS.
     pub(crate) closing: CancellationToken,
     /// Ends open connections.
@@ -75,6 +81,7 @@ impl Shared {
             malformed: Mutex::default(),
             share,
             lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            held: Arc::new(Semaphore::new(MAX_HELD)),
             closing: ended.child_token(),
             ended,
             tasks: TaskTracker::new(),
@@ -157,6 +164,13 @@ impl Shared {
             );
         }
         admitted
+    }
+
+    /// Room for so many bytes of a body that is to be sent again; `None` where there is none now.
+    pub(crate) fn held(&self, bytes: u64) -> Option<[OwnedSemaphorePermit; 2]> {
+        let bytes = u32::try_from(bytes).ok()?;
+        let take = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_many_owned(bytes).ok();
+        Some([take(&self.held)?, take(&self.upstream.held)?])
     }
 
     /// Whether nothing but DNS was sent to this address so far. Beyond what is remembered, every address is a new one: the

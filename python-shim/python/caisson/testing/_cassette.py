@@ -8,6 +8,7 @@ neither matched nor kept: what `redact` finds is not written.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -226,10 +227,8 @@ def _without(value: Any, found: Sequence[str]) -> Any:
         return {name: _without(item, found) for name, item in value.items()}
     if not isinstance(value, str) or not any(form in value for form in found):
         return value
-    try:
+    with contextlib.suppress(ValueError):
         value = _numbers(value, found)
-    except ValueError:
-        pass
     for form in found:
         value = value.replace(form, HIDDEN)
     return value

@@ -1,9 +1,10 @@
 //! One request from its head to the last byte of its answer.
 
 use super::body::{AnyBody, BodyError, Meter, Metered, text};
-use super::judge::{Place, judge};
+use super::judge::{Ask, Place, judge};
 use super::sending::Sending;
 use super::tls::Version;
+use super::under_way::{Listed, UnderWay};
 use super::upstream::{Far, SendError};
 use super::{fields, head};
 use crate::decision::Refusal;
@@ -13,7 +14,9 @@ use crate::reason::Reason;
 use crate::report::RequestReport;
 use crate::shared::Shared;
 use crate::throttle::{Budget, Exhausted, Rate, Turn, Waiter};
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER, TE, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 use http_body_util::BodyExt;
 use std::borrow::Cow;
@@ -22,6 +25,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Tells a client that it was the gateway which refused, and why: the CDK's raises `EgressDenied` on it.
 const REFUSED: HeaderName = HeaderName::from_static("caisson-refused");
+
+/// Times that a request is sent because the upstream said that it came too soon.
+const TRIES: u32 = 20;
 
 /// One inspected connection, as its requests see it.
 #[derive(Debug)]
@@ -33,6 +39,7 @@ pub(super) struct Connection {
     pub(super) down: Meter,
     /// The budget of the last request, and the rate that it is under.
     pub(super) budget: Mutex<Option<(Option<Rate>, Arc<Budget>)>>,
+    pub(super) under_way: Arc<UnderWay>,
 }
 
 /// A request that a rule lets pass.
@@ -47,6 +54,8 @@ pub(super) struct Admitted {
     method: Method,
     path: String,
     pub(super) up: Meter,
+    /// Judged again where the policy changes, until the answer is over.
+    _listed: Listed,
 }
 
 /// There is no answer, and the worker must see that: its connection or stream is reset.
@@ -58,8 +67,10 @@ impl Connection {
     /// Judges a request by the policy in force at this moment.
     pub(super) fn admit(&self, parts: &request::Parts) -> Result<Admitted, Refusal> {
         let policy = self.shared.policy.borrow().clone();
-        let rule = judge(policy.as_deref(), &self.place, parts)?;
+        let rule = judge(policy.as_deref(), &self.place, self.far.address(), parts)?;
+        self.up.add(size(parts));
         Ok(Admitted {
+            _listed: self.under_way.list(Ask::of(parts)),
             rule: rule.at.clone(),
             http: rule.http.clone().unwrap_or_default(),
             rate: rule.rate,
@@ -74,6 +85,11 @@ impl Connection {
             path: parts.uri.path().to_owned(),
             up: self.up.part(),
         })
+    }
+
+    /// Whether the worker has so many connections that each gets little memory.
+    pub(super) fn is_small(&self) -> bool {
+        super::is_small(&self.shared)
     }
 
     /// Reports a refusal, and gives the answer that says so.
@@ -108,49 +124,60 @@ impl Connection {
         request: Request<AnyBody>,
     ) -> Result<Response<AnyBody>, NoAnswer> {
         let request = self.readdressed(request, &admitted);
-        let mut sending = Sending::of(request, admitted.on_429)
-            .await
-            .map_err(|_| NoAnswer)?;
+        let mut sending = Sending::of(request, admitted.on_429);
+        let mut report = Report::of(self, admitted);
         let mut waiter = self.waiter();
-        let (response, turn) = loop {
+        let mut tries = 0;
+        let mut response = loop {
             let told = |wait| self.shared.reporter.throttled(self.endpoint(), wait);
-            let turn = match self.budget(admitted.rate).turn(&mut waiter, told).await {
+            let turn = match self
+                .budget(report.admitted.rate)
+                .turn(&mut waiter, told)
+                .await
+            {
                 Ok(turn) => turn,
                 Err(exhausted) => return Ok(self.exhausted(exhausted)),
             };
-            let response = match self.ask(sending.next()).await {
+            report.throttled = waiter.waited();
+            let turn = report.turn.insert(turn);
+            let request = sending.next(&self.shared).await.map_err(|_| NoAnswer)?;
+            report.sent = true;
+            let response = match self.ask(request).await {
                 Ok(response) => response,
-                Err(error) => return Err(self.unanswered(&admitted, error)),
+                Err(error) => return Err(self.unanswered(&mut report, error)),
             };
+            report.status = Some(response.status());
             let answered = turn.answered(response.status(), response.headers(), SystemTime::now());
-            if !(sending.is_repeatable() && answered.may_retry(&admitted.method)) {
-                break (response, turn);
+            tries += 1;
+            let again = sending.is_repeatable() && answered.may_retry(&report.admitted.method);
+            if !again || tries == TRIES {
+                break response;
             }
+            // Its place is another's while this one waits.
+            report.turn = None;
         };
-        let status = response.status();
-        if is_event_stream(&response) && !admitted.http.event_stream {
+        // Only the gateway says that it was the gateway.
+        response.headers_mut().remove(REFUSED);
+        if is_event_stream(&response) && !report.admitted.http.event_stream {
             let detail = format!(
                 "{}: the answer is a stream of events, and the rule has event_stream: false",
                 self.place.name
             );
             let refusal = Refusal {
-                nearest: Some(admitted.rule.clone()),
+                nearest: Some(report.admitted.rule.clone()),
                 ..Refusal::flat(Reason::EventStreamNotAllowed, detail)
             };
             return Ok(self.refuse(refusal));
         }
-        let report = Report {
-            shared: Arc::clone(&self.shared),
-            to: self.endpoint(),
-            admitted,
-            status,
-            down: self.down.part(),
-            throttled: waiter.waited(),
-            _turn: turn,
-        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            response.extensions_mut().insert(Switched(Arc::new(report)));
+            return Ok(response);
+        }
         let down = report.down.clone();
-        Ok(response
-            .map(|body| Metered::new(body, down, move |whole| report.tell(whole)).boxed_unsync()))
+        Ok(response.map(|body| {
+            let over = move |whole| report.over(whole);
+            Metered::new(body, down, over).boxed_unsync()
+        }))
     }
 
     fn waiter(&self) -> Waiter {
@@ -192,9 +219,10 @@ impl Connection {
         response
     }
 
-    fn unanswered(&self, admitted: &Admitted, error: SendError) -> NoAnswer {
+    fn unanswered(&self, report: &mut Report, error: SendError) -> NoAnswer {
         let (address, reason, detail) = match error {
             SendError::Unreached(undialled) => {
+                report.sent = false;
                 (undialled.address, undialled.reason, undialled.detail)
             }
             SendError::OnPurpose => (
@@ -203,6 +231,7 @@ impl Connection {
                 "the fault script resets the connection".to_owned(),
             ),
             SendError::NotRecorded(detail) => {
+                report.sent = false;
                 self.shared.reporter.not_recorded(self.endpoint(), detail);
                 return NoAnswer;
             }
@@ -211,7 +240,8 @@ impl Connection {
             // The worker's own doing, and told as that where it is to be told.
             SendError::Broken(error) if is_of_body(&error) => return NoAnswer,
             SendError::Broken(error) => {
-                let detail = format!("{} {}: {}", admitted.method, self.place.name, chain(&error));
+                let method = &report.admitted.method;
+                let detail = format!("{method} {}: {}", self.place.name, chain(&error));
                 (self.far.address(), Reason::UpstreamBroken, detail)
             }
         };
@@ -227,6 +257,7 @@ impl Connection {
     fn readdressed(&self, request: Request<AnyBody>, admitted: &Admitted) -> Request<AnyBody> {
         let (mut parts, body) = request.into_parts();
         let trailers = parts.headers.contains_key(TE);
+        let chunked = parts.headers.contains_key(TRANSFER_ENCODING);
         fields::strip_hop_by_hop(&mut parts.headers);
         parts.headers.remove(EXPECT);
         let authority = self.place.authority();
@@ -242,6 +273,11 @@ impl Connection {
                 }
                 parts.uri = target.parse().unwrap_or_default();
                 parts.version = http::Version::HTTP_11;
+                if chunked {
+                    // Said in so many words, since a GET is otherwise taken for one without a body.
+                    let chunked = HeaderValue::from_static("chunked");
+                    parts.headers.insert(TRANSFER_ENCODING, chunked);
+                }
                 if admitted.upgrades {
                     parts
                         .headers
@@ -286,33 +322,81 @@ impl Connection {
     }
 }
 
-/// What the audit log says of a request once its answer is over.
-struct Report {
+/// Tells the audit log of a request that was sent, whatever ends it.
+#[derive(Debug)]
+pub(super) struct Report {
     shared: Arc<Shared>,
     to: Endpoint,
     admitted: Admitted,
-    status: StatusCode,
+    sent: bool,
+    status: Option<StatusCode>,
     down: Meter,
     throttled: Duration,
+    whole: bool,
     /// Given back once the answer is over.
-    _turn: Turn,
+    turn: Option<Turn>,
 }
 
 impl Report {
-    fn tell(self, whole: bool) {
+    fn of(connection: &Connection, admitted: Admitted) -> Self {
+        Self {
+            shared: Arc::clone(&connection.shared),
+            to: connection.endpoint(),
+            admitted,
+            sent: false,
+            status: None,
+            down: connection.down.part(),
+            throttled: Duration::ZERO,
+            whole: false,
+            turn: None,
+        }
+    }
+
+    fn over(mut self, whole: bool) {
+        self.whole = whole;
+    }
+
+    /// What the worker sent, and what it got.
+    pub(super) fn meters(&self) -> (Meter, Meter) {
+        (self.admitted.up.clone(), self.down.clone())
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if !self.sent {
+            return;
+        }
         self.shared.reporter.request(RequestReport {
-            to: self.to,
-            rule: self.admitted.rule,
+            to: self.to.clone(),
+            rule: self.admitted.rule.clone(),
             method: self.admitted.method.to_string(),
-            path: self.admitted.path,
-            status: self.status.as_u16(),
+            path: std::mem::take(&mut self.admitted.path),
+            status: self.status.map(|status| status.as_u16()),
             bytes_up: self.admitted.up.get(),
             bytes_down: self.down.get(),
             open: self.admitted.begun.elapsed(),
             throttled: self.throttled,
-            whole,
+            whole: self.whole,
         });
     }
+}
+
+/// Goes with an answer that switches protocols, and is over with the connection.
+#[derive(Debug, Clone)]
+pub(super) struct Switched(pub(super) Arc<Report>);
+
+/// Bytes of a head, as HTTP/1.1 writes it.
+fn size(parts: &request::Parts) -> usize {
+    let line = parts.method.as_str().len()
+        + parts
+            .uri
+            .path_and_query()
+            .map_or(1, |all| all.as_str().len());
+    let fields = parts.headers.iter();
+    line + fields
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum::<usize>()
 }
 
 fn is_event_stream<B>(response: &Response<B>) -> bool {

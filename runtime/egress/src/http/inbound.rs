@@ -15,6 +15,9 @@ use tokio_util::io::poll_read_buf;
 
 /// Longest that a head may take from its first byte to its last.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes that are read, and how long, behind a request that was refused.
+const DISCARDED: usize = 1 << 20;
+const LINGER: Duration = Duration::from_secs(2);
 /// Bytes that are read at once.
 const ROOM: usize = 32 << 10;
 
@@ -81,6 +84,22 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
                 return;
             }
         }
+    }
+
+    /// Reads what nobody wants, for a while.
+    pub(super) async fn discard(&mut self) {
+        let discarded = async {
+            let mut left = DISCARDED;
+            while left > 0 {
+                self.buffer.clear();
+                match self.more().await {
+                    Ok(read @ 1..) => left = left.saturating_sub(read),
+                    _ => return,
+                }
+            }
+        };
+        // Whatever is there after it is lost with the connection.
+        let _ = tokio::time::timeout(LINGER, discarded).await;
     }
 
     async fn more(&mut self) -> io::Result<usize> {

@@ -1,14 +1,18 @@
 //! One request against the policy in force: whom it is to, what it asks, and what is no request at all.
 
 use super::path::{Path, PathError};
-use crate::decision::{Refusal, rules_for};
+use crate::decision::{Refusal, reaches, rules_for};
 use crate::host::Target;
 use crate::name::Name;
 use crate::policy::{Bound, BoundRule, Protocol};
 use crate::reason::Reason;
 use caisson_without::{Part, without};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, Method, Uri, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
+use std::net::IpAddr;
+
+/// Longest method, characters: the longest that is registered has 17.
+const LONGEST_METHOD: usize = 32;
 
 /// Where a connection goes: what every request on it must be for.
 #[derive(Debug, Clone)]
@@ -29,23 +33,102 @@ impl Place {
     }
 }
 
-/// Whether a request passes, and by which rule.
+/// Whether a request passes, and by which rule. `address` is where the upstream was dialled, if it was.
 pub(super) fn judge<'a>(
     bound: Option<&'a Bound>,
     place: &Place,
+    address: Option<IpAddr>,
     parts: &request::Parts,
 ) -> Result<&'a BoundRule, Refusal> {
     well_formed(parts)?;
     addressed(place, parts)?;
+    rejudge(bound, place, address, &Ask::of(parts))
+}
+
+/// What of a request rules look at, kept as long as it is under way.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    method: Method,
+    uri: Uri,
+    /// The protocol that the connection would become.
+    upgrade: Option<Upgrade>,
+    /// Other methods and targets that fields of it name, by which some upstreams go (`X-HTTP-Method-Override`).
+    others: Vec<Other>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upgrade {
+    WebSocket,
+    Other,
+}
+
+#[derive(Debug, Clone)]
+enum Other {
+    Method(&'static str, HeaderValue),
+    Target(&'static str, HeaderValue),
+}
+
+/// Fields whose value is taken for the method: OData, Google's APIs, and middleware of many frameworks.
+const METHODS: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+/// Fields whose value is taken for the target: IIS, and frameworks that stood behind it.
+const TARGETS: [&str; 2] = ["x-original-url", "x-rewrite-url"];
+
+impl Ask {
+    pub(super) fn of(parts: &request::Parts) -> Self {
+        let named = |names: &'static [&'static str],
+                     other: fn(&'static str, HeaderValue) -> Other| {
+            names.iter().flat_map(move |name| {
+                let values = parts.headers.get_all(*name);
+                values.iter().map(move |value| other(name, value.clone()))
+            })
+        };
+        Self {
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            upgrade: upgrade(parts),
+            others: named(&METHODS, Other::Method)
+                .chain(named(&TARGETS, Other::Target))
+                .collect(),
+        }
+    }
+}
+
+fn upgrade(parts: &request::Parts) -> Option<Upgrade> {
+    let to = parts.headers.get(UPGRADE)?;
+    let asks = parts.version != Version::HTTP_2
+        && super::head::tokens(&parts.headers)
+            .iter()
+            .any(|token| token == "upgrade");
+    let websocket = to.as_bytes().eq_ignore_ascii_case(b"websocket")
+        && parts.headers.get_all(UPGRADE).iter().count() == 1;
+    asks.then_some(if websocket {
+        Upgrade::WebSocket
+    } else {
+        Upgrade::Other
+    })
+}
+
+/// Whether a request that was let pass passes still.
+pub(super) fn rejudge<'a>(
+    bound: Option<&'a Bound>,
+    place: &Place,
+    address: Option<IpAddr>,
+    ask: &Ask,
+) -> Result<&'a BoundRule, Refusal> {
     let Some(bound) = bound else {
         return Err(Refusal::flat(
             Reason::NoPolicy,
             "no policy file is for this connector version any more",
         ));
     };
-    let rules =
-        rules_for(bound, &place.target, place.port).filter(|rule| rule.protocol == Protocol::Https);
-    ruled(rules, place, parts)
+    let rules = rules_for(bound, &place.target, place.port)
+        .filter(|rule| rule.protocol == Protocol::Https)
+        .filter(|rule| address.is_none_or(|address| reaches(rule, address)));
+    ruled(rules, place, ask)
 }
 
 /// What no server should be asked, whatever the policy says.
@@ -54,6 +137,11 @@ fn well_formed(parts: &request::Parts) -> Result<(), Refusal> {
         return Err(malformed(format!(
             "its method is {}, which is never passed",
             parts.method
+        )));
+    }
+    if parts.method.as_str().len() > LONGEST_METHOD {
+        return Err(malformed(format!(
+            "its method is longer than {LONGEST_METHOD} characters"
         )));
     }
     let asterisk = parts.uri.path() == "*";
@@ -139,12 +227,12 @@ fn is_same(written: &str, place: &Place) -> bool {
 fn ruled<'a>(
     rules: impl Iterator<Item = &'a BoundRule>,
     place: &Place,
-    parts: &request::Parts,
+    ask: &Ask,
 ) -> Result<&'a BoundRule, Refusal> {
     let mut nearest: Option<(Refusal, u8)> = None;
-    let path = path_of(parts);
+    let path = path_of(&ask.uri);
     for rule in rules {
-        match pass(rule, place, parts, &path) {
+        match pass(rule, place, ask, &path) {
             Ok(()) => return Ok(rule),
             Err((refusal, nearness)) => {
                 if nearest.as_ref().is_none_or(|(_, best)| nearness > *best) {
@@ -162,11 +250,11 @@ fn ruled<'a>(
     Err(nearest.map_or_else(none, |(refusal, _)| refusal))
 }
 
-fn path_of(parts: &request::Parts) -> Result<Option<Path>, PathError> {
-    if parts.uri.path() == "*" {
+fn path_of(uri: &Uri) -> Result<Option<Path>, PathError> {
+    if uri.path() == "*" {
         Ok(None)
     } else {
-        Path::parse(parts.uri.path()).map(Some)
+        Path::parse(uri.path()).map(Some)
     }
 }
 
@@ -174,7 +262,7 @@ fn path_of(parts: &request::Parts) -> Result<Option<Path>, PathError> {
 fn pass(
     rule: &BoundRule,
     place: &Place,
-    parts: &request::Parts,
+    ask: &Ask,
     path: &Result<Option<Path>, PathError>,
 ) -> Result<(), (Refusal, u8)> {
     let Some(http) = &rule.http else {
@@ -183,11 +271,15 @@ fn pass(
     if without(Part::HttpRules) {
         return Ok(());
     }
-    let method = parts.method.as_str();
+    let method = ask.method.as_str();
     let refuse = |reason, detail: String| Refusal {
         nearest: Some(rule.at.clone()),
         rule_to_add: offer(place, method, path),
         ..Refusal::flat(reason, detail)
+    };
+    let flat = |reason, detail: String| Refusal {
+        rule_to_add: None,
+        ..refuse(reason, detail)
     };
     if let Some(patterns) = &http.paths {
         let path = match path {
@@ -197,54 +289,74 @@ fn pass(
                     "{method} {}: the path cannot be judged, since {error}",
                     place.name
                 );
-                let refusal = Refusal {
-                    rule_to_add: None,
-                    ..refuse(Reason::PathAmbiguous, detail)
-                };
-                return Err((refusal, 0));
+                return Err((flat(Reason::PathAmbiguous, detail), 0));
             }
         };
-        let fits = path.is_some_and(|path| patterns.iter().any(|pattern| pattern.matches(path)));
-        if !fits {
+        let fits = |path: &Path| patterns.iter().any(|pattern| pattern.matches(path));
+        if !path.is_some_and(fits) {
             let shown = path.map_or("*", Path::as_str);
             let detail = format!("{method} {}{shown}: the path is in no rule", place.name);
             return Err((refuse(Reason::PathNotAllowed, detail), 1));
         }
-    }
-    if let Some(methods) = &http.methods
-        && !methods.iter().any(|allowed| allowed == method)
-    {
-        let detail = format!(
-            "{method} {}: the rule allows {} only",
-            place.name,
-            methods.join(", ")
-        );
-        return Err((refuse(Reason::MethodNotAllowed, detail), 2));
-    }
-    if let Some(upgrade) = parts.headers.get(UPGRADE)
-        && parts.version != Version::HTTP_2
-        && super::head::tokens(&parts.headers)
-            .iter()
-            .any(|token| token == "upgrade")
-    {
-        let websocket = upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
-            && parts.headers.get_all(UPGRADE).iter().count() == 1;
-        if !(websocket && http.websocket) {
-            let what = if websocket {
-                "a WebSocket"
-            } else {
-                "another protocol"
-            };
-            let detail = format!("{}: the connection would become {what}", place.name);
-            let rule_to_add = websocket.then(|| "  http: { websocket: true }\n".to_owned());
-            let refusal = Refusal {
-                rule_to_add,
-                ..refuse(Reason::UpgradeNotAllowed, detail)
-            };
-            return Err((refusal, 3));
+        for other in &ask.others {
+            if let Other::Target(name, value) = other
+                && !target(value).is_some_and(|path| fits(&path))
+            {
+                let detail = format!(
+                    "{method} {}: its field {name} names another path, which is in no rule",
+                    place.name
+                );
+                return Err((flat(Reason::PathNotAllowed, detail), 1));
+            }
         }
     }
-    Ok(())
+    if let Some(methods) = &http.methods {
+        let allowed = |method: &[u8]| methods.iter().any(|own| own.as_bytes() == method);
+        if !allowed(method.as_bytes()) {
+            let detail = format!(
+                "{method} {}: the rule allows {} only",
+                place.name,
+                methods.join(", ")
+            );
+            return Err((refuse(Reason::MethodNotAllowed, detail), 2));
+        }
+        for other in &ask.others {
+            if let Other::Method(name, value) = other
+                && !allowed(value.as_bytes().to_ascii_uppercase().trim_ascii())
+            {
+                let detail = format!(
+                    "{method} {}: its field {name} names another method, and the rule allows {} only",
+                    place.name,
+                    methods.join(", ")
+                );
+                return Err((flat(Reason::MethodNotAllowed, detail), 2));
+            }
+        }
+    }
+    match ask.upgrade {
+        Some(Upgrade::WebSocket) if !http.websocket => {
+            let detail = format!("{}: the connection would become a WebSocket", place.name);
+            let refusal = Refusal {
+                rule_to_add: Some("  http: { websocket: true }\n".to_owned()),
+                ..refuse(Reason::UpgradeNotAllowed, detail)
+            };
+            Err((refusal, 3))
+        }
+        Some(Upgrade::Other) => {
+            let detail = format!(
+                "{}: the connection would become another protocol",
+                place.name
+            );
+            Err((flat(Reason::UpgradeNotAllowed, detail), 3))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The path of a field that names a target, or a whole address.
+fn target(value: &HeaderValue) -> Option<Path> {
+    let uri: Uri = value.to_str().ok()?.trim().parse().ok()?;
+    Path::parse(uri.path()).ok()
 }
 
 /// The rule that would allow the request.
@@ -289,7 +401,7 @@ pub(crate) fn allows(bound: &Bound, name: &Name, port: u16, method: &str, path: 
         .header(HOST, place.authority());
     request
         .body(())
-        .is_ok_and(|request| judge(Some(bound), &place, &request.into_parts().0).is_ok())
+        .is_ok_and(|request| judge(Some(bound), &place, None, &request.into_parts().0).is_ok())
 }
 
 #[cfg(test)]
@@ -328,7 +440,7 @@ mod tests {
     }
 
     fn reason(bound: &Bound, parts: &request::Parts) -> Result<usize, Reason> {
-        judge(Some(bound), &place(), parts)
+        judge(Some(bound), &place(), None, parts)
             .map(|rule| rule.at.index)
             .map_err(|refusal| refusal.reason)
     }
@@ -366,7 +478,7 @@ mod tests {
             "/v1/orders/7?force=1",
             &[("host", "api.example")],
         );
-        let refusal = judge(Some(&bound), &place(), &parts).unwrap_err();
+        let refusal = judge(Some(&bound), &place(), None, &parts).unwrap_err();
         let rule = refusal.rule_to_add.unwrap();
         assert!(!rule.contains("force"), "{rule}");
         let widened = self::bound(
@@ -461,6 +573,57 @@ mod tests {
             &[("te", "trailers")],
         );
         assert_eq!(reason(&bound, &parts), Ok(0));
+    }
+
+    #[test]
+    fn fields_that_some_upstreams_take_for_method_or_target_are_judged_too() {
+        let bound = bound(RULES);
+        let ask = |name: &str, value: &str| {
+            let headers = [("host", "api.example"), (name, value)];
+            reason(&bound, &parts(Version::HTTP_11, "GET", "/v1/a", &headers))
+        };
+        for name in METHODS {
+            assert_eq!(ask(name, "DELETE"), Err(Reason::MethodNotAllowed), "{name}");
+            assert_eq!(ask(name, "get"), Ok(0), "{name}");
+        }
+        for name in TARGETS {
+            for value in ["/admin", "https://api.example/admin", "/v1/../admin", "?"] {
+                assert_eq!(
+                    ask(name, value),
+                    Err(Reason::PathNotAllowed),
+                    "{name}: {value}"
+                );
+            }
+            assert_eq!(ask(name, "/v1/b?x"), Ok(0), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_rule_counts_only_for_addresses_that_it_reaches() {
+        let bound = bound(
+            "  - { host: api.example, ports: [443], networks: [10.0.0.0/8], protocol: https, http: { methods: [GET] } }\n\
+             \x20 - { host: '*.example', ports: [443], protocol: https }\n",
+        );
+        let parts = parts(Version::HTTP_11, "DELETE", "/", &[("host", "api.example")]);
+        let at = |address: &str| {
+            let address = address.parse().unwrap();
+            judge(Some(&bound), &place(), Some(address), &parts).map(|rule| rule.at.index)
+        };
+        assert_eq!(at("10.1.2.3").unwrap_err().reason, Reason::MethodNotAllowed);
+        assert_eq!(at("93.184.216.34").unwrap(), 1);
+    }
+
+    #[test]
+    fn a_method_beyond_all_measure_is_none() {
+        let bound = bound("  - { host: api.example, ports: [443], protocol: https }\n");
+        let ask = |method: &str| {
+            reason(
+                &bound,
+                &parts(Version::HTTP_11, method, "/", &[("host", "api.example")]),
+            )
+        };
+        assert_eq!(ask(&"A".repeat(33)), Err(Reason::RequestMalformed));
+        assert_eq!(ask("VERSION-CONTROL"), Ok(0));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod exchange;
 mod fields;
 mod head;
 mod inbound;
+mod intake;
 mod judge;
 mod one;
 mod outbound;
@@ -20,6 +21,7 @@ mod sending;
 mod tasks;
 mod tls;
 mod two;
+mod under_way;
 mod upstream;
 
 pub(crate) use judge::Place;
@@ -55,6 +57,9 @@ use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 use upstream::{Far, Upstream, Way};
 
+/// Connections of one worker at once beyond which each new one gets little memory.
+const MANY: u64 = 16;
+
 /// Longest that each step of the worker's handshake may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -70,11 +75,12 @@ pub(crate) async fn carry(
 ) {
     let (target, port) = (place.target.clone(), place.port);
     let tasks = Tasks::default();
+    let requests = policy.clone();
     let inspected = async {
         let Some(opened) = open(shared, worker, place, &allowed, &tasks, certificate).await else {
             return;
         };
-        serve(shared, opened, &allowed, tasks.clone()).await;
+        serve(shared, opened, &allowed, tasks.clone(), requests).await;
     };
     // In this order: a policy that changed lets no further byte through.
     tokio::select! {
@@ -146,6 +152,7 @@ async fn open(
                 config: shared.upstream.tls.client(offer),
                 timeout: shared.upstream.dial_timeout,
                 tasks: tasks.clone(),
+                small: is_small(shared),
             };
             match Upstream::connect(way).await {
                 Ok(upstream) => Far::Live(upstream),
@@ -220,12 +227,17 @@ async fn open(
         up: Meter::new(&shared.reporter.sums.bytes_up),
         down: Meter::new(&shared.reporter.sums.bytes_down),
         budget: Mutex::default(),
+        under_way: Arc::default(),
     };
     Some(Opened {
         connection,
         stream,
         clean,
     })
+}
+
+fn is_small(shared: &Shared) -> bool {
+    shared.reporter.sums.open.load(Ordering::Relaxed) > MANY
 }
 
 /// The ClientHello, once it names the host.
@@ -269,7 +281,13 @@ fn is_pinned(error: &io::Error) -> bool {
     )
 }
 
-async fn serve(shared: &Arc<Shared>, opened: Opened, allowed: &Allowed, tasks: Tasks) {
+async fn serve(
+    shared: &Arc<Shared>,
+    opened: Opened,
+    allowed: &Allowed,
+    tasks: Tasks,
+    mut policy: PolicyInForce,
+) {
     let Opened {
         connection,
         stream,
@@ -286,14 +304,21 @@ async fn serve(shared: &Arc<Shared>, opened: Opened, allowed: &Allowed, tasks: T
     };
     shared.reporter.allowed(&open.to, &allowed.rule);
     shared.reporter.sums.open.fetch_add(1, Ordering::Relaxed);
-    let served = match connection.far.version() {
-        Version::One => one::serve(&connection, stream, &clean).await,
-        Version::Two => two::serve(Arc::new(connection), stream, &clean, tasks).await,
+    let connection = Arc::new(connection);
+    let served = async {
+        match connection.far.version() {
+            Version::One => one::serve(&connection, stream, &clean).await,
+            Version::Two => two::serve(Arc::clone(&connection), stream, &clean, tasks).await,
+        }
     };
-    open.ended = if served.is_ok() {
-        Ended::Finished
-    } else {
-        Ended::Reset
+    // In this order: a policy that changed lets no further byte through.
+    open.ended = tokio::select! {
+        biased;
+        refusal = under_way::revoked(&connection, &mut policy) => {
+            shared.reporter.refused(connection.endpoint(), refusal);
+            Ended::PolicyChanged
+        }
+        served = served => if served.is_ok() { Ended::Finished } else { Ended::Reset },
     };
 }
 

@@ -1,17 +1,20 @@
 //! HTTP/1.1 towards a worker: one request after the other.
 
+use super::body::Meter;
 use super::ending::Clean;
-use super::exchange::Connection;
+use super::exchange::{Connection, Switched};
 use super::head::{Head, Malformed};
-use super::inbound::{HeadError, Inbound, InboundBody, Replayed};
+use super::inbound::{HeadError, Inbound, Replayed};
+use super::intake::{Ended, Intake};
 use super::judge::malformed;
 use super::outbound::{self, Asked};
 use http::{Method, Request, StatusCode, Version};
-use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::io;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// Serves a connection until one side ends it.
 ///
@@ -62,31 +65,36 @@ where
                 // What follows may be a body that nobody reads, so that it is not known where the next request begins.
                 asked.keep_alive = false;
                 outbound::write(&mut write, &asked, connection.refuse(refusal)).await?;
-                return end(&mut write, clean).await;
+                end(&mut write, clean).await?;
+                // Closed with bytes unread, the connection would be reset, and the answer lost.
+                inbound.discard().await;
+                return Ok(());
             }
         };
         if expects {
             outbound::write_continue(&mut write).await?;
         }
         let upgrades = admitted.upgrades;
-        let (body, mut back) = InboundBody::new(inbound, framing, admitted.up.clone());
-        let request = Request::from_parts(parts, body.boxed_unsync());
-        // Of a request without a body it is there at once, and tells when the worker goes away.
-        let mut reader = back.try_recv().ok().and_then(Result::ok);
+        let (body, mut intake) = Intake::new(inbound, framing, admitted.up.clone());
+        let request = Request::from_parts(parts, body);
         let answered = tokio::select! {
             answered = connection.forward(admitted, request) => answered,
-            () = gone(&mut reader) => return Err(io::ErrorKind::ConnectionReset.into()),
+            ended = intake.ended() => match ended {
+                Ended::Gone => return Err(io::ErrorKind::ConnectionReset.into()),
+                Ended::Malformed(error) => return close(connection, &mut write, &error, clean).await,
+            },
         };
-        if reader.is_none() {
-            match back.try_recv() {
-                Ok(Ok(returned)) => reader = Some(returned),
-                Ok(Err(error)) => return close(connection, &mut write, &error, clean).await,
-                Err(_) => {}
-            }
-        }
-        let mut response = answered.map_err(io::Error::other)?;
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(error) => match intake.finish() {
+                Err(error) => return close(connection, &mut write, &error, clean).await,
+                Ok(_) => return Err(io::Error::other(error)),
+            },
+        };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let (true, Some(inbound)) = (upgrades, reader) else {
+            let switched = response.extensions_mut().remove::<Switched>();
+            let (true, Ok(Some(inbound)), Some(switched)) = (upgrades, intake.finish(), switched)
+            else {
                 return Err(io::Error::other(
                     "the upstream switched to a protocol that nobody asked for",
                 ));
@@ -94,33 +102,20 @@ where
             let upgraded = hyper::upgrade::on(&mut response);
             outbound::write(&mut write, &asked, response).await?;
             let (first, io) = inbound.into_parts();
-            return relay(
-                connection,
-                tokio::io::join(Replayed { first, io }, write),
-                upgraded,
-                clean,
-            )
-            .await;
+            let worker = Counted::new(tokio::io::join(Replayed { first, io }, write), &switched);
+            return relay(worker, upgraded, clean).await;
         }
         // Where the answer came before the body was read, the next request's beginning may never be found.
-        asked.keep_alive &= reader.is_some();
+        asked.keep_alive &= intake.is_whole();
         let reusable = tokio::select! {
             written = outbound::write(&mut write, &asked, response) => written?,
-            () = gone(&mut reader) => return Err(io::ErrorKind::ConnectionReset.into()),
+            () = intake.gone() => return Err(io::ErrorKind::ConnectionReset.into()),
         };
-        inbound = match (reader, back.try_recv()) {
-            (Some(reader), _) if reusable => reader,
-            (_, Ok(Err(error))) => return close(connection, &mut write, &error, clean).await,
-            _ => return end(&mut write, clean).await,
+        inbound = match intake.finish() {
+            Ok(Some(reader)) if reusable => reader,
+            Ok(_) => return end(&mut write, clean).await,
+            Err(error) => return close(connection, &mut write, &error, clean).await,
         };
-    }
-}
-
-/// Returns when the worker has gone away, as far as that can be seen.
-async fn gone<R: AsyncRead + Unpin>(reader: &mut Option<Inbound<R>>) {
-    match reader {
-        Some(reader) => reader.gone().await,
-        None => std::future::pending().await,
     }
 }
 
@@ -148,17 +143,68 @@ async fn end(write: &mut (impl AsyncWrite + Unpin), clean: &Clean) -> io::Result
 
 /// A WebSocket: from here on bytes, until one side ends it.
 async fn relay(
-    connection: &Connection,
     mut worker: impl AsyncRead + AsyncWrite + Unpin,
     upgraded: OnUpgrade,
     clean: &Clean,
 ) -> io::Result<()> {
     let mut upstream = TokioIo::new(upgraded.await.map_err(io::Error::other)?);
-    let (up, down) = tokio::io::copy_bidirectional(&mut worker, &mut upstream).await?;
-    connection.up.add(usize::try_from(up).unwrap_or(usize::MAX));
-    connection
-        .down
-        .add(usize::try_from(down).unwrap_or(usize::MAX));
+    tokio::io::copy_bidirectional(&mut worker, &mut upstream).await?;
     clean.say();
     Ok(())
+}
+
+/// A connection whose bytes are counted as they pass: nobody can rely on its end.
+struct Counted<S> {
+    inner: S,
+    up: Meter,
+    down: Meter,
+    /// Told when the connection is over.
+    _switched: Switched,
+}
+
+impl<S> Counted<S> {
+    fn new(inner: S, switched: &Switched) -> Self {
+        let (up, down) = switched.0.meters();
+        Self {
+            inner,
+            up,
+            down,
+            _switched: switched.clone(),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = room.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(context, room);
+        self.up.add(room.filled().len() - before);
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write(context, bytes);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.down.add(written);
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
 }

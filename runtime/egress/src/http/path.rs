@@ -2,7 +2,7 @@
 //!
 //! What servers read in more than one way is no path here: dot segments, empty segments, backslashes, control characters
 //! and an encoding of an encoding (RFC 3986, 6.2.2 and 7.3). An encoded slash is a part of a segment for some servers and
-//! a slash for others, so that a path which holds one is allowed only where both readings are.
+//! a slash for others, so that a path which holds one is allowed only where both readings are, or where a pattern names it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -106,10 +106,13 @@ impl Pattern {
         Ok(Self(path.0))
     }
 
-    /// Whether every reading of a path is one that this allows.
+    /// Whether every reading of a path is one that this allows. A pattern that itself names an escaped slash is of an
+    /// upstream that takes it for none.
     pub(crate) fn matches(&self, path: &Path) -> bool {
         let pattern: Vec<&str> = self.0[1..].split('/').collect();
+        let readings = if self.0.contains("%2F") { 1 } else { 2 };
         path.readings()
+            .take(readings)
             .all(|segments| matches_all(&pattern, &segments))
     }
 }
@@ -207,10 +210,9 @@ fn spelled(text: &str) -> Result<String, PathError> {
             byte => path.push(char::from(byte)),
         }
     }
-    if ["%252E", "%252F", "%255C", "%2500"]
-        .iter()
-        .any(|twice| path.to_ascii_uppercase().contains(twice))
-    {
+    let is_twice =
+        |escape: &[u8]| escape.starts_with(b"%25") && escape[3..].iter().all(u8::is_ascii_hexdigit);
+    if path.as_bytes().windows(5).any(is_twice) {
         return Err(PathError::Ambiguous("an escape of an escape (%252E)"));
     }
     Ok(path)
@@ -226,9 +228,10 @@ fn slashes(path: &str) -> Cow<'_, str> {
     }
 }
 
-/// `.` or `..`, also with parameters (`..;x`), which some servers cut off first.
+/// `.` or `..`, also with parameters (`..;x`), which some servers cut off first, and some of them after they undid `%3B`.
 fn is_dots(segment: &str) -> bool {
-    matches!(segment.split(';').next(), Some("." | ".."))
+    let name = segment.split(';').next().unwrap_or_default();
+    matches!(name.split("%3B").next(), Some("." | ".."))
 }
 
 fn is_unreserved(byte: u8) -> bool {
@@ -312,6 +315,10 @@ mod tests {
             "/v1/%zz",
             "/v1/%252e%252e/admin",
             "/v1/%25%32%65/a",
+            "/v1/%25252e/a",
+            "/v1/%2541",
+            "/v1/..%3Badmin",
+            "/v1/..%3b/admin",
             "/v1/..%2Fadmin",
             "/v1/a%2F%2Fb",
             "/v1/a/%2Fb",
@@ -331,6 +338,13 @@ mod tests {
             "/projects/group%2Fname/issues"
         ));
         assert!(!allows("/public/*", "/public/a%2fadmin"));
+        let named = "/projects/group%2Fname/issues";
+        assert!(allows(named, named) && allows("/projects/group%2fname/*", named));
+        assert!(!allows(
+            "/projects/group%2Fname/*",
+            "/projects/group/name/issues"
+        ));
+        assert!(Path::parse("/50%25/100%25%20").is_ok());
     }
 
     #[test]

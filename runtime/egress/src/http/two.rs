@@ -18,6 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 const STREAMS: u32 = 256;
 /// Bytes of one stream, and of all streams of a connection, that a worker may send ahead.
 const WINDOWS: (u32, u32) = (1 << 20, 2 << 20);
+/// The same for connections beyond the first [`super::MANY`] of a worker.
+const FEW_STREAMS: u32 = 32;
+const SMALL_WINDOWS: (u32, u32) = (64 << 10, 128 << 10);
 /// Longest list of header fields, bytes.
 const HEADERS: u32 = 64 << 10;
 
@@ -34,13 +37,18 @@ pub(super) async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let (streams, windows) = if connection.is_small() {
+        (FEW_STREAMS, SMALL_WINDOWS)
+    } else {
+        (STREAMS, WINDOWS)
+    };
     let service = service_fn(move |request| answer(Arc::clone(&connection), request));
     let served = http2::Builder::new(tasks)
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(streams)
         .max_header_list_size(HEADERS)
-        .initial_stream_window_size(WINDOWS.0)
-        .initial_connection_window_size(WINDOWS.1)
+        .initial_stream_window_size(windows.0)
+        .initial_connection_window_size(windows.1)
         .serve_connection(TokioIo::new(stream), service);
     // Held until its end is known: the connection closes when this is dropped.
     let mut served = std::pin::pin!(served);

@@ -7,13 +7,13 @@ use crate::reason::Reason;
 use crate::relay::{Undialled, dial};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -22,6 +22,8 @@ use tokio_rustls::client::TlsStream;
 
 /// Bytes of one HTTP/2 stream, and of all streams of a connection, that the upstream may send ahead.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+/// The same for connections beyond the first [`super::MANY`] of a worker.
+const SMALL_WINDOWS: (u32, u32) = (64 << 10, 128 << 10);
 
 /// How to reach one upstream again and again.
 #[derive(Debug)]
@@ -32,15 +34,32 @@ pub(super) struct Way {
     pub(super) config: Arc<ClientConfig>,
     pub(super) timeout: Duration,
     pub(super) tasks: Tasks,
+    /// Whether the worker has so many connections that each gets little memory.
+    pub(super) small: bool,
 }
 
 /// A connection to the upstream, made anew where it ended.
 #[derive(Debug)]
 pub(super) struct Upstream {
     way: Way,
-    pub(super) address: IpAddr,
+    /// Where it was dialled last.
+    address: std::sync::Mutex<IpAddr>,
     pub(super) version: Version,
-    sender: Mutex<Sender>,
+    sender: Mutex<Numbered>,
+}
+
+/// A sender, and the how manieth of its connection it is.
+#[derive(Debug)]
+struct Numbered {
+    sender: Sender,
+    number: u64,
+}
+
+/// A request that was not answered.
+struct Unanswered {
+    error: SendError,
+    /// The request, where no byte of it was sent, and the number of the sender that gave it back.
+    unsent: Option<(Request<AnyBody>, u64)>,
 }
 
 #[derive(Debug)]
@@ -76,7 +95,7 @@ impl Far {
 
     pub(super) fn address(&self) -> Option<IpAddr> {
         match self {
-            Self::Live(upstream) => Some(upstream.address),
+            Self::Live(upstream) => Some(upstream.address()),
             Self::Cassette(_) => None,
         }
     }
@@ -102,42 +121,97 @@ impl Upstream {
         let (sender, address, version) = reach(&way).await?;
         Ok(Self {
             way,
-            address,
+            address: std::sync::Mutex::new(address),
             version,
-            sender: Mutex::new(sender),
+            sender: Mutex::new(Numbered { sender, number: 0 }),
         })
     }
 
-    /// Sends a request. A connection that ended since the last one is made anew.
+    fn address(&self) -> IpAddr {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a request. A connection that ended since the last one is made anew, and one that ended under the request before
+    /// any of it was sent too: servers end connections after so many requests, or a time.
     pub(super) async fn send(
         &self,
         request: Request<AnyBody>,
     ) -> Result<Response<Incoming>, SendError> {
-        let mut held = self.sender.lock().await;
-        if held.is_closed() {
-            let (sender, _, version) = reach(&self.way).await.map_err(SendError::Unreached)?;
-            if version != self.version {
-                return Err(SendError::Unreached(Undialled {
-                    address: Some(self.address),
-                    reason: Reason::TlsFailed,
-                    detail: "the upstream chose another HTTP than before".to_owned(),
-                }));
+        match self.try_send(request, None).await {
+            Ok(response) => Ok(response),
+            Err(Unanswered {
+                unsent: Some((request, number)),
+                ..
+            }) => {
+                let again = self.try_send(request, Some(number)).await;
+                again.map_err(|unanswered| unanswered.error)
             }
-            *held = sender;
+            Err(unanswered) => Err(unanswered.error),
         }
-        match &mut *held {
+    }
+
+    /// Sends a request by another sender than number `not`.
+    async fn try_send(
+        &self,
+        request: Request<AnyBody>,
+        not: Option<u64>,
+    ) -> Result<Response<Incoming>, Unanswered> {
+        let mut held = self.sender.lock().await;
+        if held.sender.is_closed() || Some(held.number) == not {
+            let sender = self.again().await;
+            held.sender = sender.map_err(SendError::Unreached)?;
+            held.number += 1;
+        }
+        let number = held.number;
+        let back = |mut error: TrySendError<Request<AnyBody>>| Unanswered {
+            unsent: error.take_message().map(|request| (request, number)),
+            error: SendError::Broken(error.into_error()),
+        };
+        match &mut held.sender {
             Sender::One(sender) => {
-                sender.ready().await?;
-                let answer = sender.send_request(request);
+                if let Err(error) = sender.ready().await {
+                    return Err(Unanswered {
+                        error: SendError::Broken(error),
+                        unsent: Some((request, number)),
+                    });
+                }
+                let answer = sender.try_send_request(request);
                 drop(held);
-                Ok(answer.await?)
+                answer.await.map_err(back)
             }
             Sender::Two(sender) => {
                 let mut sender = sender.clone();
                 drop(held);
-                sender.ready().await?;
-                Ok(sender.send_request(request).await?)
+                if let Err(error) = sender.ready().await {
+                    return Err(Unanswered {
+                        error: SendError::Broken(error),
+                        unsent: Some((request, number)),
+                    });
+                }
+                sender.try_send_request(request).await.map_err(back)
             }
+        }
+    }
+
+    async fn again(&self) -> Result<Sender, Undialled> {
+        let (sender, address, version) = reach(&self.way).await?;
+        if version != self.version {
+            return Err(Undialled {
+                address: Some(address),
+                reason: Reason::TlsFailed,
+                detail: "the upstream chose another HTTP than before".to_owned(),
+            });
+        }
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
+        Ok(sender)
+    }
+}
+
+impl From<SendError> for Unanswered {
+    fn from(error: SendError) -> Self {
+        Self {
+            error,
+            unsent: None,
         }
     }
 }
@@ -165,18 +239,16 @@ async fn reach(way: &Way) -> Result<(Sender, IpAddr, Version), Undialled> {
         }
     };
     let version = chosen(stream.get_ref().1.alpn_protocol());
-    let sender = speak(stream, version, &way.tasks)
+    let sender = speak(stream, version, way)
         .await
         .map_err(|error| failed(format!("HTTP with {}: {error}", way.name.to_str())))?;
     Ok((sender, address, version))
 }
 
-async fn speak(
-    stream: TlsStream<TcpStream>,
-    version: Version,
-    tasks: &Tasks,
-) -> hyper::Result<Sender> {
+async fn speak(stream: TlsStream<TcpStream>, version: Version, way: &Way) -> hyper::Result<Sender> {
     let io = TokioIo::new(stream);
+    let tasks = &way.tasks;
+    let windows = if way.small { SMALL_WINDOWS } else { WINDOWS };
     match version {
         Version::One => {
             let (sender, connection) = http1::Builder::new()
@@ -193,8 +265,8 @@ async fn speak(
         Version::Two => {
             let (sender, connection) = http2::Builder::new(tasks.clone())
                 .timer(TokioTimer::new())
-                .initial_stream_window_size(WINDOWS.0)
-                .initial_connection_window_size(WINDOWS.1)
+                .initial_stream_window_size(windows.0)
+                .initial_connection_window_size(windows.1)
                 .handshake(io)
                 .await?;
             tasks.execute(async move {

@@ -16,7 +16,7 @@ pub(super) const RATE: (NonZeroU32, NonZeroU32) = (
 /// Longest path that is told, characters.
 const PATH: usize = 1_000;
 
-/// A request whose answer is over.
+/// A request that is over: answered, or broken off.
 #[derive(Debug)]
 pub(crate) struct RequestReport {
     pub(crate) to: Endpoint,
@@ -24,7 +24,8 @@ pub(crate) struct RequestReport {
     pub(crate) method: String,
     /// Without query, as it was written.
     pub(crate) path: String,
-    pub(crate) status: u16,
+    /// `None`: no answer came.
+    pub(crate) status: Option<u16>,
     /// Bytes of bodies.
     pub(crate) bytes_up: u64,
     pub(crate) bytes_down: u64,
@@ -51,7 +52,8 @@ struct RequestLine<'a> {
     rule: String,
     method: &'a str,
     path: &'a str,
-    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
     bytes_up: u64,
     bytes_down: u64,
     ms: u64,
