@@ -15,6 +15,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Served = UnsyncBoxBody<Bytes, Error>;
@@ -68,6 +69,7 @@ pub(crate) struct Api {
     pub(crate) authority: CertificateDer<'static>,
     requests: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
+    leaving: Arc<Notify>,
 }
 
 impl Api {
@@ -90,14 +92,17 @@ impl Api {
         let (requests, connections) =
             (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (seen, accepted) = (Arc::clone(&requests), Arc::clone(&connections));
+        let leaving = Arc::new(Notify::new());
+        let leave = Arc::clone(&leaving);
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (acceptor, answer, seen, accepted) = (
+                let (acceptor, answer, seen, accepted, leave) = (
                     acceptor.clone(),
                     answer.clone(),
                     seen.clone(),
                     accepted.clone(),
+                    leave.clone(),
                 );
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else {
@@ -113,9 +118,16 @@ impl Api {
                     let io = TokioIo::new(stream);
                     // How a connection ends is the test's own business.
                     let _ = if is_two {
-                        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                            .serve_connection(io, service)
-                            .await
+                        let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                            .serve_connection(io, service);
+                        let mut served = std::pin::pin!(served);
+                        tokio::select! {
+                            served = served.as_mut() => served,
+                            () = leave.notified() => {
+                                served.as_mut().graceful_shutdown();
+                                served.await
+                            }
+                        }
                     } else {
                         hyper::server::conn::http1::Builder::new()
                             .serve_connection(io, service)
@@ -131,12 +143,18 @@ impl Api {
                 .unwrap(),
             requests,
             connections,
+            leaving,
         }
     }
 
     /// Requests so far.
     pub(crate) fn seen(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Has every connection of HTTP/2 take no further request (GOAWAY).
+    pub(crate) fn leave(&self) {
+        self.leaving.notify_waiters();
     }
 
     /// Connections so far.
