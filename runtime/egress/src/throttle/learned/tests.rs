@@ -18,7 +18,10 @@ fn advice(status: u16, headers: &[(&'static str, &str)]) -> Advice {
 
 fn around(learned: &Learned, per_second: Option<f64>) -> Around {
     Around {
-        round: learned.round(),
+        sent: Sent {
+            round: learned.round(),
+            at: Instant::now(),
+        },
         under_way: 8,
         per_second,
         concurrency: Some(8),
@@ -266,7 +269,7 @@ fn what_is_foretold_at_a_learned_rate_is_what_comes() {
     learned.charge(now);
     learned.spread = Some(Spread::new(2.0, now + Duration::from_secs(60)));
     for before in 0..5 {
-        let (at, cause) = learned.nth(now, now, before);
+        let (at, cause) = learned.nth(now, before);
         let wait = (at - now).as_millis();
         assert_eq!(
             (wait, cause),
