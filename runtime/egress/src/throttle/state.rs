@@ -68,7 +68,8 @@ impl State {
         if !is_head {
             self.queue.wake_head(places);
         }
-        // The steps of the rate are foretold. Those of the places matter to the next one alone, who has the others follow.
+        // The steps of the rate are foretold. Those of the places, and asking after a hold, matter to the next one alone,
+        // who has the others follow.
         let step = self.learned.next_step(now).filter(|_| is_head);
         let (at, cause) = self.opens(now, self.queue.before(ticket, places));
         if at > now {
@@ -173,7 +174,7 @@ impl State {
     /// When the rates let one go before whom so many others go, and what decides it.
     fn opens(&self, now: Instant, before: u32) -> (Instant, Cause) {
         let hold = self.learned.hold(now);
-        let from = hold.map_or(now, |hold| hold.from(before).max(now));
+        let from = hold.map_or(now, |hold| hold.from(before, now));
         let policy = self.ceiling.nth(from, before);
         let (learned, cause) = self.learned.nth(from, before);
         let decides = match hold {

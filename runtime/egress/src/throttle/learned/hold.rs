@@ -36,11 +36,16 @@ impl Hold {
         Self { cause, ..self }
     }
 
-    /// From when one may go before whom so many others go. The first one may be who asks.
-    pub(in super::super) fn from(&self, before: u32) -> Instant {
-        self.probe
-            .filter(|_| before == 0)
-            .map_or(self.until, |probe| probe.min(self.until))
+    /// From when one may go before whom so many others go. Nobody waits in order to ask: who is next when it is time asks,
+    /// and until then all are told the end of the hold.
+    pub(in super::super) fn from(&self, before: u32, now: Instant) -> Instant {
+        let asks = before == 0 && self.probe.is_some_and(|probe| probe <= now);
+        if asks { now } else { self.until }
+    }
+
+    /// When the next request may ask, if that is still to come.
+    pub(super) fn next_probe(&self, now: Instant) -> Option<Instant> {
+        self.probe.filter(|probe| *probe > now)
     }
 
     /// A request has gone to ask.

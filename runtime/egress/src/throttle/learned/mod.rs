@@ -2,7 +2,8 @@
 //!
 //! A no makes everybody wait and halves what there was; time then raises it by steps of a tenth, until the policies'
 //! numbers hold again (additive increase, multiplicative decrease: Chiu and Jain 1989). Answers to requests that were under
-//! way together are one round: however many of them say no, it counts once.
+//! way together are one round: however many of them say no, it counts once. A long wait is asked after (`hold`), since the
+//! header that names it may be wrong.
 
 mod hold;
 mod lowered;
@@ -275,12 +276,13 @@ impl Learned {
             .map(|places| places as u32)
     }
 
-    /// When one of the lowered numbers rises.
+    /// When one of the lowered numbers rises, or one request may ask after the hold.
     pub(super) fn next_step(&self, now: Instant) -> Option<Instant> {
         [self.rate, self.places]
             .into_iter()
             .flatten()
             .filter_map(|lowered| lowered.next_step(now))
+            .chain(self.hold(now).and_then(|hold| hold.next_probe(now)))
             .min()
     }
 
