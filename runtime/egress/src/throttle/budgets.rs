@@ -198,11 +198,21 @@ mod tests {
         for number in 0..10 {
             refused_to(&budgets, &modest, number, 60).await;
         }
+        let mut fewest = 320;
         for number in 0..2_000 {
             refused_to(&budgets, &endless, number, 86_400).await;
+            let known = budgets.known();
+            assert!(known <= 320);
+            if number >= 320 {
+                fewest = fewest.min(known);
+            }
         }
         assert!((0..10).all(|number| knows(&budgets, &modest, number)));
-        assert!(budgets.known() <= 320);
+        assert_eq!(
+            fewest,
+            10 + 320 / SHARES + 1,
+            "its own share, and the new one"
+        );
     }
 
     #[tokio::test(start_paused = true)]
