@@ -127,15 +127,13 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
     {
         return refuse(host(), refusal);
     }
-    if !matches!(query.query_type, RecordType::A | RecordType::ANY) {
-        return Answer::Nothing;
-    }
-    let fault = shared
-        .upstream
-        .faults
-        .as_ref()
-        .and_then(|faults| faults.of_lookup(&name));
-    if let Some(fault) = fault {
+    // Before it is said that there is no IPv6 address: a client that asks for both makes two look-ups.
+    let is_lookup = matches!(
+        query.query_type,
+        RecordType::A | RecordType::AAAA | RecordType::ANY
+    );
+    let script = shared.upstream.faults.as_ref().filter(|_| is_lookup);
+    if let Some(fault) = script.and_then(|script| script.of_lookup(&name)) {
         let detail = format!("the fault script lets the look-up of {name} fail");
         shared
             .reporter
@@ -144,6 +142,9 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
             DnsFault::Nxdomain => ResponseCode::NXDomain,
             DnsFault::Servfail => ResponseCode::ServFail,
         });
+    }
+    if !matches!(query.query_type, RecordType::A | RecordType::ANY) {
+        return Answer::Nothing;
     }
     if shared.upstream.played().is_some() {
         // What is answered out of a cassette needs no address of its own.

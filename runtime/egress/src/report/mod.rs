@@ -10,7 +10,7 @@ mod places;
 mod request;
 mod sums;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::audit::Audit;
 use crate::decision::Refusal;

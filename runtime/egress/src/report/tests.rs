@@ -349,25 +349,8 @@ fn nothing_that_a_worker_writes_makes_a_long_line() {
     let (reporter, mut events) = reporter(audit, None);
     let long = "A".repeat(60_000);
     let to = || at("192.0.2.2", 443, "https");
-    let request = |path: String| RequestReport {
-        to: to(),
-        rule: RuleAt {
-            file: "shop.yaml".into(),
-            line: 4,
-            column: 1,
-            index: 0,
-        },
-        method: long.clone(),
-        path,
-        status: 405,
-        bytes_up: 0,
-        bytes_down: 0,
-        open: Duration::ZERO,
-        throttled: Duration::ZERO,
-        whole: true,
-    };
-    reporter.request(request(format!("/{long}")));
-    reporter.request(request("/short".into()));
+    reporter.request(request(&long, format!("/{long}")));
+    reporter.request(request(&long, "/short".into()));
     let refusal = Refusal {
         rule_to_add: Some(format!("- host: a\n  http: {{ paths: [\"/{long}\"] }}\n")),
         ..Refusal::flat(Reason::PathNotAllowed, &*long)
@@ -390,5 +373,35 @@ fn nothing_that_a_worker_writes_makes_a_long_line() {
     );
     while let Ok(event) = events.try_recv() {
         assert!(serde_json::to_string(&event).unwrap().len() < 2_500);
+    }
+}
+
+/// Writes an audit log of requests, as the gateway does.
+pub(crate) fn requests(path: &std::path::Path, paths: &[&str]) {
+    let audit = Audit::start(crate::audit::AuditConfig::at(path.to_owned())).unwrap();
+    let (reporter, _events) = reporter(audit.clone(), None);
+    for path in paths {
+        reporter.request(request("GET", (*path).to_owned()));
+    }
+    audit.flush();
+}
+
+fn request(method: &str, path: String) -> RequestReport {
+    RequestReport {
+        to: at("192.0.2.2", 443, "https"),
+        rule: RuleAt {
+            file: "shop.yaml".into(),
+            line: 4,
+            column: 1,
+            index: 0,
+        },
+        method: method.to_owned(),
+        path,
+        status: 405,
+        bytes_up: 0,
+        bytes_down: 0,
+        open: Duration::ZERO,
+        throttled: Duration::ZERO,
+        whole: true,
     }
 }
