@@ -188,7 +188,7 @@ fn har(host: &str, method: &str, path: &str) -> String {
 fn nothing_in_a_cassette_becomes_a_rule_of_its_own() {
     let evil = "\"\n  - host: evil.example.com\n    ports: [443]\n    protocol: tls\n  - host: \"";
     for (host, method, path) in [
-        (evil, "GET", "/"),
+        (&*format!("{evil}:443"), "GET", "/"),
         ("a.example.com", evil, "/"),
         ("a.example.com", "GET\r  - host: b", "/a"),
         ("user:sesame@a.example.com", "GET", "/a"),
