@@ -236,7 +236,7 @@ fn printable(name: &WireName) -> String {
 mod tests {
     use super::*;
     use crate::fault::FaultScript;
-    use crate::gateway::{CallContext, Gateway, GatewayConfig};
+    use crate::gateway::{CallContext, Gateway, GatewayConfig, Policies};
     use crate::policy::{ConnectorId, Origin};
     use crate::session::WorkerSockets;
     use std::sync::Arc;
@@ -250,7 +250,7 @@ mod tests {
                       \x20 - { match: { host: a.com, times: 1 }, dns: nxdomain }\n\
                       \x20 - { match: { host: a.com, nth: 3 }, dns: servfail }\n";
         let gateway = Gateway::new(GatewayConfig {
-            policies: Some(dir.path().to_owned()),
+            policies: Policies::Directory(dir.path().to_owned()),
             faults: Some(Arc::new(FaultScript::parse("f.yaml", script).unwrap())),
             ..GatewayConfig::default()
         })
