@@ -9,8 +9,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use caisson_egress::{
-    CassetteError, FaultScript, Gateway, GatewayConfig, GatewayError, Name, Player,
-    Policies, Recorder, Tape,
+    CassetteError, FaultScript, Gateway, GatewayConfig, GatewayError, Name, Player, Policies,
+    Recorder, Tape,
 };
 use caisson_sandbox::{
     HostConfig, InstanceError, Interpreter, InterpreterError, LaunchError, Launcher,

@@ -243,7 +243,11 @@ impl Config {
         );
         size("limits/tmp", limits.tmp, &mut config.limits.tmp_bytes);
         size("pool", wire.pool, &mut config.pool_bytes);
-        size("egress/audit_size", wire.egress.audit_size, &mut config.audit.max_bytes);
+        size(
+            "egress/audit_size",
+            wire.egress.audit_size,
+            &mut config.audit.max_bytes,
+        );
         let mut duration = |key: &str, text: Option<String>, to: &mut Duration| match text
             .map(|text| text.parse::<Span>())
         {
