@@ -366,11 +366,12 @@ impl Reporter {
             self.audit.hurry();
         }
         let room = !is_usual || self.events.capacity() > RESERVED;
-        let lost = match room.then(|| self.events.try_send(event)) {
-            Some(Ok(())) => false,
-            Some(Err(mpsc::error::TrySendError::Full(event))) if ends => !self.last(event),
-            _ => true,
-        };
+        let lost = !room
+            || match self.events.try_send(event) {
+                Ok(()) => false,
+                Err(mpsc::error::TrySendError::Full(event)) if ends => !self.last(event),
+                Err(_) => true,
+            };
         if lost {
             self.sums.events_lost.fetch_add(1, Ordering::Relaxed);
         }
