@@ -366,6 +366,13 @@ fn offer(place: &Place, method: &str, path: &Result<Option<Path>, PathError>) ->
     if path.contains('*') {
         return None;
     }
+    // Some words of YAML are no text, and a method may be spelt as any of them.
+    let plain = method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    let method = if plain && !method.starts_with('-') {
+        method.to_owned()
+    } else {
+        format!("\"{method}\"")
+    };
     Some(format!(
         "- host: {}\n  ports: [{}]\n  protocol: https\n  http: {{ methods: [{method}], paths: [\"{path}\"] }}\n",
         place.name, place.port
