@@ -367,7 +367,9 @@ fn offer(place: &Place, method: &str, path: &Result<Option<Path>, PathError>) ->
         return None;
     }
     // Some words of YAML are no text, and a method may be spelt as any of them.
-    let plain = method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    let plain = method
+        .bytes()
+        .all(|byte| byte.is_ascii_uppercase() || byte == b'-');
     let method = if plain && !method.starts_with('-') {
         method.to_owned()
     } else {
