@@ -255,6 +255,7 @@ impl Core {
                 },
                 config: Value::Null,
                 redactor: redactor.clone(),
+                sealed: Arc::default(),
                 payer: Credential::of([], "inspect"),
                 party: "inspect".into(),
                 bounds: Default::default(),

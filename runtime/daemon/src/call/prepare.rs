@@ -304,6 +304,7 @@ impl Prepared {
                 connector: self.connector.id(&self.workspace),
                 config: self.config.clone(),
                 redactor: self.redactor.clone(),
+                sealed: self.sealed().into(),
                 payer: self.payer(),
                 party: self.party().into(),
                 bounds: caisson_egress::Bounds {

@@ -383,6 +383,7 @@ mod tests {
                 secret.into_iter().map(|value| ("key", value)),
             )),
             bounds: Default::default(),
+            sealed: Arc::default(),
             payer: crate::throttle::Credential::of([], "default/shop"),
             party: "default/shop".into(),
         };
