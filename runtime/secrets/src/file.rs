@@ -84,7 +84,12 @@ impl Lasting for FileProvider {
 }
 
 fn read(dir: &OwnedFd, path: &str, shown: &Path) -> Result<SecretValue, ProviderError> {
-    let file = File::from(open_beneath(dir, path).map_err(|errno| explain(errno, shown))?);
+    let file = open_beneath(dir, path).map_err(|errno| explain(errno, shown))?;
+    read_open(&File::from(file))
+}
+
+/// The text of a regular file, without its last newline.
+pub(crate) fn read_open(file: &File) -> Result<SecretValue, ProviderError> {
     let facts = file.metadata().map_err(|error| unreadable(&error))?;
     if !facts.is_file() {
         return Err(ProviderError::malformed(
@@ -106,7 +111,7 @@ fn read(dir: &OwnedFd, path: &str, shown: &Path) -> Result<SecretValue, Provider
     let mut bytes = Zeroizing::new(vec![0; size + 1]);
     let mut filled = 0;
     while filled < bytes.len() {
-        match (&file).read(&mut bytes[filled..]) {
+        match (&*file).read(&mut bytes[filled..]) {
             Ok(0) => break,
             Ok(n) => filled += n,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}

@@ -152,8 +152,10 @@ impl Held {
         };
         let (scheme, retryable) = (self.scheme, error.retryable());
         tracing::warn!(call, %scheme, %error, retryable, "secrets could not be prolonged");
-        self.refused = !retryable;
-        self.again = Some(Instant::now() + self.pause);
+        // A session of several parts may have parts left that can be prolonged: then it is due later.
+        let stuck = |due: Instant| due <= Instant::now();
+        self.refused = !retryable && self.session.due().is_none_or(stuck);
+        self.again = retryable.then(|| Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         self.cause = Some(error);
     }

@@ -19,6 +19,7 @@ mod resolver;
 mod rule;
 mod stand_in;
 mod value;
+mod vault;
 
 pub use config::{MARKER, Misplaced, Placed, references, references_as_text, replace};
 pub use env::{EnvProvider, PREFIX as ENV_PREFIX};
@@ -36,3 +37,6 @@ pub use resolver::{Resolved, Resolver};
 pub use rule::{RuleFault, SecretRule};
 pub use stand_in::StandInProvider;
 pub use value::SecretValue;
+pub use vault::{
+    RevocationDir, Revocations, VaultAuth, VaultConfig, VaultConfigFault, VaultProvider,
+};

@@ -67,8 +67,8 @@ pub trait Session: Send + Sync {
 pub enum Content {
     /// One text; with a key, the text is read as a JSON object.
     Text(SecretValue),
-    /// Named fields.
-    Fields(BTreeMap<String, SecretValue>),
+    /// Named fields; nothing for one that is there and is no text (an object, a list, null).
+    Fields(BTreeMap<String, Option<SecretValue>>),
     /// One text, whatever the key.
     Same(SecretValue),
 }

@@ -55,7 +55,7 @@ impl Session for Vault {
         ];
         let fields: BTreeMap<_, _> = fields
             .into_iter()
-            .map(|(k, v)| (k.to_owned(), SecretValue::new(v)))
+            .map(|(k, v)| (k.to_owned(), Some(SecretValue::new(v))))
             .collect();
         Ok(Content::Fields(fields))
     }
