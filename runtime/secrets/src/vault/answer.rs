@@ -2,6 +2,7 @@
 //! This file performs no IO.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -15,7 +16,7 @@ use crate::value::SecretValue;
 /// The frame of every answer. <https://openbao.org/api-docs/>
 #[derive(Default, Deserialize)]
 pub(crate) struct Envelope<'a> {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(crate) errors: Vec<String>,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) warnings: Vec<String>,
@@ -39,7 +40,7 @@ pub(crate) struct Auth {
     pub(crate) client_token: SecretValue,
     #[serde(default)]
     pub(crate) accessor: String,
-    /// Seconds; 0 for a token that does not end.
+    /// Seconds; of a new token, 0 where it does not end.
     #[serde(default)]
     pub(crate) lease_duration: u64,
     #[serde(default)]
@@ -49,11 +50,22 @@ pub(crate) struct Auth {
 /// What `auth/token/lookup-self` tells.
 #[derive(Deserialize)]
 pub(crate) struct Looked {
-    /// Seconds; 0 for a token that does not end.
+    /// Seconds; 0 also for a token that does not end.
     #[serde(default)]
-    pub(crate) ttl: u64,
+    ttl: u64,
     #[serde(default)]
     pub(crate) renewable: bool,
+    /// Nothing for a token that does not end.
+    #[serde(default)]
+    expire_time: Option<String>,
+}
+
+impl Looked {
+    /// What is left of the token's life.
+    pub(crate) fn life(&self) -> Option<Duration> {
+        self.expire_time.as_ref()?;
+        Some(Duration::from_secs(self.ttl))
+    }
 }
 
 /// <https://openbao.org/api-docs/secret/kv/kv-v2/#read-secret-version>

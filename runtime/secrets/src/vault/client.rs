@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, LOCATION};
 use http::{HeaderValue, Method, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -160,7 +160,8 @@ impl Client {
                 "mend the reference",
             )
         })?;
-        let stream = connect(to, &self.tls()?).await?;
+        let tls = if to.secure { Some(self.tls()?) } else { None };
+        let stream = connect(to, tls.as_ref()).await?;
         let broken = |error: hyper::Error| broken(to, &error);
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
@@ -210,10 +211,16 @@ impl Begun {
     async fn read(self, from: &Address) -> Result<Answer, ProviderError> {
         let status = self.response.status();
         let body = Limited::new(self.response.into_body(), MAX_ANSWER_BYTES);
-        let body = body
-            .collect()
-            .await
-            .map_err(|error| broken(from, &*error))?;
+        let body = body.collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                ProviderError::malformed(
+                    format!("the answer is larger than {MAX_ANSWER_BYTES} bytes"),
+                    "refer to a smaller secret",
+                )
+            } else {
+                broken(from, &*error)
+            }
+        })?;
         let body = Zeroizing::new(Vec::from(body.to_bytes()));
         Ok(Answer { status, body })
     }

@@ -74,10 +74,10 @@ fn unusable(what: &str, error: &dyn std::fmt::Display) -> ProviderError {
     )
 }
 
-/// Opens a connection. An `http` address is connected to only where it truly leads to this host.
+/// Opens a connection, with TLS for `https`. An `http` address is connected to only where it truly leads to this host.
 pub(crate) async fn connect(
     address: &Address,
-    tls: &TlsConnector,
+    tls: Option<&TlsConnector>,
 ) -> Result<Box<dyn Stream>, ProviderError> {
     let away = |error: &io::Error| away(address, error);
     let found = lookup_host((address.host.as_str(), address.port)).await;
@@ -88,9 +88,9 @@ pub(crate) async fn connect(
     let tcp = TcpStream::connect(&allowed[..]).await;
     let tcp = tcp.map_err(|error| away(&error))?;
     tcp.set_nodelay(true).map_err(|error| away(&error))?;
-    if !address.secure {
+    let Some(tls) = tls else {
         return Ok(Box::new(tcp));
-    }
+    };
     let name = ServerName::try_from(address.host.clone())
         .map_err(|error| untrusted(address, &rustls::Error::General(error.to_string())))?;
     match tls.connect(name, tcp).await {

@@ -63,7 +63,7 @@ async fn kept(client: &Client, auth: &VaultAuth, file: &Path) -> Result<Login, P
     let looked = answer.looked()?;
     Ok(Login {
         token,
-        ttl: seconds(looked.ttl),
+        ttl: looked.life(),
         renewable: looked.renewable,
     })
 }
@@ -116,6 +116,7 @@ fn refused(
     fault::own(client.address(), &doing, help, answer, sent)
 }
 
+/// A life as it is first granted: of 0 seconds is what does not end.
 pub(crate) fn seconds(ttl: u64) -> Option<Duration> {
     (ttl > 0).then(|| Duration::from_secs(ttl))
 }

@@ -83,6 +83,15 @@ impl VaultProvider {
         }
         swept
     }
+
+    /// Revokes the daemon's own token, as a daemon does that stops; all tokens of calls end with it. One from a file
+    /// ([`VaultAuth::Token`]) stays: somebody else made it.
+    ///
+    /// # Errors
+    /// The token ends by itself.
+    pub async fn log_out(&self) -> Result<(), ProviderError> {
+        self.children.own.log_out().await
+    }
 }
 
 impl fmt::Debug for VaultProvider {

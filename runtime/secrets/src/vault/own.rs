@@ -13,7 +13,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::answer::Auth;
 use super::client::{Answer, Ask, Client};
-use super::login::{body, login, seconds};
+use super::config::VaultAuth;
+use super::fault;
+use super::login::{body, login};
 use super::terms::Terms;
 use crate::provider::ProviderError;
 use crate::value::SecretValue;
@@ -21,6 +23,8 @@ use crate::value::SecretValue;
 /// Between attempts to prolong or replace the token; it doubles up to a minute.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Between two renewals of a life that is so short that it is always due.
+const SHORTEST: Duration = Duration::from_millis(500);
 
 /// One token of the daemon.
 pub(crate) struct Token {
@@ -81,6 +85,32 @@ impl Own {
         Ok((answer, token))
     }
 
+    /// Revokes the token, and with it every child, unless somebody else made it. The next need logs in anew.
+    ///
+    /// # Errors
+    /// The token ends by itself.
+    pub(crate) async fn log_out(&self) -> Result<(), ProviderError> {
+        let token = self.state.lock().await.token.take();
+        let Some(token) = token else { return Ok(()) };
+        if matches!(self.client.config().auth, VaultAuth::Token { .. }) {
+            return Ok(());
+        }
+        let ask = Ask::post("auth/token/revoke-self", body(&[]));
+        let answer = self.client.send(Some(&token.value), &ask).await?;
+        // Forbidden to one that is gone.
+        if answer.status.is_success() || answer.status == StatusCode::FORBIDDEN {
+            return Ok(());
+        }
+        let (doing, help) = ("to revoke the daemon's own token", "it ends by itself");
+        Err(fault::own(
+            self.client.address(),
+            doing,
+            help,
+            &answer,
+            &[&token.value],
+        ))
+    }
+
     async fn token(self: &Arc<Self>) -> Result<Arc<Token>, ProviderError> {
         let asked = Instant::now();
         let mut state = self.state.lock().await;
@@ -134,8 +164,7 @@ impl Own {
         if token.terms().renewable() {
             let ask = Ask::post("auth/token/renew-self", body(&[]));
             let answer = self.client.send(Some(&token.value), &ask).await?;
-            if let Some(error) = super::fault::away(self.client.address(), &answer, &[&token.value])
-            {
+            if let Some(error) = fault::away(self.client.address(), &answer, &[&token.value]) {
                 return Err(error);
             }
             if answer.status.is_success() {
@@ -145,7 +174,7 @@ impl Own {
                     ..
                 } = answer.auth()?;
                 let mut terms = token.terms();
-                terms.prolong(since, seconds(lease_duration), renewable);
+                terms.prolong(since, lease_duration, renewable);
                 if terms.renewable() {
                     return Ok(true);
                 }
@@ -167,8 +196,7 @@ async fn tend(own: Weak<Own>, token: Weak<Token>) {
     loop {
         let due = token.upgrade().and_then(|token| token.terms().two_thirds());
         let Some(due) = due else { return };
-        // A life so short that it is always due does not make a busy loop.
-        sleep_until(due.max(Instant::now() + Duration::from_millis(100))).await;
+        sleep_until(due.max(Instant::now() + SHORTEST)).await;
         let (Some(own), Some(token)) = (own.upgrade(), token.upgrade()) else {
             return;
         };

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::answer::fields;
+use super::answer::{Auth, fields};
 use super::children::{Child, Children};
 use super::client::{Answer, Ask, Client};
 use super::fault;
@@ -100,9 +100,12 @@ impl VaultSession {
             return Err(refused);
         };
         if answer.status.is_success() {
-            let auth = answer.auth()?;
-            let life = seconds(auth.lease_duration);
-            child.terms.prolong(since, life, auth.renewable);
+            let Auth {
+                lease_duration,
+                renewable,
+                ..
+            } = answer.auth()?;
+            child.terms.prolong(since, lease_duration, renewable);
             return Ok(());
         }
         if answer.status == StatusCode::FORBIDDEN {
@@ -123,9 +126,8 @@ impl VaultSession {
         let answer = self.ask(&ask).await?;
         if answer.status.is_success() {
             let envelope = answer.envelope()?;
-            let life = seconds(envelope.lease_duration);
             let terms = &mut self.leases[index].terms;
-            terms.prolong(since, life, envelope.renewable);
+            terms.prolong(since, envelope.lease_duration, envelope.renewable);
             return Ok(());
         }
         let refused = fault::own(

@@ -55,14 +55,12 @@ impl Terms {
 
     /// As granted to a renewal that was sent at `since`. One that gains next to nothing was the last: the longest life
     /// is reached.
-    pub(crate) fn prolong(&mut self, since: Instant, life: Option<Duration>, renewable: bool) {
-        let before = self.ends();
-        (self.since, self.life) = (since, life);
-        let gained = match (before, self.ends()) {
-            (Some(before), Some(after)) => after.saturating_duration_since(before),
-            _ => self.first,
-        };
-        self.renewable = renewable && life.is_some() && gained > self.first / 10;
+    pub(crate) fn prolong(&mut self, since: Instant, seconds: u64, renewable: bool) {
+        let life = Duration::from_secs(seconds);
+        let before = self.ends().unwrap_or(since);
+        (self.since, self.life) = (since, Some(life));
+        let gained = (since + life).saturating_duration_since(before);
+        self.renewable = renewable && gained > self.first / 10;
     }
 
     /// There is no use in trying again.
@@ -87,10 +85,10 @@ mod tests {
         let start = Instant::now();
         let mut terms = Terms::new(start, Some(MINUTE), true);
         assert_eq!(terms.due(), Some(start + MINUTE * 2 / 3));
-        terms.prolong(start + MINUTE * 2 / 3, Some(MINUTE), true);
+        terms.prolong(start + MINUTE * 2 / 3, 60, true);
         assert_eq!(terms.ends(), Some(start + MINUTE * 5 / 3));
         assert_eq!(terms.due(), Some(start + MINUTE * 4 / 3));
-        terms.prolong(start + MINUTE * 4 / 3, Some(MINUTE / 3), true);
+        terms.prolong(start + MINUTE * 4 / 3, 20, true);
         assert_eq!(
             (terms.due(), terms.ends()),
             (None, Some(start + MINUTE * 5 / 3))

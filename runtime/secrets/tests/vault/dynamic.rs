@@ -147,7 +147,7 @@ async fn a_user_is_made_for_a_call_prolonged_with_it_and_dropped_with_it() {
     let user = config["user"].as_str().unwrap().to_owned();
     assert_eq!(
         postgres.users().unwrap(),
-        [user.clone()],
+        std::slice::from_ref(&user),
         "one user for both fields"
     );
     let leases = resolved.into_leases();
@@ -190,4 +190,30 @@ async fn a_user_of_a_call_that_crashed_is_dropped_by_the_next_daemon() {
     let next = server.provider(server.config());
     assert_eq!(next.revoke_pending().await, Ok(1));
     assert!(soon(|| postgres.users().unwrap().is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_token_somebody_revoked_is_told_at_the_next_renewal() {
+    let postgres = Postgres::start();
+    let server = Server::start();
+    postgres.mount(&server, "1h", "2h");
+    let config = VaultConfig {
+        token_ttl: Duration::from_secs(3),
+        ..server.config()
+    };
+    let provider = server.provider(config);
+    let (_, resolved) = resolve(&provider).await;
+    let request = json!({ "accessor": server.noted() });
+    server.admin.post("auth/token/revoke-accessor", request);
+    let ended = resolved.leases().ended();
+    let ended = tokio::time::timeout(Duration::from_secs(20), ended);
+    let cause = ended.await.unwrap().cause.unwrap();
+    assert!(
+        cause
+            .to_string()
+            .contains("refused to prolong the call's token"),
+        "{cause}"
+    );
+    resolved.close().await;
+    assert!(server.list().pending().unwrap().is_empty());
 }

@@ -75,7 +75,10 @@ async fn a_caller_that_leaves_while_the_vault_answers_leaves_no_token() {
         let _ = tokio::time::timeout(Duration::from_micros(micros), open).await;
     }
     let listed = || {
-        let listed = server.admin.ask("LIST", "auth/token/accessors", None).1;
+        let listed = server
+            .admin
+            .ask("GET", "auth/token/accessors?list=true", None)
+            .1;
         listed["data"]["keys"].as_array().map_or(0, Vec::len)
     };
     // The root's and the daemon's stay.
@@ -112,7 +115,7 @@ async fn what_could_not_be_revoked_is_revoked_when_the_vault_is_back() {
     let provider = server.provider(config.clone());
     let resolved = resolve(&provider).await;
     let accessor = server.noted();
-    // A policy that lets the daemon do nothing stands for a vault that is away: an unsealed one in memory cannot be.
+    // A rate limit stands for a vault that is away: one in memory does not come back.
     server.admin.post(
         "sys/quotas/rate-limit/none",
         json!({ "path": "auth/token", "rate": 0.001, "interval": "1h", "block_interval": "1h" }),
@@ -161,4 +164,21 @@ async fn a_calls_token_is_prolonged_at_two_thirds_of_its_life() {
     assert_eq!(*resolved.leases().watch().borrow(), None);
     resolved.close().await;
     assert!(!server.lives(&accessor));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_with_a_token_that_somebody_revoked_may_be_tried_again() {
+    let server = Server::start();
+    let provider = server.provider(server.config());
+    let mut session = provider.open("c1").await.unwrap();
+    let request = json!({ "accessor": server.noted() });
+    server.admin.post("auth/token/revoke-accessor", request);
+    let error = session.read("kv/data/shop").await.unwrap_err();
+    assert!(error.retryable(), "{error}");
+    assert!(
+        error.to_string().contains("the call's token is gone"),
+        "{error}"
+    );
+    session.close().await.unwrap();
+    assert!(server.list().pending().unwrap().is_empty());
 }

@@ -75,6 +75,24 @@ async fn a_vault_that_does_not_answer_is_given_up_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn calls_that_wait_for_one_login_are_told_of_its_failure_together() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (_dir, provider) = elsewhere(format!("http://{}", silent.local_addr().unwrap()));
+    let calls: Vec<_> = (0..20)
+        .map(|_| {
+            let provider = provider.clone();
+            tokio::spawn(async move { provider.open("c1").await.err().unwrap() })
+        })
+        .collect();
+    for call in calls {
+        assert!(call.await.unwrap().retryable());
+    }
+    silent.set_nonblocking(true).unwrap();
+    let connections = std::iter::from_fn(|| silent.accept().ok()).count();
+    assert!(connections < 5, "{connections} logins for 20 calls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_vault_that_is_not_there_may_come_back() {
     let (_dir, provider) = elsewhere(format!("http://127.0.0.1:{}", free_port()));
     let error = value(&provider, SHOP).await.unwrap_err();

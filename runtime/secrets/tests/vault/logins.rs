@@ -70,6 +70,14 @@ async fn by_an_approle_once_for_many_calls() {
     assert_eq!(server.count("auth/machines/login"), 1);
     assert!(server.list().pending().unwrap().is_empty());
 
+    // A daemon that stops takes its token and those of its calls with it.
+    let session = provider.open("c1").await.unwrap();
+    let accessor = server.noted();
+    assert!(server.lives(&accessor));
+    provider.log_out().await.unwrap();
+    assert!(!server.lives(&accessor));
+    drop(session);
+
     let VaultAuth::AppRole { secret_id_file, .. } = &auth else {
         unreachable!()
     };
@@ -107,7 +115,7 @@ async fn by_a_service_account_of_kubernetes() {
         .admin
         .post("sys/auth/kubernetes", json!({ "type": "kubernetes" }));
     server.admin.post("auth/kubernetes/config", json!({
-        "kubernetes_host": api.address, "disable_local_ca_jwt": true, "token_reviewer_jwt": service_account_token(),
+        "kubernetes_host": api.address, "disable_local_ca_jwt": true, "kubernetes_ca_cert": Pki::new().authority(), "token_reviewer_jwt": service_account_token(),
     }));
     server.admin.post(
         "auth/kubernetes/role/daemon",
