@@ -16,8 +16,10 @@ use crate::reference::Scheme;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest wait between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// How long one attempt to renew or to close may take.
+/// How long one attempt to renew may take.
 const ATTEMPT: Duration = Duration::from_secs(30);
+/// How long the end of a call waits for that of its secrets. A session that takes longer ends in the background.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Secrets of a call that are no longer valid, although it still runs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +71,8 @@ impl Leases {
         self.ended.clone()
     }
 
-    /// Ends all that was read. What cannot be ended now is logged, and ends by itself.
+    /// Ends all that was read, and waits for that, but for no longer than 5 s for each provider. What cannot be ended now
+    /// is logged, and is ended in the background or by itself.
     pub async fn close(self) {
         let _ = self.stop.send(());
         let _ = self.task.await;
@@ -162,10 +165,12 @@ impl Held {
 
     async fn close(&mut self, call: &str) {
         let scheme = self.scheme;
-        match timeout(ATTEMPT, self.session.close()).await {
+        match timeout(PATIENCE, self.session.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(call, %scheme, %error, "secrets could not be ended"),
-            Err(_) => tracing::warn!(call, %scheme, "secrets could not be ended in time"),
+            Err(_) => {
+                tracing::warn!(call, %scheme, "the end of the secrets goes on in the background")
+            }
         }
     }
 }

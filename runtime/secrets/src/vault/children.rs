@@ -142,9 +142,9 @@ impl Children {
             body(&[("accessor", accessor)]),
         );
         let (answer, _) = self.own.send(&ask).await?;
-        // OpenBao answers 200 for one that is gone; Vault 400 or 404, by version.
+        // OpenBao answers 200 for one that is gone, Vault a status by its version.
         let gone = answer.status == StatusCode::NOT_FOUND
-            || answer.status == StatusCode::BAD_REQUEST
+            || answer.status.is_client_error()
                 && answer
                     .refusal()
                     .errors

@@ -200,7 +200,7 @@ impl Admin {
         match self.agent.run(request) {
             Ok(mut answer) => {
                 let status = answer.status().as_u16();
-                (status, answer.body_mut().read_json().unwrap_or_default())
+                (status, read(answer.body_mut()))
             }
             Err(_) => (0, Value::Null),
         }
@@ -211,6 +211,11 @@ impl Admin {
         assert!((200..300).contains(&status), "{path}: {status} {answer}");
         answer
     }
+}
+
+fn read(body: &mut ureq::Body) -> Value {
+    let text = body.read_to_string().unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
 }
 
 pub(crate) fn free_port() -> u16 {
@@ -274,5 +279,25 @@ pub(crate) async fn value(
             SecretError::Provider { source, .. } => Err(source),
             other => panic!("{other}"),
         },
+    }
+}
+
+/// A role `daemon` at auth/machines, and its login.
+pub(crate) fn approle(server: &Server, role: Value) -> VaultAuth {
+    server
+        .admin
+        .post("sys/auth/machines", json!({ "type": "approle" }));
+    server.admin.post("auth/machines/role/daemon", role);
+    let id = server
+        .admin
+        .ask("GET", "auth/machines/role/daemon/role-id", None)
+        .1;
+    let secret = server
+        .admin
+        .post("auth/machines/role/daemon/secret-id", json!({}));
+    VaultAuth::AppRole {
+        mount: "machines".into(),
+        role_id: id["data"]["role_id"].as_str().unwrap().into(),
+        secret_id_file: server.file("secret-id", secret["data"]["secret_id"].as_str().unwrap()),
     }
 }

@@ -3,30 +3,11 @@
 use caisson_secrets::*;
 use serde_json::json;
 
-use crate::harness::{Server, soon, value};
+use crate::harness::{Server, approle, soon, value};
 use crate::kubernetes::{TokenReview, service_account_token};
 use crate::pki::Pki;
 
 const SHOP: &str = "vault:kv/data/shop#api_key";
-
-fn approle(server: &Server, role: serde_json::Value) -> VaultAuth {
-    server
-        .admin
-        .post("sys/auth/machines", json!({ "type": "approle" }));
-    server.admin.post("auth/machines/role/daemon", role);
-    let id = server
-        .admin
-        .ask("GET", "auth/machines/role/daemon/role-id", None)
-        .1;
-    let secret = server
-        .admin
-        .post("auth/machines/role/daemon/secret-id", json!({}));
-    VaultAuth::AppRole {
-        mount: "machines".into(),
-        role_id: id["data"]["role_id"].as_str().unwrap().into(),
-        secret_id_file: server.file("secret-id", secret["data"]["secret_id"].as_str().unwrap()),
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_a_token_in_a_file_that_is_read_anew_when_it_is_gone() {

@@ -12,3 +12,4 @@ mod kubernetes;
 mod logins;
 mod pki;
 mod reading;
+mod silence;
