@@ -109,7 +109,8 @@ impl Held {
         if self.over || self.refused {
             return None;
         }
-        self.again.or_else(|| self.session.due())
+        let due = self.session.due()?;
+        Some(self.again.unwrap_or(due))
     }
 
     fn ends(&self) -> Option<Instant> {

@@ -229,6 +229,19 @@ mod tests {
         assert_eq!(read("kv/x", data).unwrap(), expected);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_an_answer_or_a_fault(bytes: Vec<u8>, json in "[\\[{\"a-z:,0-9}\\]]{0,40}") {
+            for body in [bytes, json.clone().into_bytes(), format!("{{\"data\":{json}}}").into_bytes()] {
+                let answer = Answer { status: http::StatusCode::OK, body: body.into() };
+                let data = answer.envelope().ok().and_then(|envelope| envelope.data);
+                let asked = SecretPath::parse("kv/data/x").unwrap();
+                let _ = (data.map(|data| fields(&asked, data)), answer.auth().is_ok());
+                proptest::prop_assert!(answer.refusal().errors.len() <= 40);
+            }
+        }
+    }
+
     #[test]
     fn an_answer_of_something_else_is_quoted_nowhere() {
         let answer = Answer {

@@ -44,13 +44,11 @@ impl Terms {
         Some(self.since + self.life? * 2 / 3)
     }
 
-    /// When to prolong; nothing where that is not possible.
+    /// When to prolong; nothing where that is not possible, or too late.
     pub(crate) fn due(&self) -> Option<Instant> {
-        if self.renewable {
-            self.two_thirds()
-        } else {
-            None
-        }
+        let ended = self.ends().is_some_and(|ends| ends <= Instant::now());
+        let possible = self.renewable && !ended;
+        possible.then(|| self.two_thirds()).flatten()
     }
 
     /// As granted to a renewal that was sent at `since`. One that gains next to nothing was the last: the longest life

@@ -59,6 +59,15 @@ async fn by_an_approle_once_for_many_calls() {
     assert!(!server.lives(&accessor));
     drop(session);
 
+    // Nor does it matter who ended the token: the next call logs in.
+    assert_eq!(value(&provider, SHOP).await.unwrap(), "value-of-version-1");
+    assert_eq!(server.count("auth/machines/login"), 2);
+    server
+        .admin
+        .post("sys/leases/revoke-prefix/auth/machines/login", json!({}));
+    assert_eq!(value(&provider, SHOP).await.unwrap(), "value-of-version-1");
+    assert_eq!(server.count("auth/machines/login"), 3);
+
     let VaultAuth::AppRole { secret_id_file, .. } = &auth else {
         unreachable!()
     };
