@@ -140,8 +140,14 @@ fn add_text(pointer: &str, reference: &Reference) -> String {
 
 fn no_provider_text(scheme: Scheme) -> String {
     match scheme {
-        Scheme::Env => "the environment provider is switched off; switch it on in the daemon's configuration".into(),
-        Scheme::File => "no directory of secret files is configured; name one in the daemon's configuration".into(),
-        Scheme::Vault => "no vault is configured (this build has no vault provider yet); use env:CAISSON_SECRET_NAME or file:NAME".into(),
+        Scheme::Env => {
+            "the environment provider is switched off; switch it on in the daemon's configuration"
+                .into()
+        }
+        Scheme::File => {
+            "no directory of secret files is configured; name one in the daemon's configuration"
+                .into()
+        }
+        Scheme::Vault => "no vault is configured; name one in the daemon's configuration".into(),
     }
 }

@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 use crate::config::{Placed, fill, references};
 use crate::error::{SecretError, SecretFaults};
 use crate::field::pick;
-use crate::provider::{Content, Provider, ProviderError, Terms};
+use crate::leases::Leases;
+use crate::provider::{Content, Provider, ProviderError, Session};
 use crate::reference::{Reference, Scheme};
 use crate::rule::SecretRule;
 use crate::value::SecretValue;
@@ -49,7 +50,7 @@ impl Resolver {
     ///
     /// # Errors
     /// Every reference that is malformed, not granted, not revealed or without a provider, before anything is read;
-    /// then the first reads that failed, all of them. What was leased until then is revoked.
+    /// then the first reads that failed, all of them. What was opened until then is closed.
     pub async fn resolve(
         &self,
         call: &str,
@@ -67,18 +68,15 @@ impl Resolver {
         }
 
         let mut reads: BTreeMap<(Scheme, String), Result<Content, ProviderError>> = BTreeMap::new();
-        let mut resolved = Resolved {
-            config: config.clone(),
-            values: BTreeMap::new(),
-            names: BTreeMap::new(),
-            leases: Vec::new(),
-        };
+        let mut sessions = Sessions::new();
+        let mut values = BTreeMap::new();
+        let mut names = BTreeMap::new();
         let mut faults = Vec::new();
         for Placed { pointer, reference } in placed {
             let at = (reference.scheme(), reference.path().to_owned());
             if !reads.contains_key(&at) {
                 tracing::debug!(call, %reference, "reading a secret");
-                let outcome = self.read(&at, &mut resolved.leases).await;
+                let outcome = self.read(call, &at, &mut sessions).await;
                 reads.insert(at.clone(), outcome);
             }
             let value = match &reads[&at] {
@@ -87,8 +85,8 @@ impl Resolver {
             };
             match value {
                 Ok(value) => {
-                    resolved.names.entry(reference.clone()).or_insert(pointer);
-                    resolved.values.insert(reference, value);
+                    names.entry(reference.clone()).or_insert(pointer);
+                    values.insert(reference, value);
                 }
                 Err(source) => faults.push(SecretError::Provider {
                     pointer,
@@ -97,10 +95,19 @@ impl Resolver {
                 }),
             }
         }
+        let open = sessions
+            .into_iter()
+            .filter_map(|(scheme, session)| Some((scheme, session.ok()?)));
+        let leases = Leases::keep(call, open.collect());
         if faults.is_empty() {
-            return Ok(resolved);
+            return Ok(Resolved {
+                config: config.clone(),
+                values,
+                names,
+                leases,
+            });
         }
-        resolved.revoke().await;
+        leases.close().await;
         Err(SecretFaults(faults))
     }
 
@@ -134,36 +141,47 @@ impl Resolver {
 
     async fn read(
         &self,
+        call: &str,
         (scheme, path): &(Scheme, String),
-        leases: &mut Vec<HeldLease>,
+        sessions: &mut Sessions,
     ) -> Result<Content, ProviderError> {
-        let provider = &self.providers[scheme];
+        if !sessions.contains_key(scheme) {
+            let opened = self.in_time(self.providers[scheme].open(call)).await;
+            sessions.insert(*scheme, opened);
+        }
+        match sessions.get_mut(scheme) {
+            Some(Ok(session)) => self.in_time(session.read(path)).await,
+            Some(Err(error)) => Err(error.clone()),
+            None => unreachable!("it was put there"),
+        }
+    }
+
+    async fn in_time<T>(
+        &self,
+        asked: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
         let late = |_| {
             ProviderError::unavailable(
                 "the provider did not answer in time",
                 "look at the provider, and try again",
             )
         };
-        let lease = tokio::time::timeout(self.timeout, provider.resolve(path))
+        tokio::time::timeout(self.timeout, asked)
             .await
-            .map_err(late)??;
-        if let Some(terms) = lease.terms {
-            leases.push(HeldLease {
-                provider: provider.clone(),
-                path: path.clone(),
-                terms,
-            });
-        }
-        Ok(lease.content)
+            .map_err(late)?
     }
 }
 
-/// The secrets of one call. Dropping it wipes the values; [`Resolved::revoke`] also ends their leases.
+/// One for each scheme that the call has granted references of; a failure to open counts for all of them.
+type Sessions = BTreeMap<Scheme, Result<Box<dyn Session>, ProviderError>>;
+
+/// The secrets of one call, and what keeps them alive. Dropping it wipes the values and ends the leases in the
+/// background; [`Resolved::close`] waits for their end.
 pub struct Resolved {
     config: Value,
     values: BTreeMap<Reference, SecretValue>,
     names: BTreeMap<Reference, String>,
-    leases: Vec<HeldLease>,
+    leases: Leases,
 }
 
 impl Resolved {
@@ -186,23 +204,19 @@ impl Resolved {
             .map(|(reference, pointer)| (pointer.as_str(), &self.values[reference]))
     }
 
-    /// The leases that the call holds.
-    pub fn leases(&self) -> &[HeldLease] {
+    /// What is prolonged while the call lasts.
+    pub fn leases(&self) -> &Leases {
         &self.leases
     }
 
-    /// The leases that the call holds, to renew them.
-    pub fn leases_mut(&mut self) -> &mut [HeldLease] {
-        &mut self.leases
+    /// Wipes the values and goes on prolonging what they need.
+    pub fn into_leases(self) -> Leases {
+        self.leases
     }
 
-    /// Wipes the values and ends the leases. A lease that cannot be ended is logged and ends by itself.
-    pub async fn revoke(self) {
-        for lease in self.leases {
-            if let Err(error) = lease.provider.revoke(&lease.terms).await {
-                tracing::warn!(path = lease.path, lease = lease.terms.id, %error, "a lease could not be revoked");
-            }
-        }
+    /// Wipes the values and ends their leases.
+    pub async fn close(self) {
+        self.into_leases().close().await;
     }
 }
 
@@ -210,35 +224,6 @@ impl std::fmt::Debug for Resolved {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Resolved")
             .field("references", &self.names)
-            .field("leases", &self.leases.len())
             .finish()
-    }
-}
-
-/// A lease and the provider that can renew or end it.
-pub struct HeldLease {
-    provider: Arc<dyn Provider>,
-    path: String,
-    terms: Terms,
-}
-
-impl HeldLease {
-    /// The path that was read.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The terms as of the last read or renewal.
-    pub fn terms(&self) -> &Terms {
-        &self.terms
-    }
-
-    /// Prolongs the lease.
-    ///
-    /// # Errors
-    /// The provider refused or did not answer; the old terms stay.
-    pub async fn renew(&mut self) -> Result<(), ProviderError> {
-        self.terms = self.provider.renew(&self.terms).await?;
-        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use caisson_bundle::{Manifest, SECRET_KEY};
 use caisson_egress::{ConnectorId, Credential, Origin, Policy, SandboxProfile};
 use caisson_proto::v1::{self, ErrorCode, connection_ref};
 use caisson_sandbox::{HostDir, Limits, Overlay, ProfileName, WorkerSpec};
-use caisson_secrets::{Redactor, Resolved, SecretError, SecretFaults, replace};
+use caisson_secrets::{Leases, Redactor, Resolved, SecretError, SecretFaults, replace};
 use caisson_wire::Opening;
 use caisson_wire::message::{self, Operation};
 use serde_json::{Value, json};
@@ -333,13 +333,13 @@ fn heartbeat(stall: Duration) -> Duration {
 /// leases of its secrets.
 pub(crate) struct Keep {
     _connector: Connector,
-    secrets: Resolved,
+    leases: Leases,
 }
 
 impl Keep {
     /// The call is over.
     pub(crate) async fn release(self) {
-        self.secrets.revoke().await;
+        self.leases.close().await;
     }
 }
 
@@ -348,7 +348,7 @@ impl Prepared {
     pub(crate) fn into_keep(self) -> Keep {
         Keep {
             _connector: self.connector,
-            secrets: self.secrets,
+            leases: self.secrets.into_leases(),
         }
     }
 }

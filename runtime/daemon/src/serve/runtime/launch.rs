@@ -75,7 +75,7 @@ pub(super) fn launch(
         if let (Some(error), Err(_)) = (wrong, &outcome.result) {
             outcome.result = Err(error);
         }
-        prepared.secrets.revoke().await;
+        prepared.secrets.close().await;
         let failed = outcome.result.as_ref().err();
         let step =
             failed.and_then(|error| failed_step(error.code, &error.message, &outcome.failed_steps));
