@@ -12,8 +12,13 @@ use crate::exit::Exit;
 use crate::stop::Result;
 
 /// Reads every policy of a folder, or one file. Warnings are findings where the user is strict.
-pub(crate) fn check_policies(path: &Path, audit: &[PathBuf], strict: bool) -> Result<Exit> {
-    let seen = observed(audit)?;
+pub(crate) fn check_policies(
+    path: &Path,
+    audit: &[PathBuf],
+    workspace: Option<&str>,
+    strict: bool,
+) -> Result<Exit> {
+    let seen = observed(audit, workspace)?;
     let checked = caisson_egress::check(path)?;
     let mut text = String::new();
     for policy in &checked.policies {
@@ -48,9 +53,10 @@ pub(crate) fn check_policies(path: &Path, audit: &[PathBuf], strict: bool) -> Re
 
 /// Writes a policy out of what was seen.
 pub(crate) fn learn(args: &LearnArgs) -> Result<Exit> {
-    let seen = observed(&args.files)?;
-    let text =
-        caisson_egress::learn(&seen, args.connector.as_deref()).map_err(anyhow::Error::from)?;
+    // All of it: what is of no workspace that was named is told by its connector.
+    let seen = observed(&args.files, None)?;
+    let (connector, workspace) = (args.connector.as_deref(), args.workspace.as_deref());
+    let text = caisson_egress::learn(&seen, connector, workspace).map_err(anyhow::Error::from)?;
     out(&text)?;
     Ok(Exit::Done)
 }
@@ -59,7 +65,7 @@ pub(crate) fn learn(args: &LearnArgs) -> Result<Exit> {
 pub(crate) fn diff(args: &DiffArgs) -> Result<Exit> {
     let manifest = Manifest::parse(&args.declared.display().to_string(), &text(&args.declared)?)?;
     let policy = Policy::parse(&args.policy.display().to_string(), &text(&args.policy)?)?;
-    let seen = observed(&args.observed)?;
+    let seen = observed(&args.observed, args.workspace.as_deref())?;
     let declared: Vec<Declared> = manifest
         .egress
         .iter()
@@ -89,12 +95,14 @@ pub(crate) fn diff(args: &DiffArgs) -> Result<Exit> {
     })
 }
 
-fn observed(files: &[PathBuf]) -> Result<Vec<Observed>> {
-    let mut seen = Vec::new();
+/// What the files tell, of one workspace where it is named; cassettes are of none.
+fn observed(files: &[PathBuf], workspace: Option<&str>) -> Result<Vec<Observed>> {
+    let mut seen: Vec<Observed> = Vec::new();
     for file in files {
         let read = caisson_egress::observe(&file.display().to_string(), &text(file)?);
         seen.extend(read.map_err(anyhow::Error::from)?);
     }
+    seen.retain(|one| workspace.is_none_or(|name| one.is_of_workspace(name)));
     Ok(seen)
 }
 

@@ -16,7 +16,7 @@ pub struct Endpoint {
     pub address: Option<IpAddr>,
     /// The port; none for a name that was only looked up, and for protocols without ports.
     pub port: Option<u16>,
-    /// `tcp`, `tls`, `dns`, `udp`, `icmp`, `ip protocol 132`.
+    /// `tcp`, `tls`, `https`, `dns`, `udp`, `icmp`, `ip protocol 132`.
     pub protocol: Cow<'static, str>,
 }
 
@@ -140,4 +140,7 @@ pub struct Totals {
     pub events_lost: u64,
     /// Packets that the kernel dropped before the gateway could read where they were to go; in no other sum.
     pub lost: u64,
+    /// Whether a request was said to wait until another one has ended, and nothing has moved since: no byte, no end of an
+    /// answer or connection, no failure.
+    pub waits_for_place: bool,
 }

@@ -18,6 +18,10 @@ pub fn lint(policy: &Policy, seen: &[Observed]) -> Vec<Fault> {
                 .as_deref()
                 .is_none_or(|name| name == policy.selector.connector)
         })
+        .filter(|one| {
+            let workspace = policy.selector.workspace.as_deref();
+            workspace.is_none_or(|name| one.is_of_workspace(name))
+        })
         .filter(|one| !matches!(one.what, What::Refused { .. }))
         .collect();
     for (index, rule) in policy.egress.iter().enumerate() {
@@ -207,5 +211,20 @@ mod tests {
                 && said.lines().count() == 1,
             "{said}"
         );
+    }
+
+    #[test]
+    fn what_another_workspace_did_uses_no_rule_of_a_policy_that_names_one() {
+        let of = |workspace: &str| {
+            let text = format!(
+                "format: 1\nconnector: shop\nworkspace: {workspace}\negress:\n\
+                 \x20 - {{ host: a.example.com, ports: [443], protocol: tls }}\n"
+            );
+            let log = r#"{"time":"t","event":"allowed","connector":"shop@1.0.0","workspace":"dev","name":"a.example.com","port":443,"protocol":"tls"}
+{"time":"t","event":"allowed","connector":"shop@1.0.0","workspace":"production","name":"b.example.com","port":443,"protocol":"tls"}"#;
+            let policy = Policy::parse("shop.yaml", &text).unwrap();
+            lint(&policy, &observe("audit.jsonl", log).unwrap()).len()
+        };
+        assert_eq!((of("dev"), of("production")), (0, 1));
     }
 }

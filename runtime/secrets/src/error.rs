@@ -25,14 +25,6 @@ pub enum SecretError {
         /// What the policy grants for the property; empty where it has no rule for it.
         granted: Vec<Glob>,
     },
-    /// The policy grants the secret but does not let the worker see it, and sealing is not built. No provider was asked.
-    #[error("{pointer}: {reference} is granted but not revealed, and this build cannot seal secrets; write reveal: true in the policy's secrets.{}", name_of(.pointer))]
-    NotRevealed {
-        /// Where the reference stands in the config.
-        pointer: String,
-        /// The reference.
-        reference: Reference,
-    },
     /// No provider is configured for the scheme.
     #[error("{pointer}: {reference}: {}", no_provider_text(.reference.scheme()))]
     NoProvider {
@@ -59,7 +51,6 @@ impl SecretError {
         match self {
             SecretError::Malformed(misplaced) => &misplaced.pointer,
             SecretError::NotGranted { pointer, .. }
-            | SecretError::NotRevealed { pointer, .. }
             | SecretError::NoProvider { pointer, .. }
             | SecretError::Provider { pointer, .. } => pointer,
         }
@@ -70,7 +61,6 @@ impl SecretError {
         match self {
             SecretError::Malformed(_) => None,
             SecretError::NotGranted { reference, .. }
-            | SecretError::NotRevealed { reference, .. }
             | SecretError::NoProvider { reference, .. }
             | SecretError::Provider { reference, .. } => Some(reference),
         }

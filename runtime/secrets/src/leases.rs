@@ -59,10 +59,12 @@ impl Leases {
     /// Waits until secrets of the call are no longer valid; for ever where they last.
     pub async fn ended(&self) -> Ended {
         let mut ended = self.ended.clone();
-        match ended.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(ended)) => ended.clone(),
+        // A guard of the channel must not live across a wait.
+        let told = ended.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
+        match told {
+            Some(ended) => ended,
             // The task is gone, so nobody prolongs anything; this is reached only while a runtime shuts down.
-            _ => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 

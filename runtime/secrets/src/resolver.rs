@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use caisson_without::{Part, without};
 use serde_json::Value;
-use zeroize::Zeroizing;
 
-use crate::config::{Placed, fill, references};
+use crate::config::{Placed, references};
 use crate::error::{SecretError, SecretFaults};
 use crate::field::pick;
 use crate::leases::Leases;
@@ -49,7 +48,7 @@ impl Resolver {
     /// Resolves every reference of `config` that `rules` grant. `call` names the call in the log.
     ///
     /// # Errors
-    /// Every reference that is malformed, not granted, not revealed or without a provider, before anything is read;
+    /// Every reference that is malformed, not granted or without a provider, before anything is read;
     /// then the first reads that failed, all of them. What was opened until then is closed.
     pub async fn resolve(
         &self,
@@ -71,6 +70,7 @@ impl Resolver {
         let mut sessions = Sessions::new();
         let mut values = BTreeMap::new();
         let mut names = BTreeMap::new();
+        let mut sealed = BTreeMap::new();
         let mut faults = Vec::new();
         for Placed { pointer, reference } in placed {
             let at = (reference.scheme(), reference.path().to_owned());
@@ -85,6 +85,13 @@ impl Resolver {
             };
             match value {
                 Ok(value) => {
+                    if !is_revealed(&pointer, &reference, rules) {
+                        let seal = Seal {
+                            placeholder: placeholder(),
+                            reference: reference.clone(),
+                        };
+                        sealed.insert(pointer.clone(), seal);
+                    }
                     names.entry(reference.clone()).or_insert(pointer);
                     values.insert(reference, value);
                 }
@@ -101,9 +108,9 @@ impl Resolver {
         let leases = Leases::keep(call, open.collect());
         if faults.is_empty() {
             return Ok(Resolved {
-                config: config.clone(),
                 values,
                 names,
+                sealed,
                 leases,
             });
         }
@@ -130,8 +137,6 @@ impl Resolver {
                 reference,
                 granted,
             })
-        } else if !granting.iter().any(|rule| rule.reveal) {
-            Some(SecretError::NotRevealed { pointer, reference })
         } else if !self.providers.contains_key(&reference.scheme()) {
             Some(SecretError::NoProvider { pointer, reference })
         } else {
@@ -178,23 +183,47 @@ type Sessions = BTreeMap<Scheme, Result<Box<dyn Session>, ProviderError>>;
 /// The secrets of one call, and what keeps them alive. Dropping it wipes the values and ends the leases in the
 /// background; [`Resolved::close`] waits for their end.
 pub struct Resolved {
-    config: Value,
     values: BTreeMap<Reference, SecretValue>,
     names: BTreeMap<Reference, String>,
+    /// By the pointer of the property.
+    sealed: BTreeMap<String, Seal>,
     leases: Leases,
 }
 
+/// A secret of which the worker has a placeholder.
+struct Seal {
+    placeholder: SecretValue,
+    reference: Reference,
+}
+
+/// A rule that grants the reference lets the worker see it.
+fn is_revealed(pointer: &str, reference: &Reference, rules: &[SecretRule]) -> bool {
+    let here = rules.iter().filter(|rule| rule.pointer() == pointer);
+    here.filter(|rule| rule.grants(reference))
+        .any(|rule| rule.reveal)
+}
+
+/// What stands for a sealed secret: letters and digits, which no encoder of headers, queries or JSON changes, and 122 bits
+/// of chance, so that nobody meets it anywhere else.
+fn placeholder() -> SecretValue {
+    SecretValue::new(format!("sealed{}", uuid::Uuid::new_v4().simple()))
+}
+
 impl Resolved {
-    /// The config as JSON with the values in it, for the worker's channel and for nothing else.
-    pub fn config_json(&self) -> Zeroizing<Vec<u8>> {
-        fill(&self.config, &|reference| {
-            self.values.get(reference).cloned()
-        })
+    /// What the worker gets for a reference of the config: the value, or what stands for it.
+    pub fn shown(&self, placed: &Placed) -> Option<&SecretValue> {
+        match self.sealed.get(&placed.pointer) {
+            Some(seal) => Some(&seal.placeholder),
+            None => self.values.get(&placed.reference),
+        }
     }
 
-    /// The value of a reference in the config.
-    pub fn value(&self, reference: &Reference) -> Option<&SecretValue> {
-        self.values.get(reference)
+    /// The sealed secrets: the pointer of the property, what the worker has, and the value.
+    pub fn sealed(&self) -> impl Iterator<Item = (&str, &SecretValue, &SecretValue)> {
+        self.sealed.iter().map(|(pointer, seal)| {
+            let value = &self.values[&seal.reference];
+            (pointer.as_str(), &seal.placeholder, value)
+        })
     }
 
     /// Every value with the pointer of a property that uses it: what the redactor is made of.

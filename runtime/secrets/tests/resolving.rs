@@ -89,11 +89,11 @@ async fn references_to_one_path_are_one_read_in_one_session() {
         rule("password", &["vault:database/creds/*"], true),
     ];
     let resolved = resolver.resolve("c1", &config, &rules).await.unwrap();
-    let filled: Value = serde_json::from_slice(&resolved.config_json()).unwrap();
     assert_eq!(
-        filled,
+        shown(&resolved, &config),
         json!({ "host": "db.example.com", "user": "user-2", "password": "password-2" })
     );
+    assert_eq!(resolved.sealed().count(), 0);
     assert!(!format!("{resolved:?}").contains("password-2"));
     resolved.close().await;
     assert_eq!(
@@ -127,20 +127,50 @@ async fn what_the_policy_does_not_list_is_refused_before_any_provider_is_asked()
     assert!(vault.asked().is_empty());
 }
 
+/// The config as the worker gets it.
+fn shown(resolved: &Resolved, config: &Value) -> Value {
+    replace(config, &mut |placed| {
+        resolved.shown(placed).unwrap().expose().into()
+    })
+}
+
 #[tokio::test]
-async fn what_is_not_revealed_is_refused_with_the_words_to_write() {
-    let (vault, resolver) = with_vault();
-    let config = json!({ "db": { "password": { "$secret": "vault:kv/db#password" } } });
-    let rules = [rule("/db/password", &["vault:kv/db"], false)];
-    let faults = resolver.resolve("c1", &config, &rules).await.unwrap_err();
-    assert!(matches!(faults.0[..], [SecretError::NotRevealed { .. }]));
+async fn of_what_is_not_revealed_the_worker_gets_a_placeholder_of_its_own() {
+    let (_, resolver) = with_vault();
+    let config = json!({
+        "db": { "password": { "$secret": "vault:kv/db#password" } },
+        "copy": { "$secret": "vault:kv/db#password" },
+    });
+    let rules = [
+        rule("/db/password", &["vault:kv/db"], false),
+        rule("copy", &["vault:kv/db"], true),
+    ];
+    let resolved = resolver.resolve("c1", &config, &rules).await.unwrap();
+    let given = shown(&resolved, &config);
     assert!(
-        faults
-            .to_string()
-            .contains("write reveal: true in the policy's secrets./db/password"),
-        "{faults}"
+        given["copy"].as_str().unwrap().starts_with("password-"),
+        "{given}"
     );
-    assert!(vault.asked().is_empty());
+    let placeholder = given["db"]["password"].as_str().unwrap();
+    assert!(
+        placeholder.starts_with("sealed") && placeholder.len() == 38,
+        "{placeholder}"
+    );
+    assert!(
+        placeholder
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    );
+    let sealed: Vec<_> = resolved
+        .sealed()
+        .map(|(pointer, placeholder, value)| (pointer, placeholder.expose(), value.expose()))
+        .collect();
+    assert_eq!(
+        sealed,
+        [("/db/password", placeholder, given["copy"].as_str().unwrap())]
+    );
+    let again = resolver.resolve("c2", &config, &rules).await.unwrap();
+    assert_ne!(shown(&again, &config)["db"]["password"], placeholder);
 }
 
 #[tokio::test]

@@ -96,6 +96,9 @@ pub(crate) enum PolicyCommand {
         /// Audit logs, to name the rules that nothing used; repeat for more.
         #[arg(long, value_name = "FILE")]
         audit: Vec<PathBuf>,
+        /// Look only at what was seen in this workspace.
+        #[arg(long, value_name = "NAME", requires = "audit")]
+        workspace: Option<String>,
         /// Take warnings for findings: exit code 1.
         #[arg(long)]
         strict: bool,
@@ -121,6 +124,9 @@ pub(crate) struct LearnArgs {
     /// The connector's name, where the files do not say it or are of several.
     #[arg(long, value_name = "NAME")]
     pub(crate) connector: Option<String>,
+    /// The workspace, where the files tell of the connector in several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) workspace: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -134,6 +140,9 @@ pub(crate) struct DiffArgs {
     /// What was seen: audit logs and cassettes; repeat for more.
     #[arg(long, value_name = "FILE")]
     pub(crate) observed: Vec<PathBuf>,
+    /// Look only at what was seen in this workspace.
+    #[arg(long, value_name = "NAME", requires = "observed")]
+    pub(crate) workspace: Option<String>,
     /// Print one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,

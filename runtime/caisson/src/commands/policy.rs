@@ -15,9 +15,10 @@ pub(crate) fn build(args: PolicyArgs) -> Result<Job> {
         PolicyCommand::Check {
             path,
             audit,
+            workspace,
             strict,
         } => Ok(Job::Here(Box::new(move |_| {
-            crate::offline::check_policies(&path, &audit, strict)
+            crate::offline::check_policies(&path, &audit, workspace.as_deref(), strict)
         }))),
         PolicyCommand::Explain(args) => explain(args),
         PolicyCommand::Reload { server } => {

@@ -115,6 +115,56 @@ fn a_policy_is_learned_from_a_log_and_allows_what_is_in_it() {
 }
 
 #[test]
+fn a_log_of_several_workspaces_is_learned_from_where_one_is_named() {
+    let home = tempfile::tempdir().expect("a folder");
+    let line = |workspace: &str, path: &str| {
+        format!(
+            r#"{{"time":"2026-11-27T10:00:00Z","event":"request","connector":"shop@1.0.0","workspace":"{workspace}","name":"{workspace}.example.com","port":443,"protocol":"https","method":"GET","path":"{path}"}}"#
+        )
+    };
+    let log = [line("production", "/v1"), line("dev", "/wide")].join("\n");
+    std::fs::write(home.path().join("audit.jsonl"), log).expect("written");
+    let refused = run(home.path(), &["policy", "learn", "audit.jsonl"]);
+    assert_ne!(code(&refused), 0);
+    assert!(
+        said(&refused).contains("several workspaces (dev, production); name one with --workspace"),
+        "{}",
+        said(&refused)
+    );
+    let words = [
+        "policy",
+        "learn",
+        "audit.jsonl",
+        "--workspace",
+        "production",
+    ];
+    let learned = run(home.path(), &words);
+    assert_eq!(code(&learned), 0, "{}", said(&learned));
+    let text = String::from_utf8_lossy(&learned.stdout);
+    assert!(
+        text.contains("in workspace production") && !text.contains("/wide"),
+        "{text}"
+    );
+    std::fs::create_dir(home.path().join("policies")).expect("made");
+    std::fs::write(home.path().join("policies/shop.yaml"), &learned.stdout).expect("written");
+    for (workspace, expected) in [("production", 0), ("dev", 1)] {
+        let words = [
+            "policy",
+            "check",
+            "policies",
+            "--strict",
+            "--audit",
+            "audit.jsonl",
+        ];
+        let checked = run(
+            home.path(),
+            &[&words[..], &["--workspace", workspace]].concat(),
+        );
+        assert_eq!(code(&checked), expected, "{}", said(&checked));
+    }
+}
+
+#[test]
 fn warnings_of_a_policy_are_findings_where_the_user_is_strict() {
     let home = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(home.path().join("policies")).expect("made");

@@ -4,7 +4,9 @@
 //! A worker that works sends frames or bytes, and one that waits says so, at
 //! least as often as Start asks for. One that does neither is stalled, whether
 //! or not its streams end. A Throttled frame buys silence: until the time that
-//! it names, and never for longer than the operator's limit.
+//! it names, and never for longer than the operator's limit. A wait whose end
+//! nobody can foretell is believed in short steps, as long as the gateway sees
+//! it last.
 
 use std::time::Duration;
 
@@ -16,6 +18,19 @@ use crate::error::CallError;
 /// After so long without an event, the caller of a streaming read hears that
 /// all is well.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// How long a wait without a known end is believed at once.
+const STEP: Duration = Duration::from_secs(30);
+
+/// What the gateway carried for a worker so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Traffic {
+    /// Bytes, both ways.
+    pub(super) relayed: u64,
+    /// Whether a request of its waits until another has ended, as far as the
+    /// gateway knows.
+    pub(super) waits_for_place: bool,
+}
 
 /// What is to be done about a worker's silence.
 #[derive(Debug)]
@@ -46,6 +61,8 @@ pub(super) struct Pulse {
     waited: Duration,
     /// The announced wait that may still last.
     waiting: Option<(Instant, Instant)>,
+    /// When the wait for a place that still lasts is believed no more.
+    place_until: Option<Instant>,
 }
 
 impl Pulse {
@@ -65,6 +82,7 @@ impl Pulse {
             relayed: 0,
             waited: Duration::ZERO,
             waiting: None,
+            place_until: None,
         }
     }
 
@@ -80,6 +98,28 @@ impl Pulse {
         self.waits_until = self.waits_until.max(Some(until));
         self.waited = self.waited(now);
         self.waiting = Some((now, until));
+    }
+
+    /// A request of its waits for a place, or none does. Where one began to wait
+    /// while another did, the limit is that of the first.
+    fn waits_for_place(&mut self, waits: bool, now: Instant) {
+        if !waits {
+            self.place_until = None;
+            return;
+        }
+        let limit = *self.place_until.get_or_insert(now + self.throttle);
+        let until = limit.min(now + STEP);
+        if until <= now {
+            return;
+        }
+        self.waits_until = self.waits_until.max(Some(until));
+        self.waiting = match self.waiting {
+            Some((from, last)) if last >= now => Some((from, last.max(until))),
+            _ => {
+                self.waited = self.waited(now);
+                Some((now, until))
+            }
+        };
     }
 
     /// How long it waited by its own word, for one that dies before it counts
@@ -103,12 +143,14 @@ impl Pulse {
         self.last_event = now;
     }
 
-    /// Judges the silence; `relayed` is what the gateway carried so far.
-    pub(super) fn judge(&mut self, relayed: u64, now: Instant) -> Judgement {
-        if relayed != self.relayed {
-            self.relayed = relayed;
+    /// Judges the silence. To be asked more often than every [`STEP`].
+    pub(super) fn judge(&mut self, traffic: Traffic, now: Instant) -> Judgement {
+        if traffic.relayed != self.relayed {
+            self.relayed = traffic.relayed;
             self.last_sign = self.last_sign.max(now);
+            self.place_until = None;
         }
+        self.waits_for_place(traffic.waits_for_place, now);
         let since = Some(self.last_sign).max(self.waits_until);
         let silent = now.saturating_duration_since(since.unwrap_or(self.last_sign));
         match (self.stall, self.heartbeat) {
@@ -159,7 +201,22 @@ mod tests {
 
         fn stalled(&mut self, seconds: u64) -> bool {
             let now = self.at(seconds);
-            matches!(self.pulse.judge(0, now), Judgement::Stalled(_))
+            matches!(
+                self.pulse.judge(Traffic::default(), now),
+                Judgement::Stalled(_)
+            )
+        }
+
+        /// Ticks each second up to a time, while a request waits for a place.
+        fn waits_for_place(&mut self, seconds: std::ops::Range<u64>) -> Option<u64> {
+            let waits = Traffic {
+                waits_for_place: true,
+                ..Traffic::default()
+            };
+            seconds.into_iter().find(|&second| {
+                let now = self.at(second);
+                matches!(self.pulse.judge(waits, now), Judgement::Stalled(_))
+            })
         }
     }
 
@@ -176,9 +233,15 @@ mod tests {
     fn the_daemons_own_heartbeats_are_no_sign_of_the_workers_life() {
         let mut worker = Watched::new(Some(STALL / 2));
         let now = worker.at(5);
-        assert!(matches!(worker.pulse.judge(0, now), Judgement::Heartbeat));
+        assert!(matches!(
+            worker.pulse.judge(Traffic::default(), now),
+            Judgement::Heartbeat
+        ));
         worker.pulse.beat(now);
-        assert!(matches!(worker.pulse.judge(0, now), Judgement::Well));
+        assert!(matches!(
+            worker.pulse.judge(Traffic::default(), now),
+            Judgement::Well
+        ));
         assert!(worker.stalled(10));
     }
 
@@ -187,15 +250,19 @@ mod tests {
         let mut worker = Watched::new(None);
         worker.pulse.said(worker.at(9));
         assert!(!worker.stalled(18));
+        let carried = Traffic {
+            relayed: 7,
+            ..Traffic::default()
+        };
         assert!(matches!(
             worker
                 .pulse
-                .judge(7, worker.start + Duration::from_secs(18)),
+                .judge(carried, worker.start + Duration::from_secs(18)),
             Judgement::Well
         ));
         let now = worker.at(40);
         worker.pulse.told(now);
-        assert!(matches!(worker.pulse.judge(7, now), Judgement::Well));
+        assert!(matches!(worker.pulse.judge(carried, now), Judgement::Well));
     }
 
     #[test]
@@ -227,5 +294,36 @@ mod tests {
         assert_eq!(worker.pulse.waited(worker.at(3)).as_secs(), 3);
         worker.pulse.waits(Duration::from_secs(2), worker.at(3));
         assert_eq!(worker.pulse.waited(worker.at(9)).as_secs(), 5);
+    }
+
+    #[test]
+    fn a_wait_for_a_place_is_believed_while_it_lasts_and_no_longer_than_the_limit() {
+        let mut worker = Watched::new(None);
+        assert_eq!(worker.waits_for_place(0..200), Some(110));
+    }
+
+    #[test]
+    fn a_worker_that_hangs_after_it_got_its_place_is_stalled_soon() {
+        let mut worker = Watched::new(None);
+        assert_eq!(worker.waits_for_place(0..3), None);
+        let stalled = (3..200).find(|&second| worker.stalled(second));
+        assert_eq!(stalled, Some(2 + STEP.as_secs() + STALL.as_secs()));
+        let waited = worker.pulse.waited(worker.at(200));
+        assert_eq!(waited, Duration::from_secs(2) + STEP);
+    }
+
+    #[test]
+    fn a_wait_after_bytes_has_a_limit_of_its_own() {
+        let mut worker = Watched::new(None);
+        assert_eq!(worker.waits_for_place(0..100), None);
+        let carried = Traffic {
+            relayed: 7,
+            waits_for_place: true,
+        };
+        let stalled = (100..400).find(|&second| {
+            let now = worker.at(second);
+            matches!(worker.pulse.judge(carried, now), Judgement::Stalled(_))
+        });
+        assert_eq!(stalled, Some(210));
     }
 }

@@ -127,15 +127,13 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
     {
         return refuse(host(), refusal);
     }
-    if !matches!(query.query_type, RecordType::A | RecordType::ANY) {
-        return Answer::Nothing;
-    }
-    let fault = shared
-        .upstream
-        .faults
-        .as_ref()
-        .and_then(|faults| faults.of_lookup(&name));
-    if let Some(fault) = fault {
+    // Before it is said that there is no IPv6 address: a client that asks for both makes two look-ups.
+    let is_lookup = matches!(
+        query.query_type,
+        RecordType::A | RecordType::AAAA | RecordType::ANY
+    );
+    let script = shared.upstream.faults.as_ref().filter(|_| is_lookup);
+    if let Some(fault) = script.and_then(|script| script.of_lookup(&name)) {
         let detail = format!("the fault script lets the look-up of {name} fail");
         shared
             .reporter
@@ -144,6 +142,9 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
             DnsFault::Nxdomain => ResponseCode::NXDomain,
             DnsFault::Servfail => ResponseCode::ServFail,
         });
+    }
+    if !matches!(query.query_type, RecordType::A | RecordType::ANY) {
+        return Answer::Nothing;
     }
     if shared.upstream.played().is_some() {
         // What is answered out of a cassette needs no address of its own.
@@ -229,4 +230,68 @@ fn printable(name: &WireName) -> String {
         .iter()
         .map(|label| label.escape_ascii().to_string().replace('.', "\\."));
     labels.collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::FaultScript;
+    use crate::gateway::{CallContext, Gateway, GatewayConfig, Policies};
+    use crate::policy::{ConnectorId, Origin};
+    use crate::session::WorkerSockets;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_client_that_wants_both_families_makes_two_look_ups() {
+        let dir = tempfile::tempdir().unwrap();
+        let policy = "format: 1\nconnector: shop\negress:\n  - { host: a.com, ports: [443], protocol: tls }\n";
+        std::fs::write(dir.path().join("shop.yaml"), policy).unwrap();
+        let script = "format: 1\nfaults:\n\
+                      \x20 - { match: { host: a.com, times: 1 }, dns: nxdomain }\n\
+                      \x20 - { match: { host: a.com, nth: 3 }, dns: servfail }\n";
+        let gateway = Gateway::new(GatewayConfig {
+            policies: Policies::Directory(dir.path().to_owned()),
+            faults: Some(Arc::new(FaultScript::parse("f.yaml", script).unwrap())),
+            ..GatewayConfig::default()
+        })
+        .unwrap();
+        let context = CallContext {
+            bounds: Default::default(),
+            payer: crate::throttle::Credential::of([], "default/shop"),
+            party: "default/shop".into(),
+            call_id: "c".into(),
+            worker: 1,
+            connector: ConnectorId {
+                name: "shop".into(),
+                version: semver::Version::new(1, 0, 0),
+                origin: Origin::OwnFolder,
+                workspace: "default".into(),
+            },
+            config: serde_json::Value::Null,
+            redactor: Arc::new(caisson_secrets::Redactor::new([])),
+        };
+        let session = gateway.attach(context, WorkerSockets::default());
+        session.open();
+        let mut answers = Vec::new();
+        for asked in [
+            RecordType::AAAA,
+            RecordType::MX,
+            RecordType::AAAA,
+            RecordType::A,
+        ] {
+            let mut query = Query::new();
+            query.set_name(WireName::from_ascii("a.com.").unwrap());
+            query.set_query_type(asked);
+            answers.push(of_question(session.shared(), &query).await);
+        }
+        assert_eq!(
+            answers,
+            [
+                Answer::Code(ResponseCode::NXDomain),
+                Answer::Nothing,
+                Answer::Nothing,
+                Answer::Code(ResponseCode::ServFail),
+            ]
+        );
+    }
 }

@@ -51,7 +51,8 @@ pub(super) enum OfRequest {
 }
 
 impl Match {
-    /// Whether this request is one of those that are counted. `None` is the path of `OPTIONS *`.
+    /// Whether this request is one of those that are counted. `None` is the path of `OPTIONS *`, or one that has no
+    /// single reading.
     fn holds(&self, asked: &Asked<'_>, path: Option<&path::Path>) -> bool {
         self.host.matches(asked.host)
             && self

@@ -2,6 +2,7 @@
 
 use super::entry::{Entry, Makes};
 use super::{Asked, ConnectionFault, DnsFault, RequestFault};
+use crate::host::Target;
 use crate::http::path::Path;
 use crate::name::Name;
 use std::time::SystemTime;
@@ -27,6 +28,18 @@ impl FaultScript {
         })
     }
 
+    /// What a connection to `target` comes to; ask once for each. `match` names hosts, so of all addresses only those of
+    /// loopback have one: `localhost`.
+    pub(crate) fn of_connection_to(&self, target: &Target) -> Option<ConnectionFault> {
+        match target {
+            Target::Name(name) => self.of_connection(name),
+            Target::Address(address) if address.is_loopback() => {
+                self.of_connection(&Name::parse("localhost").ok()?)
+            }
+            Target::Address(_) => None,
+        }
+    }
+
     /// What a connection to `name` comes to; ask once for each.
     pub fn of_connection(&self, name: &Name) -> Option<ConnectionFault> {
         self.first(|entry| match entry.makes {
@@ -35,14 +48,11 @@ impl FaultScript {
         })
     }
 
-    /// What a request comes to; ask once for each, after it was allowed. A path that the gateway never passes matches
-    /// nothing.
+    /// What a request comes to; ask once for each, after it was allowed. A path that servers read in different ways (`//`,
+    /// `..`), which only a rule without `paths` lets pass, is one that no `path` matches.
     pub fn of_request(&self, request: &Asked<'_>) -> Option<RequestFault> {
         let path = request.path.split('?').next().unwrap_or_default();
-        let path = match path {
-            "*" => None,
-            path => Some(Path::parse(path).ok()?),
-        };
+        let path = Path::parse(path).ok();
         let now = SystemTime::now();
         self.first(|entry| entry.of_request(request, path.as_ref(), now))
     }

@@ -1,11 +1,12 @@
 //! A policy out of what was seen: the least that allows it again, with a comment for each rule that says what made it.
 //!
 //! `observed` reads audit logs and cassettes, `paths` finds what is the same in paths, `text` writes the policy. Nothing
-//! that was refused is allowed: it stands there as a comment, for somebody to decide.
+//! that was refused is allowed, and nothing that cannot be named: it stands there as a comment, for somebody to decide.
 
 mod compare;
 mod observed;
 mod paths;
+mod quote;
 mod text;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub use observed::{Observed, ObservedError, What, Where, observe};
 use crate::address::{AddressClass, classify, network_of};
 use crate::http::path::Path;
 use crate::network::Network;
+use crate::policy::Policy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -32,6 +34,19 @@ pub enum LearnError {
     /// Cassettes do not say whose they are.
     #[error("a cassette does not say whose it is; name the connector with --connector")]
     Nameless,
+    /// A connector of the same name may be another one elsewhere.
+    #[error("the files tell of connector {connector} in several workspaces ({}); name one with --workspace", .workspaces.join(", "))]
+    Workspaces {
+        /// The connector.
+        connector: String,
+        /// Where it was seen.
+        workspaces: Vec<String>,
+    },
+    /// No policy could be read that allows all of it: too many places, or a name that no connector has.
+    #[error(
+        "what was seen makes no policy: {0}; give fewer files, or name the connector as its connector.yaml has it with --connector"
+    )]
+    Unreadable(String),
 }
 
 /// What one place was asked.
@@ -39,8 +54,8 @@ pub enum LearnError {
 struct Asked {
     /// Patterns of paths, with the methods that were asked of them.
     patterns: BTreeMap<String, BTreeSet<String>>,
-    /// Methods that were asked of a path which no rule with paths allows.
-    odd: BTreeSet<String>,
+    /// Requests, by method, whose path is not known or read in different ways by servers.
+    odd: BTreeMap<String, u64>,
     networks: BTreeSet<Network>,
     count: u64,
     calls: BTreeSet<String>,
@@ -50,11 +65,15 @@ struct Asked {
     peak: u64,
 }
 
-/// Writes the policy of one connector.
+/// Writes the policy of one connector, in one workspace where several are told of.
 ///
 /// # Errors
-/// Nothing was seen of it, or it is not said which connector is meant.
-pub fn learn(seen: &[Observed], connector: Option<&str>) -> Result<String, LearnError> {
+/// Nothing was seen of it, it is not said which connector or workspace is meant, or no policy could say it.
+pub fn learn(
+    seen: &[Observed],
+    connector: Option<&str>,
+    workspace: Option<&str>,
+) -> Result<String, LearnError> {
     let names: BTreeSet<&str> = seen
         .iter()
         .filter_map(|one| one.connector.as_deref())
@@ -76,11 +95,38 @@ pub fn learn(seen: &[Observed], connector: Option<&str>) -> Result<String, Learn
     let own: Vec<&Observed> = seen
         .iter()
         .filter(|one| one.connector.as_deref().is_none_or(|name| name == named))
+        .filter(|one| workspace.is_none_or(|name| one.is_of_workspace(name)))
         .collect();
     if own.is_empty() {
         return Err(LearnError::Nothing(Some(named)));
     }
-    Ok(text::policy(&named, &places(&own), &refused(&own)))
+    let workspaces: BTreeSet<&str> = own
+        .iter()
+        .filter_map(|one| one.workspace.as_deref())
+        .collect();
+    if workspaces.len() > 1 {
+        return Err(LearnError::Workspaces {
+            connector: named,
+            workspaces: workspaces.into_iter().map(str::to_owned).collect(),
+        });
+    }
+    let of = text::Of {
+        connector: &named,
+        workspace: workspaces.first().copied(),
+    };
+    let text = text::policy(of, &places(&own), &refused(&own));
+    match Policy::parse("the policy", &text) {
+        Ok(_) => Ok(text),
+        Err(faults) => Err(LearnError::Unreadable(faults.to_string())),
+    }
+}
+
+impl Observed {
+    /// Whether it was in this workspace, as far as the file says.
+    #[must_use]
+    pub fn is_of_workspace(&self, name: &str) -> bool {
+        self.workspace.as_deref().is_none_or(|own| own == name)
+    }
 }
 
 fn places<'a>(seen: &[&'a Observed]) -> BTreeMap<&'a Where, Asked> {
@@ -114,17 +160,15 @@ fn places<'a>(seen: &[&'a Observed]) -> BTreeMap<&'a Where, Asked> {
         *in_second += 1;
         asked.peak = asked.peak.max(*in_second);
         if let Some((method, path)) = request {
-            match Path::parse(path) {
-                Ok(path) => {
+            match path.as_deref().map(Path::parse) {
+                Some(Ok(path)) if text::is_method(method) => {
                     let methods = paths
                         .entry(&one.to)
                         .or_default()
                         .entry(path.as_str().to_owned());
                     methods.or_default().insert(method.clone());
                 }
-                Err(_) => {
-                    asked.odd.insert(method.clone());
-                }
+                _ => *asked.odd.entry(method.clone()).or_default() += 1,
             }
         }
     }

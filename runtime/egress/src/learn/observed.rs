@@ -1,5 +1,6 @@
 //! What audit logs and cassettes tell, line by line and entry by entry.
 
+use crate::report::PATH;
 use serde::Deserialize;
 use serde_json::Value;
 use std::net::IpAddr;
@@ -9,6 +10,8 @@ use std::net::IpAddr;
 pub struct Observed {
     /// The connector's name, where the file says it.
     pub connector: Option<String>,
+    /// The workspace of the call, where the file says it.
+    pub workspace: Option<String>,
     /// The call, where the file says it.
     pub call: Option<String>,
     /// RFC 3339.
@@ -39,8 +42,8 @@ pub enum What {
     Request {
         /// Its method.
         method: String,
-        /// Its path, as it was written.
-        path: String,
+        /// Its path, as it was written; none where the log holds only how it begins.
+        path: Option<String>,
     },
     /// A connection that was allowed.
     Connection,
@@ -75,6 +78,8 @@ struct Line {
     #[serde(default)]
     connector: Option<String>,
     #[serde(default)]
+    workspace: Option<String>,
+    #[serde(default)]
     name: Option<String>,
     #[serde(default)]
     address: Option<IpAddr>,
@@ -86,6 +91,8 @@ struct Line {
     method: Option<String>,
     #[serde(default)]
     path: Option<String>,
+    #[serde(default)]
+    path_cut: bool,
     #[serde(default)]
     reason: Option<String>,
     #[serde(default)]
@@ -127,7 +134,10 @@ fn of_line(line: Line) -> Option<Observed> {
     let what = match line.event.as_str() {
         "request" => What::Request {
             method: line.method?,
-            path: line.path?,
+            // Logs of earlier versions say nothing of what they cut.
+            path: line
+                .path
+                .filter(|path| !line.path_cut && path.chars().count() < PATH),
         },
         "allowed" => What::Connection,
         "refused" => What::Refused {
@@ -141,6 +151,7 @@ fn of_line(line: Line) -> Option<Observed> {
         connector: line
             .connector
             .map(|pin| pin.split('@').next().unwrap_or_default().to_owned()),
+        workspace: line.workspace,
         call: line.call,
         time: line.time,
         to: Where {
@@ -163,6 +174,10 @@ fn of_entry(entry: &Value) -> Option<Observed> {
         Some(at) => rest.split_at(at),
         None => (rest, "/"),
     };
+    // What is before an @ is a user and a password.
+    let authority = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
     let usual = if scheme == "https" { 443 } else { 80 };
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().ok()?),
@@ -171,13 +186,14 @@ fn of_entry(entry: &Value) -> Option<Observed> {
     let what = if scheme == "https" {
         What::Request {
             method: request.get("method")?.as_str()?.to_owned(),
-            path: path.to_owned(),
+            path: Some(path.to_owned()),
         }
     } else {
         What::Connection
     };
     Some(Observed {
         connector: None,
+        workspace: None,
         call: None,
         time: entry
             .get("startedDateTime")

@@ -32,7 +32,11 @@ pub(super) fn patterns(
     if patterns.len() > MOST {
         let mut wide: BTreeMap<Vec<String>, BTreeSet<String>> = BTreeMap::new();
         for (segments, methods) in patterns {
-            let begins = vec![segments[0].clone(), "**".to_owned()];
+            // The root begins with nothing, and stays what it is.
+            let begins = match &segments[..] {
+                [root] if root.is_empty() => segments,
+                _ => vec![segments[0].clone(), "**".to_owned()],
+            };
             wide.entry(begins).or_default().extend(methods);
         }
         patterns = wide;
@@ -143,5 +147,22 @@ mod tests {
             .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).chain(["/user"]).collect();
         assert_eq!(of(&names), ["/repos/*/issues", "/user"]);
+    }
+
+    #[test]
+    fn the_root_among_many_paths_stays_the_root() {
+        let names: Vec<String> = (0..=MOST)
+            .map(|number| format!("/p{}x", "a".repeat(number)))
+            .chain(["/".to_owned()])
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let patterns = of(&names);
+        assert!(patterns.contains(&"/".to_owned()), "{patterns:?}");
+        for pattern in patterns {
+            assert!(
+                crate::http::path::Pattern::parse(&pattern).is_ok(),
+                "{pattern}"
+            );
+        }
     }
 }

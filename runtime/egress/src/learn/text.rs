@@ -1,47 +1,100 @@
 //! The policy's text: YAML, with comments that say what made each rule.
 
+use super::quote::{comment, quoted};
 use super::{Asked, Where};
 use crate::name::Name;
+use crate::policy::Policy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+/// Refused attempts that are named; a policy is to be read by people.
+const REFUSED: usize = 200;
+
 type Refused<'a> = BTreeMap<(String, &'a str), (u64, Option<&'a str>)>;
 
+/// Whose policy it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Of<'a> {
+    pub(super) connector: &'a str,
+    /// Where it was seen, if the files say it.
+    pub(super) workspace: Option<&'a str>,
+}
+
+/// Whether policies can name the method.
+pub(super) fn is_method(text: &str) -> bool {
+    let mut letters = text.bytes();
+    text.len() <= 32
+        && letters
+            .next()
+            .is_some_and(|first| first.is_ascii_uppercase())
+        && letters.all(|letter| letter.is_ascii_uppercase() || letter == b'-')
+        && !matches!(text, "CONNECT" | "TRACE")
+}
+
 pub(super) fn policy(
-    connector: &str,
+    of: Of<'_>,
     places: &BTreeMap<&Where, Asked>,
     refused: &Refused<'_>,
 ) -> String {
     let mut text = format!(
         "# Learned from what was seen. Read it before it is put in force: it allows that again, and nothing else.\n\
-         format: 1\nconnector: {connector}\n# workspace: default   # a policy for a connector from a folder names its workspace\n"
+         format: 1\nconnector: {}\n# workspace: {}   # a policy for a connector from a folder names its workspace\n",
+        scalar(of.connector),
+        comment(of.workspace.unwrap_or("default")),
     );
-    if places.is_empty() {
+    let mut allowed = String::new();
+    for (place, asked) in places {
+        rules(&mut allowed, of, place, asked);
+    }
+    // Comments alone are no list.
+    if allowed
+        .lines()
+        .all(|line| line.trim_start().starts_with('#'))
+    {
         text.push_str("egress: []\n");
     } else {
         text.push_str("egress:\n");
-        for (place, asked) in places {
-            rules(&mut text, place, asked);
-        }
     }
+    text.push_str(&allowed);
     if !refused.is_empty() {
         text.push_str("\n# What was refused, and stays so unless somebody decides otherwise:\n");
-        for ((place, reason), (times, rule)) in refused {
+        for ((place, reason), (times, rule)) in refused.iter().take(REFUSED) {
+            let (place, reason) = (comment(place), comment(reason));
             text.push_str(&format!("#\n# {place}: {reason}, {times} times\n"));
             match rule {
                 Some(rule) => {
                     for line in rule.lines() {
-                        text.push_str(&format!("#   {line}\n"));
+                        text.push_str(&format!("#   {}\n", comment(line)));
                     }
                 }
                 None => text.push_str("#   no policy can allow it\n"),
             }
         }
+        if let Some(more) = refused.len().checked_sub(REFUSED).filter(|&more| more > 0) {
+            text.push_str(&format!("#\n# and {more} more\n"));
+        }
     }
     text
 }
 
-fn rules(text: &mut String, place: &Where, asked: &Asked) {
+/// Plain where it is a connector's name, as people write it.
+fn scalar(text: &str) -> String {
+    let is_word = |word: &str| {
+        word.starts_with(|first: char| first.is_ascii_lowercase())
+            && word
+                .bytes()
+                .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-')
+            // What some readers of YAML take for a truth or for nothing.
+            && !matches!(word, "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n")
+    };
+    if is_word(text) {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
+}
+
+fn rules(text: &mut String, of: Of<'_>, place: &Where, asked: &Asked) {
     let what = if place.protocol == "https" {
         "requests"
     } else {
@@ -52,18 +105,21 @@ fn rules(text: &mut String, place: &Where, asked: &Asked) {
         1 => " of 1 call".to_owned(),
         calls => format!(" of {calls} calls"),
     };
-    let day = |time: &str| {
-        time.get(..10)
-            .unwrap_or("a day that is not told")
-            .to_owned()
-    };
+    let workspace = of
+        .workspace
+        .map(|name| format!(" in workspace {}", comment(name)))
+        .unwrap_or_default();
+    let day = |time: &str| comment(time.get(..10).unwrap_or("a day that is not told"));
     let (first, last) = (day(&asked.first), day(&asked.last));
     let when = if first == last {
         first
     } else {
         format!("{first} to {last}")
     };
-    text.push_str(&format!("  # {} {what}{calls}, {when}\n", asked.count));
+    text.push_str(&format!(
+        "  # {} {what}{calls}{workspace}, {when}\n",
+        asked.count
+    ));
     if place.protocol != "https" {
         rule(text, place, asked, None);
         return;
@@ -75,13 +131,17 @@ fn rules(text: &mut String, place: &Where, asked: &Asked) {
     }
     for (methods, patterns) in by_methods {
         if patterns.iter().any(|pattern| pattern.contains("**")) {
-            text.push_str("  # there were too many paths to name: ** stands for what comes after the first part\n");
+            text.push_str("  # there were too many paths to name: ** stands for what comes after the first part,\n");
+            text.push_str(
+                "  # and each method that was seen below that part is allowed for all of it\n",
+            );
         }
-        let methods: Vec<&str> = methods.iter().map(String::as_str).collect();
-        let patterns: Vec<String> = patterns
-            .iter()
-            .map(|pattern| format!("\"{pattern}\""))
-            .collect();
+        if patterns.contains(&"/*/**") {
+            text.push_str("  # the first part differs too: /*/** is every path but / itself\n");
+        }
+        // What is a method is a word, and plain in YAML: but NO, ON, OFF, Y and their like are read as truths by some.
+        let methods: Vec<String> = methods.iter().map(|method| written(method)).collect();
+        let patterns: Vec<String> = patterns.iter().map(|pattern| quoted(pattern)).collect();
         let http = format!(
             "{{ methods: [{}], paths: [{}] }}",
             methods.join(", "),
@@ -89,15 +149,13 @@ fn rules(text: &mut String, place: &Where, asked: &Asked) {
         );
         rule(text, place, asked, Some(http));
     }
-    if !asked.odd.is_empty() {
-        text.push_str("  # some paths are read in different ways by servers (//, ..), so this rule names none\n");
-        let methods: Vec<&str> = asked.odd.iter().map(String::as_str).collect();
-        rule(
-            text,
-            place,
-            asked,
-            Some(format!("{{ methods: [{}] }}", methods.join(", "))),
-        );
+    for (method, times) in &asked.odd {
+        text.push_str(&format!(
+            "  # {times} {} requests to {} could not be named, so no rule is for them: the path is longer than the log\n\
+             \x20 # tells, servers read it in different ways (//, ..), or no policy can name the method\n",
+            comment(method),
+            comment(&place.to_string())
+        ));
     }
     if asked.peak > 0 {
         text.push_str(&format!(
@@ -108,21 +166,24 @@ fn rules(text: &mut String, place: &Where, asked: &Asked) {
     }
 }
 
+/// Methods that everybody knows are plain, others quoted: some of them are no text to some readers of YAML.
+fn written(method: &str) -> String {
+    match method {
+        "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" => method.to_owned(),
+        _ => quoted(method),
+    }
+}
+
+/// One rule, if it is one that the policy's reader takes: who wrote a cassette may have named what no policy can.
 fn rule(text: &mut String, place: &Where, asked: &Asked, http: Option<String>) {
-    // An address has colons of its own; a name is plain in YAML, unless it is a number.
+    // An address has colons of its own; a name is plain in YAML, unless it is a number or a word of YAML's own.
     let host = match (place.host.parse::<IpAddr>(), Name::parse(&place.host)) {
-        (Err(_), Ok(name))
-            if name
-                .as_str()
-                .contains(|letter: char| letter.is_ascii_alphabetic()) =>
-        {
-            name.to_string()
-        }
-        _ => format!("\"{}\"", place.host),
+        (Err(_), Ok(name)) if is_plain(name.as_str()) => name.to_string(),
+        _ => quoted(&place.host),
     };
-    text.push_str(&format!("  - host: {host}\n"));
+    let mut rule = format!("  - host: {host}\n");
     if let Some(port) = place.port {
-        text.push_str(&format!("    ports: [{port}]\n"));
+        rule.push_str(&format!("    ports: [{port}]\n"));
     }
     if !asked.networks.is_empty() {
         let networks: Vec<String> = asked
@@ -130,12 +191,35 @@ fn rule(text: &mut String, place: &Where, asked: &Asked, http: Option<String>) {
             .iter()
             .map(|network| format!("\"{network}\""))
             .collect();
-        text.push_str(&format!("    networks: [{}]\n", networks.join(", ")));
+        rule.push_str(&format!("    networks: [{}]\n", networks.join(", ")));
     }
-    text.push_str(&format!("    protocol: {}\n", place.protocol));
+    rule.push_str(&format!("    protocol: {}\n", scalar(&place.protocol)));
     if let Some(http) = http {
-        text.push_str(&format!("    http: {http}\n"));
+        rule.push_str(&format!("    http: {http}\n"));
     }
+    let alone = format!("format: 1\nconnector: c\negress:\n{rule}");
+    match Policy::parse("the rule", &alone) {
+        Ok(_) => text.push_str(&rule),
+        Err(faults) => {
+            let why: Vec<String> = faults
+                .0
+                .iter()
+                .map(|fault| comment(&fault.message))
+                .collect();
+            text.push_str(&format!(
+                "  # {} by {}: no rule can be for it ({})\n",
+                comment(&place.to_string()),
+                comment(&place.protocol),
+                why.join("; ")
+            ));
+        }
+    }
+}
+
+/// A name with a dot and a letter of its own is neither a number nor a word of YAML's.
+fn is_plain(name: &str) -> bool {
+    name == "localhost"
+        || name.contains('.') && name.starts_with(|letter: char| letter.is_ascii_alphabetic())
 }
 
 /// Up to a number that people write: 1, 2, 5, 10, 20, 50, …

@@ -105,7 +105,7 @@ async fn allow(
         shared.reporter.failed(to, reason, detail);
     };
     let script = shared.upstream.faults.as_ref();
-    let certificate = match script.and_then(|script| script.of_connection(&named(&target))) {
+    let certificate = match script.and_then(|script| script.of_connection_to(&target)) {
         Some(ConnectionFault::Refuse) => {
             return failed(
                 Reason::DialRefused,

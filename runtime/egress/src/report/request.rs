@@ -13,8 +13,6 @@ pub(super) const RATE: (NonZeroU32, NonZeroU32) = (
     NonZeroU32::new(1_000).unwrap(),
     NonZeroU32::new(20_000).unwrap(),
 );
-/// Longest path that is told, characters.
-const PATH: usize = 1_000;
 
 /// A request that is over: answered, or broken off.
 #[derive(Debug)]
@@ -52,6 +50,9 @@ struct RequestLine<'a> {
     rule: String,
     method: &'a str,
     path: &'a str,
+    /// Only where the path was longer than is told.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    path_cut: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     bytes_up: u64,
@@ -65,14 +66,15 @@ struct RequestLine<'a> {
 
 impl Reporter {
     pub(crate) fn request(&self, report: RequestReport) {
+        self.sums.over.fetch_add(1, Ordering::Relaxed);
         if self.request_rate.check().is_err() {
             self.sums.untold.fetch_add(1, Ordering::Relaxed);
             self.not_told.requests.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let to = self.endpoint(report.to);
-        let path: String = self.redact(&report.path).chars().take(PATH).collect();
-        let method = self.redact(&report.method);
+        let (path, path_cut) = self.path(&report.path);
+        let method = self.method(&report.method);
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         self.audit.write(&RequestLine {
             time: line::now(),
@@ -88,6 +90,7 @@ impl Reporter {
             rule: report.rule.to_string(),
             method: &method,
             path: &path,
+            path_cut,
             status: report.status,
             bytes_up: report.bytes_up,
             bytes_down: report.bytes_down,

@@ -1,6 +1,7 @@
 //! Waiting for a turn.
 
 use super::cause::{Cause, Exhausted, Wait};
+use super::learned::Sent;
 use super::rate::Rate;
 use super::state::Standing;
 use super::turn::{Account, Asked, Turn, wall};
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 /// Waits shorter than this are told to nobody.
 const TOLD: Duration = Duration::from_millis(250);
-/// When to come back to a budget whose places were all taken until the deadline: there is no better guess.
+/// When to come back to a budget whose places were all taken until the deadline, or whose line is full: there is no better guess.
 const SOON: Duration = Duration::from_secs(1);
 
 /// A call's hold on the budget of a credential and host, under its policy's rate. While several hold one budget under
@@ -41,6 +42,8 @@ impl Budget {
     /// # Errors
     /// The wait does not fit the waiter's deadline or longest wait. This is said as soon as it is known: at once, unless
     /// others come in between, the upstream says no meanwhile, or a place would have to come free, which nobody can foretell.
+    /// Where 4,096 requests of the waiter's party wait on this budget already, one more ends at once for [`Cause::Concurrency`],
+    /// however long it might wait.
     pub async fn turn(
         &self,
         waiter: &mut Waiter,
@@ -48,14 +51,18 @@ impl Budget {
     ) -> Result<Turn, Exhausted> {
         let began = Instant::now();
         let limit = waiter.limit(began);
-        let asked = Asked::new(&self.account, &waiter.party);
+        let asked = Asked::new(&self.account, &waiter.party, limit, began);
+        let asked = asked.map_err(|until| Exhausted {
+            until: wall(until.max(began + SOON)),
+            cause: Cause::Concurrency,
+        })?;
         let mut telling = Telling::new(told);
         loop {
             let now = Instant::now();
             let (until, cause, again) = match asked.standing(now) {
                 Standing::Turn(round) => {
                     waiter.add(now - began);
-                    return Ok(asked.take(round));
+                    return Ok(asked.take(Sent { round, at: now }));
                 }
                 Standing::Waits {
                     until,

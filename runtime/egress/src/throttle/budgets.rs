@@ -14,6 +14,9 @@ const FEW: usize = 64;
 /// Budgets that are remembered while nobody uses them. Whoever reaches hosts without end (`*.example.com`) and is told by
 /// each to stay away must not fill the daemon's memory.
 const MOST: usize = 16_384;
+/// The part of these that one credential is sure to keep, 512 of them: what it has beyond goes first, so that one tenant's
+/// hosts do not make another's be forgotten.
+const SHARES: usize = 32;
 
 /// The budgets of all credentials and hosts. A clone is the same budgets.
 #[derive(Debug, Clone)]
@@ -58,35 +61,62 @@ impl Budgets {
 }
 
 impl Table {
-    /// Forgets budgets that nobody uses and that know nothing any more; beyond the most, those that would forget soonest.
+    /// Forgets budgets that nobody uses and that know nothing any more. Where there are the most, also those that know
+    /// something, until a quarter is free: of the credentials that have more than a share of them, those that would forget
+    /// soonest; and if that is not enough, with ever smaller shares.
     fn forget(&mut self, now: Instant) {
-        // An account is only handed out under the lock of this table, so one that nobody has stays so.
-        let is_used = |account: &Arc<Account>| Arc::strong_count(account) > 1;
-        let forgotten_at = |account: &Arc<Account>| account.state().forgotten_at();
         self.accounts.retain(|_, account| {
             is_used(account) || forgotten_at(account).is_some_and(|at| at > now)
         });
-        if self.accounts.len() >= self.most {
-            let mut idle: Vec<_> = self
-                .accounts
-                .values()
-                .filter(|account| !is_used(account))
-                .map(forgotten_at)
-                .collect();
-            idle.sort_unstable();
-            let middle = idle.get(idle.len() / 2).copied().flatten();
-            self.accounts
-                .retain(|_, account| is_used(account) || forgotten_at(account) > middle);
+        let is_full = self.accounts.len() >= self.most;
+        if is_full {
+            let few = self.most - self.most / 4;
+            let mut share = (self.most / SHARES).max(1);
+            self.cut(share);
+            while self.accounts.len() > few && share > 0 {
+                share /= 2;
+                self.cut(share);
+            }
         }
         // Where more are in use than are remembered, not every new one is a reason to look.
         let kept = self.accounts.len();
-        let highest = if kept < self.most {
-            self.most
+        let highest = if is_full {
+            self.most.max(kept + kept / 4 + 1)
         } else {
-            kept + kept / 4 + 1
+            self.most
         };
         self.look_at = (kept * 2).clamp(FEW.min(self.most), highest);
     }
+
+    /// Leaves each credential so many of the budgets that nobody uses: those that would be remembered longest.
+    fn cut(&mut self, share: usize) {
+        let mut idle: HashMap<&Credential, Vec<(Option<Instant>, &Name)>> = HashMap::new();
+        for ((credential, host), account) in &self.accounts {
+            if !is_used(account) {
+                let known = idle.entry(credential).or_default();
+                known.push((forgotten_at(account), host));
+            }
+        }
+        let mut gone = Vec::new();
+        for (credential, mut known) in idle {
+            let beyond = known.len().saturating_sub(share);
+            known.sort_unstable();
+            let beyond = known.into_iter().take(beyond);
+            gone.extend(beyond.map(|(_, host)| (credential.clone(), host.clone())));
+        }
+        for key in gone {
+            self.accounts.remove(&key);
+        }
+    }
+}
+
+/// An account is only handed out under the lock of the table, so one that nobody has stays so while that is held.
+fn is_used(account: &Arc<Account>) -> bool {
+    Arc::strong_count(account) > 1
+}
+
+fn forgotten_at(account: &Arc<Account>) -> Option<Instant> {
+    account.state().forgotten_at()
 }
 
 #[cfg(test)]
@@ -110,9 +140,18 @@ mod tests {
         Credential::of([], "acme/shop")
     }
 
+    fn knows(budgets: &Budgets, credential: &Credential, number: u32) -> bool {
+        let key = (credential.clone(), host(number));
+        budgets.0.lock().unwrap().accounts.contains_key(&key)
+    }
+
     /// Has the host say no for so long.
     async fn refused(budgets: &Budgets, number: u32, seconds: u32) {
-        let budget = budgets.budget(&credential(), &host(number), None);
+        refused_to(budgets, &credential(), number, seconds).await;
+    }
+
+    async fn refused_to(budgets: &Budgets, credential: &Credential, number: u32, seconds: u32) {
+        let budget = budgets.budget(credential, &host(number), None);
         let mut waiter = Waiter::new("acme/shop", None, Duration::ZERO);
         let turn = budget.turn(&mut waiter, |_| {}).await.unwrap();
         let mut headers = HeaderMap::new();
@@ -150,5 +189,40 @@ mod tests {
             .map(|number| budgets.budget(&credential(), &host(number), None))
             .collect();
         assert!(budgets.known() >= held.len(), "what is used is kept");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_credential_s_hosts_without_end_do_not_make_another_s_be_forgotten() {
+        let budgets = Budgets::remembering(320);
+        let (modest, endless) = (credential(), Credential::of([], "evil/endless"));
+        for number in 0..10 {
+            refused_to(&budgets, &modest, number, 60).await;
+        }
+        let mut fewest = 320;
+        for number in 0..2_000 {
+            refused_to(&budgets, &endless, number, 86_400).await;
+            let known = budgets.known();
+            assert!(known <= 320);
+            if number >= 320 {
+                fewest = fewest.min(known);
+            }
+        }
+        assert!((0..10).all(|number| knows(&budgets, &modest, number)));
+        assert_eq!(
+            fewest,
+            10 + 320 / SHARES + 1,
+            "its own share, and the new one"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_credentials_at_once_lose_what_each_would_forget_soonest() {
+        let budgets = Budgets::remembering(320);
+        for number in 0..1_000 {
+            let credential = Credential::of([], &format!("acme/c{}", number % 40));
+            refused_to(&budgets, &credential, number, 100_000 - number).await;
+            assert!(budgets.known() <= 320);
+        }
+        assert!(budgets.known() >= 40, "{}", budgets.known());
     }
 }

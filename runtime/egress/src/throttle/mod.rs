@@ -16,6 +16,7 @@ mod ceiling;
 mod credential;
 mod jitter;
 mod learned;
+mod line;
 mod pace;
 mod queue;
 mod rate;

@@ -3,8 +3,8 @@
 use super::advice::Advice;
 use super::cause::Cause;
 use super::ceiling::Ceiling;
-use super::learned::{Around, Hold, Learned};
-use super::queue::{Queue, Ticket};
+use super::learned::{Around, Hold, Learned, Sent};
+use super::queue::{MOST_WAITING, Queue, Ticket};
 use super::rate::Rate;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -44,8 +44,16 @@ impl State {
         self.changed(now);
     }
 
-    pub(super) fn ask(&mut self, ticket: Arc<Ticket>) {
-        self.queue.push(ticket);
+    /// Puts a ticket in its line.
+    ///
+    /// # Errors
+    /// Too many of its party wait. Gives the earliest that those have had their turns.
+    pub(super) fn ask(&mut self, ticket: &Arc<Ticket>, now: Instant) -> Result<(), Instant> {
+        if self.queue.push(Arc::clone(ticket)) {
+            return Ok(());
+        }
+        let waiting = u32::try_from(MOST_WAITING).unwrap_or(u32::MAX);
+        Err(self.opens(now, waiting).0)
     }
 
     /// Where this ticket stands. Everybody whose turn it is gets it first.
@@ -54,8 +62,16 @@ impl State {
         if ticket.is_granted() {
             return Standing::Turn(self.learned.round());
         }
-        let step = self.learned.next_step(now);
-        let (at, cause) = self.opens(now, self.queue.before(ticket));
+        let places = self.places(now);
+        let head = self.queue.head(places);
+        let is_head = head.is_some_and(|head| Arc::ptr_eq(head, ticket));
+        if !is_head {
+            self.queue.wake_head(places);
+        }
+        // The steps of the rate are foretold. Those of the places, and asking after a hold, matter to the next one alone,
+        // who has the others follow.
+        let step = self.learned.next_step(now).filter(|_| is_head);
+        let (at, cause) = self.opens(now, self.queue.before(ticket, places));
         if at > now {
             let again = [Some(at), step].into_iter().flatten().min();
             return Standing::Waits {
@@ -74,40 +90,44 @@ impl State {
     /// A ticket is thrown away.
     pub(super) fn withdraw(&mut self, ticket: &Arc<Ticket>, now: Instant) {
         if ticket.is_granted() {
-            self.give_back(now);
+            self.give_back(ticket.party(), now);
         } else {
             self.queue.remove(ticket);
             self.changed(now);
         }
     }
 
-    /// A request has ended.
-    pub(super) fn give_back(&mut self, now: Instant) {
+    /// A request of this party has ended.
+    pub(super) fn give_back(&mut self, party: &Arc<str>, now: Instant) {
+        self.queue.give_back(party);
         self.under_way = self.under_way.saturating_sub(1);
         self.changed(now);
     }
 
-    /// Takes in the answer to a request that was sent in this round.
+    /// Takes in the answer to a request.
     pub(super) fn learn(
         &mut self,
         advice: &Advice,
-        round: u64,
+        sent: Sent,
         draw: f64,
         now: Instant,
     ) -> Option<Hold> {
         let around = Around {
-            round,
+            sent,
             under_way: self.under_way,
             per_second: self.ceiling.per_second(),
             concurrency: self.ceiling.concurrency(),
         };
-        let before = self.learned.hold(now).map(|hold| hold.until);
+        let known = |learned: &Learned| (learned.hold(now).map(|hold| hold.until), learned.round());
+        let before = known(&self.learned);
         let refused = self.learned.learn(advice, &around, draw, now);
-        if self.learned.hold(now).map(|hold| hold.until) == before {
-            self.changed(now);
-        } else {
-            // Some of those who wait cannot wait that long.
-            self.queue.wake_all();
+        let is_news = known(&self.learned) != before;
+        self.changed(now);
+        if let Some(others) = self.queue.len().checked_sub(1).filter(|_| is_news) {
+            // Some of those who wait cannot wait that long: none but those whose limit comes before the last one's turn.
+            let others = u32::try_from(others).unwrap_or(u32::MAX);
+            let last = self.opens(now, others).0;
+            self.queue.wake_limited_before(last);
         }
         refused
     }
@@ -119,9 +139,13 @@ impl State {
 
     /// Gives turns to whom they are due.
     fn serve(&mut self, now: Instant) {
+        let places = self.places(now);
         let mut served = false;
-        while !self.queue.is_empty() && self.has_place(now) && self.opens(now, 0).0 <= now {
-            let Some(ticket) = self.queue.pop() else {
+        while self.queue.len() > 0
+            && places.is_none_or(|places| self.under_way < places)
+            && self.opens(now, 0).0 <= now
+        {
+            let Some(ticket) = self.queue.pop(places) else {
                 break;
             };
             self.ceiling.charge(now);
@@ -131,30 +155,28 @@ impl State {
             served = true;
         }
         if served {
-            self.queue.wake_head();
+            self.queue.wake_head(places);
         }
     }
 
     /// Something is otherwise than the next in line was told.
     fn changed(&mut self, now: Instant) {
         self.serve(now);
-        self.queue.wake_head();
+        self.queue.wake_head(self.places(now));
     }
 
-    fn has_place(&self, now: Instant) -> bool {
+    /// How many may be under way.
+    fn places(&self, now: Instant) -> Option<u32> {
         let places = [self.ceiling.concurrency(), self.learned.places(now)];
-        places
-            .into_iter()
-            .flatten()
-            .all(|places| self.under_way < places)
+        places.into_iter().flatten().min()
     }
 
     /// When the rates let one go before whom so many others go, and what decides it.
     fn opens(&self, now: Instant, before: u32) -> (Instant, Cause) {
         let hold = self.learned.hold(now);
-        let from = hold.map_or(now, |hold| hold.until);
+        let from = hold.map_or(now, |hold| hold.from(before, now));
         let policy = self.ceiling.nth(from, before);
-        let (learned, cause) = self.learned.nth(now, from, before);
+        let (learned, cause) = self.learned.nth(from, before);
         let decides = match hold {
             Some(hold) => hold.cause,
             None if policy >= learned => Cause::PolicyRate,

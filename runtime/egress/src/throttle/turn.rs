@@ -3,6 +3,7 @@
 use super::advice;
 use super::cause::Cause;
 use super::jitter;
+use super::learned::Sent;
 use super::queue::Ticket;
 use super::state::{Standing, State};
 use http::{HeaderMap, Method, StatusCode};
@@ -35,14 +36,23 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn new(account: &Arc<Account>, party: &Arc<str>) -> Self {
-        let ticket = Ticket::new(Arc::clone(party));
-        account.state().ask(Arc::clone(&ticket));
-        Self {
+    /// Asks for a party, which stops to wait at `limit`.
+    ///
+    /// # Errors
+    /// Too many of the party wait. Gives the earliest that those have had their turns.
+    pub(super) fn new(
+        account: &Arc<Account>,
+        party: &Arc<str>,
+        limit: Option<Instant>,
+        now: Instant,
+    ) -> Result<Self, Instant> {
+        let ticket = Ticket::new(Arc::clone(party), limit);
+        account.state().ask(&ticket, now)?;
+        Ok(Self {
             account: Arc::clone(account),
             ticket,
             is_taken: false,
-        }
+        })
     }
 
     pub(super) fn standing(&self, now: Instant) -> Standing {
@@ -60,11 +70,12 @@ impl Asked {
     }
 
     /// Takes the turn that was granted.
-    pub(super) fn take(mut self, round: u64) -> Turn {
+    pub(super) fn take(mut self, sent: Sent) -> Turn {
         self.is_taken = true;
         Turn {
             account: Arc::clone(&self.account),
-            round,
+            party: Arc::clone(self.ticket.party()),
+            sent,
         }
     }
 }
@@ -83,8 +94,8 @@ impl Drop for Asked {
 #[must_use = "dropping it gives the place back"]
 pub struct Turn {
     account: Arc<Account>,
-    /// In which it was sent.
-    round: u64,
+    party: Arc<str>,
+    sent: Sent,
 }
 
 impl Turn {
@@ -93,7 +104,7 @@ impl Turn {
     pub fn answered(&self, status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Answered {
         let advice = advice::read(status, headers, now);
         let mut state = self.account.state();
-        let hold = state.learn(&advice, self.round, jitter::draw(), Instant::now());
+        let hold = state.learn(&advice, self.sent, jitter::draw(), Instant::now());
         drop(state);
         Answered {
             throttled: hold.map(|hold| Throttled {
@@ -107,7 +118,8 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.account.state().give_back(Instant::now());
+        let now = Instant::now();
+        self.account.state().give_back(&self.party, now);
     }
 }
 

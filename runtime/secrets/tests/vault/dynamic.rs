@@ -131,10 +131,10 @@ async fn resolve(provider: &VaultProvider) -> (Value, Resolved) {
         .resolve("c1", &config, &[rule("user"), rule("password")])
         .await
         .unwrap();
-    (
-        serde_json::from_slice(&resolved.config_json()).unwrap(),
-        resolved,
-    )
+    let shown = replace(&config, &mut |placed| {
+        resolved.shown(placed).unwrap().expose().into()
+    });
+    (shown, resolved)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -132,11 +132,12 @@ impl Serving {
                 until_ms,
                 cause,
             } => {
-                // Until a place comes free is for as long as is believed at all.
-                let until = until_ms.unwrap_or(u64::MAX);
-                let wait = until.saturating_sub(crate::usage::unix_ms());
-                self.pulse
-                    .waits(Duration::from_millis(wait), Instant::now());
+                // A wait without a known end is judged by what the gateway carries meanwhile.
+                if let Some(until) = until_ms {
+                    let wait = until.saturating_sub(crate::usage::unix_ms());
+                    self.pulse
+                        .waits(Duration::from_millis(wait), Instant::now());
+                }
                 let told = Event::Throttled(throttled(to, until_ms, cause));
                 self.emit("", "", told, way).await;
                 return None;

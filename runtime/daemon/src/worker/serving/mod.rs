@@ -27,7 +27,7 @@ use super::grants::Watched;
 use super::order::Order;
 use super::outlet::Stop;
 use super::output::LogQuota;
-use super::pulse::{Judgement, Pulse};
+use super::pulse::{Judgement, Pulse, Traffic};
 use super::stacks::Stacks;
 use super::way::{Verdict, Way};
 use crate::call::Event;
@@ -169,8 +169,11 @@ impl Serving {
             .as_ref()
             .map(Session::totals)
             .unwrap_or_default();
-        let relayed = totals.bytes_up + totals.bytes_down;
-        match self.pulse.judge(relayed, Instant::now()) {
+        let traffic = Traffic {
+            relayed: totals.bytes_up + totals.bytes_down,
+            waits_for_place: totals.waits_for_place,
+        };
+        match self.pulse.judge(traffic, Instant::now()) {
             Judgement::Well => None,
             Judgement::Heartbeat => {
                 way.emit("", "", Event::Heartbeat).await;

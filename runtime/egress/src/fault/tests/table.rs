@@ -4,6 +4,7 @@ use crate::fault::{
     Answer, Asked, BodyFault, CertificateFault, ConnectionFault, DnsFault, FaultScript,
     RequestFault,
 };
+use crate::host::Target;
 use crate::name::Name;
 use http::HeaderValue;
 use std::num::NonZeroU64;
@@ -302,4 +303,30 @@ fn a_count_is_given_once_however_many_ask_at_once() {
         askers.into_iter().map(|asker| asker.join().unwrap()).sum()
     });
     assert_eq!(struck, 1);
+}
+
+#[test]
+fn a_path_without_one_reading_is_counted_by_entries_that_name_none() {
+    let script = script(
+        "  - { match: { host: a.com, path: '/**' }, answer: { status: 500 } }\n\
+         \x20 - { match: { host: a.com, nth: 2 }, answer: { status: 503 } }\n",
+    );
+    let requests = ["GET /v1//a", "GET /v1/../a", "GET /a", "OPTIONS *"];
+    assert_eq!(asked(&script, &requests), ["-", "503", "500", "-"]);
+}
+
+#[test]
+fn a_fault_of_localhost_is_none_of_other_addresses() {
+    let script = script("  - { match: { host: localhost }, refuse: true }\n");
+    for (target, refused) in [
+        ("localhost", true),
+        ("127.0.0.1", true),
+        ("::1", true),
+        ("10.20.0.3", false),
+        ("a.com", false),
+    ] {
+        let target = Target::parse(target).unwrap();
+        let fault = script.of_connection_to(&target);
+        assert_eq!(fault.is_some(), refused, "{target}");
+    }
 }

@@ -15,7 +15,9 @@ use retry_after::retry_after;
 use std::time::{Duration, SystemTime};
 use vendor::{Bucket, DailyUse};
 
-/// No wait is believed beyond this. A header that names a later time is believed thus far; then one request asks again.
+/// No wait is believed beyond this: a day, the longest window that upstreams publish. A header that names a later time is
+/// believed thus far, and even that is asked after: while more than a quarter of an hour is to be waited, one request goes
+/// every five minutes, and an answer that serves it ends the wait (`learned/hold`).
 pub(super) const BELIEVED: Duration = Duration::from_secs(86_400);
 
 /// After Salesforce's no. Its window of 24 hours rolls, so calls come free all the time, and no header says when.

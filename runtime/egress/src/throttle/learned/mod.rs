@@ -2,14 +2,17 @@
 //!
 //! A no makes everybody wait and halves what there was; time then raises it by steps of a tenth, until the policies'
 //! numbers hold again (additive increase, multiplicative decrease: Chiu and Jain 1989). Answers to requests that were under
-//! way together are one round: however many of them say no, it counts once.
+//! way together are one round: however many of them say no, it counts once. A long wait is asked after (`hold`), since the
+//! header that names it may be wrong.
 
+mod hold;
 mod lowered;
 mod recent;
 
 use super::advice::{Advice, Of, Refused};
 use super::cause::Cause;
 use super::rate::interval;
+pub(super) use hold::Hold;
 use lowered::{Lowered, Spread};
 use recent::Recent;
 use std::time::Duration;
@@ -24,6 +27,9 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// The part of such a wait that chance adds at most, and of a wait that the upstream names.
 const BACKOFF_JITTER: f64 = 0.5;
 const NAMED_JITTER: f64 = 0.1;
+/// A window that an answer says is used up, without saying no, holds no longer than this: it may be another window than
+/// that of the next request, and its reset may be in another unit.
+const LONGEST_UNASKED: Duration = Duration::from_secs(3_600);
 /// Chance adds no more than this to a wait that the upstream names.
 const LONGEST_JITTER: Duration = Duration::from_secs(5);
 
@@ -32,7 +38,7 @@ pub(super) struct Learned {
     hold: Option<Hold>,
     /// Counts the times that the upstream said no.
     round: u64,
-    /// Rounds in a row that ended with a no without a time.
+    /// Rounds in a row that ended with a no.
     in_a_row: u32,
     rate: Option<Lowered>,
     places: Option<Lowered>,
@@ -43,18 +49,18 @@ pub(super) struct Learned {
     recent: Recent,
 }
 
-/// Nobody goes before.
+/// When a request was sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Hold {
-    pub(super) until: Instant,
-    pub(super) cause: Cause,
+pub(super) struct Sent {
+    /// The round.
+    pub(super) round: u64,
+    pub(super) at: Instant,
 }
 
 /// A request's answer comes with what was going on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Around {
-    /// The round in which the request was sent.
-    pub(super) round: u64,
+    pub(super) sent: Sent,
     /// Requests under way, this one included.
     pub(super) under_way: u32,
     /// What the policies allow.
@@ -79,29 +85,43 @@ impl Learned {
         draw: f64,
         now: Instant,
     ) -> Option<Hold> {
-        let is_first = around.round == self.round;
+        let is_first = around.sent.round == self.round;
+        let hold = self.hold(now);
+        let is_probe = hold.is_some_and(|hold| hold.is_asked_by(around.sent.at));
         if advice.served && is_first {
             self.in_a_row = 0;
+        }
+        if advice.served && is_probe && advice.quotas.iter().all(|quota| quota.remaining > 0) {
+            self.end_hold(now);
         }
         self.windows(advice, around, draw, now);
         let refused = advice.refused?;
         match refused.wait {
+            // What the upstream names is no shorter than what it would be without a name: a billionth of a second, named
+            // again and again, is no leave to ask without end.
+            Some(wait) if is_first => {
+                let wait = wait.max(backoff(self.in_a_row, 0.0));
+                self.hold_for(named(wait, draw), refused.cause, now);
+            }
             Some(wait) => self.hold_for(named(wait, draw), refused.cause, now),
             None if is_first => {
-                let wait = backoff(self.in_a_row, draw);
-                self.in_a_row = self.in_a_row.saturating_add(1);
-                self.hold_for(wait, refused.cause, now);
+                self.hold_for(backoff(self.in_a_row, draw), refused.cause, now);
             }
             None => {}
         }
         if is_first {
             self.round += 1;
-            self.lower(&refused, advice.granted, around, now);
+            self.in_a_row = self.in_a_row.saturating_add(1);
+            if is_probe {
+                // It went alone, against the upstream's word: it tells nothing about how fast and how many.
+                self.put_off(now);
+            } else {
+                self.lower(&refused, advice.granted, around, now);
+            }
         }
-        Some(Hold {
-            until: self.hold(now).map_or(now, |hold| hold.until),
-            cause: refused.cause,
-        })
+        let hold = self.hold(now);
+        let hold = hold.unwrap_or_else(|| Hold::new(Duration::ZERO, refused.cause, now));
+        Some(hold.because(refused.cause))
     }
 
     /// What the published windows say, whether the request was served or not.
@@ -110,6 +130,7 @@ impl Learned {
         if advice.refused.is_none() {
             let used_up = advice.quotas.iter().filter_map(|quota| quota.used_up_for());
             if let Some(reset) = used_up.max() {
+                let reset = reset.min(LONGEST_UNASKED);
                 self.hold_for(named(reset, draw), Cause::Quota, now);
             }
         }
@@ -133,9 +154,28 @@ impl Learned {
     }
 
     fn hold_for(&mut self, wait: Duration, cause: Cause, now: Instant) {
-        let until = now + wait;
-        if self.hold.is_none_or(|hold| hold.until < until) {
-            self.hold = Some(Hold { until, cause });
+        let hold = Hold::new(wait, cause, now);
+        if self.hold.is_none_or(|before| before.until < hold.until) {
+            self.hold = Some(hold);
+        }
+    }
+
+    /// The upstream serves, whatever it said before. What was lowered begins to rise.
+    fn end_hold(&mut self, now: Instant) {
+        self.hold = None;
+        for lowered in [&mut self.rate, &mut self.places].into_iter().flatten() {
+            lowered.since = lowered.since.min(now);
+        }
+    }
+
+    /// What was lowered does not rise before the hold's end.
+    fn put_off(&mut self, now: Instant) {
+        if let Some(hold) = self.hold(now) {
+            for lowered in [&mut self.rate, &mut self.places].into_iter().flatten() {
+                if lowered.at(now).is_some() {
+                    lowered.since = lowered.since.max(hold.until);
+                }
+            }
         }
     }
 
@@ -163,19 +203,48 @@ impl Learned {
     /// A turn is taken.
     pub(super) fn charge(&mut self, now: Instant) {
         self.recent.count(now);
+        if let Some(hold) = self.hold.as_mut().filter(|hold| hold.until > now) {
+            hold.probed(now);
+        }
     }
 
     /// When a turn may be had before which `before` others are had, none of them earlier than `from`; and what decides.
-    pub(super) fn nth(&self, now: Instant, from: Instant, before: u32) -> (Instant, Cause) {
-        let Some((rate, cause)) = self.per_second(now) else {
-            return (from, Cause::LearnedRate);
-        };
-        let interval = interval(rate);
-        let next = self
-            .recent
-            .last
-            .map_or(from, |last| from.max(last + interval));
-        (next + interval * before, cause)
+    ///
+    /// The rate is foretold too: it rises by known steps, and what is spread over a window ends with it. So turns are
+    /// counted from one change to the next, of which there are a dozen at most.
+    pub(super) fn nth(&self, from: Instant, before: u32) -> (Instant, Cause) {
+        let (mut from, mut before) = (from, before);
+        let (mut last, mut decides) = (self.recent.last, Cause::LearnedRate);
+        while let Some((rate, cause)) = self.per_second(from) {
+            decides = cause;
+            let interval = interval(rate);
+            let next = last.map_or(from, |last| from.max(last + interval));
+            let Some(change) = self.next_change(from) else {
+                return (next + interval * before, cause);
+            };
+            // Turns between the next one and the change, the next one included.
+            let time = change.saturating_duration_since(next).as_nanos();
+            let turns = u32::try_from(time.div_ceil(interval.as_nanos())).unwrap_or(u32::MAX);
+            if before < turns {
+                return (next + interval * before, cause);
+            }
+            if let Some(others) = turns.checked_sub(1) {
+                last = Some(next + interval * others);
+            }
+            before -= turns;
+            from = change;
+        }
+        (from, decides)
+    }
+
+    /// When the rate is next another one.
+    fn next_change(&self, now: Instant) -> Option<Instant> {
+        let spreads = [self.spread, self.leak].into_iter().flatten();
+        spreads
+            .map(|spread| spread.until)
+            .filter(|until| *until > now)
+            .chain(self.rate.and_then(|rate| rate.next_step(now)))
+            .min()
     }
 
     fn per_second(&self, now: Instant) -> Option<(f64, Cause)> {
@@ -207,12 +276,13 @@ impl Learned {
             .map(|places| places as u32)
     }
 
-    /// When one of the lowered numbers rises.
+    /// When one of the lowered numbers rises, or one request may ask after the hold.
     pub(super) fn next_step(&self, now: Instant) -> Option<Instant> {
         [self.rate, self.places]
             .into_iter()
             .flatten()
             .filter_map(|lowered| lowered.next_step(now))
+            .chain(self.hold(now).and_then(|hold| hold.next_probe(now)))
             .min()
     }
 

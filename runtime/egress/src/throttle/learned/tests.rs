@@ -18,7 +18,10 @@ fn advice(status: u16, headers: &[(&'static str, &str)]) -> Advice {
 
 fn around(learned: &Learned, per_second: Option<f64>) -> Around {
     Around {
-        round: learned.round(),
+        sent: Sent {
+            round: learned.round(),
+            at: Instant::now(),
+        },
         under_way: 8,
         per_second,
         concurrency: Some(8),
@@ -266,11 +269,145 @@ fn what_is_foretold_at_a_learned_rate_is_what_comes() {
     learned.charge(now);
     learned.spread = Some(Spread::new(2.0, now + Duration::from_secs(60)));
     for before in 0..5 {
-        let (at, cause) = learned.nth(now, now, before);
+        let (at, cause) = learned.nth(now, before);
         let wait = (at - now).as_millis();
         assert_eq!(
             (wait, cause),
             (500 * (u128::from(before) + 1), Cause::Quota)
         );
     }
+}
+
+/// An answer to a request that was sent then, in the round that runs.
+fn answer(learned: &mut Learned, sent: Instant, advice: &Advice, now: Instant) {
+    let mut around = around(learned, None);
+    around.sent.at = sent;
+    learned.learn(advice, &around, 0.0, now);
+}
+
+#[test]
+fn a_named_wait_in_a_row_is_no_shorter_than_one_that_is_not_named() {
+    let mut learned = Learned::default();
+    let mut now = Instant::now();
+    let mut wait = |after: &str| {
+        let no = advice(429, &[("retry-after", after)]);
+        let hold = learned.learn(&no, &around(&learned, None), 0.0, now);
+        let wait = hold.unwrap().until - now;
+        now += wait;
+        wait.as_secs()
+    };
+    let tiny = "0.000000001";
+    assert_eq!(
+        [wait(tiny), wait(tiny), wait("3"), wait("30")],
+        [1, 2, 4, 30]
+    );
+    let served = around(&learned, None);
+    learned.learn(&advice(200, &[]), &served, 0.0, now);
+    let no = advice(429, &[("retry-after", tiny)]);
+    let hold = learned.learn(&no, &around(&learned, None), 0.0, now);
+    assert_eq!(hold.unwrap().until - now, BACKOFF, "a row of its own");
+}
+
+#[test]
+fn steps_to_come_are_foretold() {
+    let mut learned = Learned::default();
+    let now = busy(&mut learned, Instant::now(), 10);
+    let around = around(&learned, Some(10.0));
+    let no = advice(429, &[("retry-after", "1")]);
+    let from = learned.learn(&no, &around, 0.0, now).unwrap().until;
+    let foretold: Vec<_> = (0..500).map(|before| learned.nth(from, before).0).collect();
+    // 5, 6, 7, 8 and 9 per second for ten seconds each, and no bound after them.
+    let seconds = |turn: usize| (foretold[turn] - from).as_secs_f64();
+    assert!((9.7..=10.1).contains(&seconds(50)), "{}", seconds(50));
+    assert!((19.7..=20.2).contains(&seconds(110)), "{}", seconds(110));
+    assert_eq!((seconds(360), seconds(499)), (50.0, 50.0));
+    for (turn, at) in foretold.into_iter().enumerate() {
+        assert_eq!(learned.nth(at, 0).0, at, "turn {turn} comes when foretold");
+        learned.charge(at);
+    }
+}
+
+#[test]
+fn what_an_answer_that_serves_says_is_used_up_holds_an_hour_at_most() {
+    let mut learned = Learned::default();
+    let now = Instant::now();
+    let last = advice(
+        200,
+        &[
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", "60000"),
+        ],
+    );
+    answer(&mut learned, now, &last, now);
+    assert_eq!(learned.hold(now).unwrap().until - now, LONGEST_UNASKED);
+}
+
+#[test]
+fn a_long_hold_ends_with_an_answer_that_serves_who_asked_after_it() {
+    let mut learned = Learned::default();
+    let now = Instant::now();
+    answer(
+        &mut learned,
+        now,
+        &advice(429, &[("retry-after", "9999999999")]),
+        now,
+    );
+    let plenty = advice(200, &[("ratelimit", "\"m\";r=5000;t=60")]);
+    let until = |learned: &Learned, at| learned.hold(at).map(|hold| hold.until);
+    let day = until(&learned, now);
+    assert_eq!(day.unwrap() - now, Duration::from_secs(86_400));
+    answer(&mut learned, now, &plenty, now);
+    assert_eq!(until(&learned, now), day, "it was sent before the no");
+    let probe = learned.hold(now).unwrap().next_probe(now).unwrap();
+    assert_eq!(probe - now, hold::PROBE_EVERY);
+    learned.charge(probe);
+    let later = probe + Duration::from_secs(1);
+    for keeps in [
+        advice(500, &[]),
+        advice(429, &[]),
+        advice(200, &[("ratelimit", "\"m\";r=0;t=60")]),
+    ] {
+        answer(&mut learned, probe, &keeps, later);
+        assert_eq!(until(&learned, later), day, "{keeps:?}");
+    }
+    let next = learned.hold(later).unwrap().next_probe(later);
+    assert_eq!(next, Some(probe + hold::PROBE_EVERY));
+    answer(&mut learned, probe, &plenty, later);
+    assert_eq!(until(&learned, later), None);
+    let rises = learned.next_step(later).unwrap();
+    assert_eq!(rises - later, STEP, "what was lowered rises from now on");
+}
+
+#[test]
+fn who_asks_after_a_hold_and_hears_no_lowers_nothing() {
+    let mut learned = Learned::default();
+    let now = busy(&mut learned, Instant::now(), 10);
+    let no = advice(429, &[("retry-after", "7200")]);
+    let first = around(&learned, Some(10.0));
+    learned.learn(&no, &first, 0.0, now);
+    let probe = now + hold::PROBE_EVERY;
+    learned.charge(probe);
+    answer(&mut learned, probe, &no, probe + Duration::from_secs(1));
+    let until = learned.hold(probe).unwrap().until;
+    assert_eq!(until - probe, Duration::from_secs(7_201));
+    assert_eq!(
+        (rate(&learned, until), learned.places(until)),
+        (Some(5.0), Some(4))
+    );
+}
+
+#[test]
+fn a_hold_that_is_short_enough_is_waited_out() {
+    let mut learned = Learned::default();
+    let now = Instant::now();
+    answer(
+        &mut learned,
+        now,
+        &advice(429, &[("retry-after", "900")]),
+        now,
+    );
+    let hold = learned.hold(now).unwrap();
+    assert_eq!(hold.next_probe(now), None);
+    let almost = hold.until - Duration::from_secs(1);
+    assert_eq!(hold.from(0, almost), hold.until);
 }

@@ -1,5 +1,7 @@
 //! Budgets as a whole, in paused time: who gets a turn, and when.
 
+mod shared;
+
 use super::*;
 use crate::name::Name;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
