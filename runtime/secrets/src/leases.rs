@@ -60,7 +60,11 @@ impl Leases {
     pub async fn ended(&self) -> Ended {
         let mut ended = self.ended.clone();
         // A guard of the channel must not live across a wait.
-        let told = ended.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
+        let told = ended
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|told| told.clone());
         match told {
             Some(ended) => ended,
             // The task is gone, so nobody prolongs anything; this is reached only while a runtime shuts down.

@@ -397,7 +397,7 @@ fn secret_error(faults: SecretFaults) -> CallError {
     let messages: Vec<_> = faults.0.iter().map(ToString::to_string).collect();
     CallError {
         faults: faults.0.iter().map(one).collect(),
-        ..CallError::new(code, messages.join("; "))
+        ..CallError::new(code, messages.join("; ")).retryable(faults.retryable())
     }
 }
 
