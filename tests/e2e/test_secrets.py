@@ -81,8 +81,8 @@ def test_a_reference_outside_from_is_secret_unavailable(
     [
         pytest.param({"from": ["env:HOME"], "reveal": True}, id="a variable of the daemon's own"),
         pytest.param({"from": ["env:**"], "reveal": True}, id="every variable"),
-        pytest.param({"from": ["env:CAISSON_SECRET_TOKEN"]}, id="not revealed, and nothing can seal yet"),
-        pytest.param({"from": ["env:CAISSON_SECRET_TOKEN"], "seal": {"hosts": ["a.example"]}}, id="sealed"),
+        pytest.param({"from": ["env:CAISSON_SECRET_TOKEN"]}, id="neither revealed nor sealed"),
+        pytest.param({"from": ["env:CAISSON_SECRET_TOKEN"], "seal": {"hosts": ["a.example"]}}, id="no rule inspects"),
     ],
 )
 def test_a_grant_that_cannot_be_honoured_is_refused_when_the_policy_is_read(

@@ -8,7 +8,7 @@ use caisson_bundle::{AllowedDependencies, BundleError, Facts, ProjectDir, Projec
 use caisson_egress::{ConnectorId, Credential, Origin};
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_sandbox::WorkerSpec;
-use caisson_secrets::{Redactor, Resolver};
+use caisson_secrets::{Redactor, Resolver, VaultProvider};
 use caisson_state::{
     CheckpointError, Checkpoints, Connections, Registry, RegistryError, Store, Writers,
 };
@@ -43,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) calls: Arc<Calls>,
     pub(crate) writers: Writers,
     pub(crate) resolver: Resolver,
+    /// Logged out of when the daemon stops.
+    pub(crate) vault: Option<VaultProvider>,
     /// Where bundles are taken apart before they are judged.
     pub(crate) scratch: PathBuf,
     pub(crate) workers: Arc<AtomicU64>,
@@ -255,6 +257,7 @@ impl Core {
                 },
                 config: Value::Null,
                 redactor: redactor.clone(),
+                sealed: Arc::default(),
                 payer: Credential::of([], "inspect"),
                 party: "inspect".into(),
                 bounds: Default::default(),

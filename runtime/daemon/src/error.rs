@@ -45,6 +45,8 @@ pub struct CallError {
     pub stream: String,
     /// Its partition.
     pub partition: String,
+    /// Whether the same call may succeed later without anybody changing anything.
+    pub retryable: bool,
 }
 
 impl CallError {
@@ -61,7 +63,14 @@ impl CallError {
             stacks: String::new(),
             stream: String::new(),
             partition: String::new(),
+            retryable: retryable(code),
         }
+    }
+
+    /// The same, said of a failure of which that depends on more than its code.
+    pub(crate) fn retryable(mut self, retryable: bool) -> Self {
+        self.retryable = retryable;
+        self
     }
 
     /// The same with another sentence on what to do.
@@ -111,7 +120,7 @@ impl CallError {
             code: self.code.into(),
             message: cut(self.message.clone(), FAILURE_MESSAGE),
             action: self.action.clone(),
-            retryable: retryable(self.code),
+            retryable: self.retryable,
             retry_at: self.retry_at.map(Into::into),
             stream: self.stream.clone(),
             partition: self.partition.clone(),
@@ -134,7 +143,10 @@ impl std::error::Error for CallError {}
 
 impl From<CallError> for Status {
     fn from(error: CallError) -> Self {
-        let metadata = [("action".to_owned(), error.action.clone())];
+        let metadata = [
+            ("action".to_owned(), error.action.clone()),
+            ("retryable".to_owned(), error.retryable.to_string()),
+        ];
         let mut details =
             ErrorDetails::with_error_info(reason(error.code), "caisson.dev", metadata);
         if let Some(at) = error.retry_at {
@@ -155,7 +167,12 @@ impl From<CallError> for Status {
             cut(error.message.clone(), STATUS_MESSAGE),
             error.action
         );
-        Status::with_error_details(grpc(error.code), message, details)
+        let code = match grpc(error.code) {
+            // FAILED_PRECONDITION says that somebody has to change something first.
+            Code::FailedPrecondition if error.retryable => Code::Unavailable,
+            code => code,
+        };
+        Status::with_error_details(code, message, details)
     }
 }
 

@@ -16,7 +16,8 @@ use caisson_sandbox::{
     HostConfig, InstanceError, Interpreter, InterpreterError, LaunchError, Launcher,
 };
 use caisson_secrets::{
-    EnvProvider, FileProvider, FileProviderError, Provider, Resolver, Scheme, StandInProvider,
+    EnvProvider, FileProvider, FileProviderError, Provider, Resolver, RevocationDir, Scheme,
+    StandInProvider, VaultConfigFault, VaultProvider,
 };
 use caisson_state::{Checkpoints, Connections, OpenError, Registry, RegistryError, Store, Writers};
 use chrono::Utc;
@@ -87,6 +88,9 @@ pub enum StartError {
     /// The directory of secret files.
     #[error(transparent)]
     SecretFiles(#[from] FileProviderError),
+    /// What the configuration says of the vault.
+    #[error("secrets.vault: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Vault(Vec<VaultConfigFault>),
     /// A name in `egress.hosts`.
     #[error("egress.hosts: `{0}` is no host name: {1}")]
     HostName(String, caisson_egress::NameError),
@@ -171,6 +175,7 @@ impl Daemon {
             workers.clone(),
             config.pool_bytes,
         );
+        let (resolver, vault) = resolver(&config)?;
         let core = Arc::new(Core {
             host: Host {
                 launcher,
@@ -182,7 +187,8 @@ impl Daemon {
             registry,
             calls,
             writers: Writers::new(),
-            resolver: resolver(&config)?,
+            resolver,
+            vault: vault.clone(),
             forms: Default::default(),
             roots: Arc::new(roots),
             scratch,
@@ -192,6 +198,9 @@ impl Daemon {
         });
         let stop = CancellationToken::new();
         tokio::spawn(forget(core.calls.clone(), stop.clone()));
+        if let Some(vault) = vault {
+            tokio::spawn(revoke_left(vault));
+        }
         let server = tokio::spawn(listen::serve(bound, core.clone(), stop.clone()));
         tracing::info!(endpoint, "serving");
         Ok(Self {
@@ -247,6 +256,11 @@ impl Daemon {
         let server = self.server.abort_handle();
         if tokio::time::timeout(IDLE, self.server).await.is_err() {
             server.abort();
+        }
+        if let Some(vault) = &self.core.vault
+            && let Err(error) = vault.log_out().await
+        {
+            tracing::warn!(%error, "the daemon's token at the vault ends by itself");
         }
         self.core.host.gateway.audit().flush();
         if let Err(error) = self.core.host.gateway.save() {
@@ -407,16 +421,44 @@ fn connections(descriptors: u64) -> usize {
     (descriptors / 4).min(MOST) as usize
 }
 
-fn resolver(config: &Config) -> Result<Resolver, StartError> {
+fn resolver(config: &Config) -> Result<(Resolver, Option<VaultProvider>), StartError> {
     if config.traffic.replay.is_some() {
         let stand_in = |scheme| Arc::new(StandInProvider(scheme)) as Arc<dyn Provider>;
-        return Ok(Resolver::new(Scheme::ALL.map(stand_in)));
+        return Ok((Resolver::new(Scheme::ALL.map(stand_in)), None));
     }
     let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(EnvProvider::new())];
     if let Some(dir) = &config.secret_files {
         providers.push(Arc::new(FileProvider::new(dir)?));
     }
-    Ok(Resolver::new(providers))
+    let vault = config.vault.as_ref().map(|vault| {
+        let left = config.data_dir.join("vault");
+        let revocations = RevocationDir::new(left.clone());
+        let revocations = revocations.map_err(|source| StartError::Io {
+            what: "the tokens that are to be revoked",
+            path: left,
+            source,
+        })?;
+        // The configuration was judged when it was read.
+        VaultProvider::new(vault.clone(), Arc::new(revocations)).map_err(StartError::Vault)
+    });
+    let vault = vault.transpose()?;
+    providers.extend(
+        vault
+            .clone()
+            .map(|vault| Arc::new(vault) as Arc<dyn Provider>),
+    );
+    Ok((Resolver::new(providers), vault))
+}
+
+/// Revokes what calls of an earlier daemon left at the vault.
+async fn revoke_left(vault: VaultProvider) {
+    match vault.revoke_pending().await {
+        Ok(0) => {}
+        Ok(tokens) => tracing::info!(tokens, "tokens of an earlier daemon's calls were revoked"),
+        Err(error) => {
+            tracing::warn!(%error, "tokens of an earlier daemon's calls are not revoked yet")
+        }
+    }
 }
 
 /// The first interpreter on the usual paths that every user can run.

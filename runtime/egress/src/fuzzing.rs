@@ -55,6 +55,7 @@ impl Worker {
         gateway.upstream().hold(guard);
         let context = CallContext {
             bounds: Default::default(),
+            sealed: Arc::default(),
             payer: crate::throttle::Credential::of([], "default/shop"),
             party: "default/shop".into(),
             call_id: "call".into(),

@@ -13,6 +13,7 @@ use crate::policy::{ConnectorId, PolicySet};
 use crate::reload::watch_directory;
 use crate::report::Reporter;
 use crate::resolver::Resolver;
+use crate::sealed::Sealed;
 use crate::session::{Session, WorkerSockets};
 use crate::share::{Share, Whole};
 use crate::shared::{QueryRate, Shared};
@@ -152,6 +153,8 @@ pub struct CallContext {
     pub config: Value,
     /// Knows the call's secrets: every text that the worker chose passes it before it is told or logged.
     pub redactor: Arc<Redactor>,
+    /// What the gateway puts in for the worker.
+    pub sealed: Arc<[Sealed]>,
     /// Whose budgets its requests are on.
     pub payer: Credential,
     /// The connection, with its workspace: those that share a budget are served in turn.

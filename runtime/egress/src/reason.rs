@@ -53,6 +53,8 @@ pub enum Reason {
     PathAmbiguous,
     /// The connection would become a WebSocket or another protocol, and no rule says that it may.
     UpgradeNotAllowed,
+    /// A sealed secret's placeholder stands where the policy does not have the value put in.
+    SecretMisplaced,
     /// The answer is a stream of server-sent events, and the rule says that none may be.
     EventStreamNotAllowed,
     /// The worker does not trust the gateway's certificate: it pins another.
@@ -129,6 +131,7 @@ impl Reason {
             Self::PathNotAllowed => "path_not_allowed",
             Self::PathAmbiguous => "path_ambiguous",
             Self::UpgradeNotAllowed => "upgrade_not_allowed",
+            Self::SecretMisplaced => "secret_misplaced",
             Self::EventStreamNotAllowed => "event_stream_not_allowed",
             Self::CertificatePinned => "certificate_pinned",
             Self::DnsElsewhere => "dns_elsewhere",
@@ -160,6 +163,7 @@ impl Reason {
                 | Self::PathAmbiguous
                 | Self::UpgradeNotAllowed
                 | Self::EventStreamNotAllowed
+                | Self::SecretMisplaced
         )
     }
 

@@ -4,6 +4,7 @@ use crate::decision::{Attempt, Refusal, Verdict, decide};
 use crate::event::Endpoint;
 use crate::gateway::{CallContext, Upstream};
 use crate::host::Target;
+use crate::http::Sealing;
 use crate::policy::{Bound, PolicySet};
 use crate::reason::Reason;
 use crate::report::Reporter;
@@ -39,6 +40,7 @@ type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock>;
 pub(crate) struct Shared {
     pub(crate) context: CallContext,
     pub(crate) upstream: Arc<Upstream>,
+    pub(crate) sealing: Option<Sealing>,
     pub(crate) reporter: Reporter,
     pub(crate) stand_ins: StandIns,
     pub(crate) policy: watch::Sender<Option<Arc<Bound>>>,
@@ -68,6 +70,7 @@ impl Shared {
         let queries = upstream.queries;
         let quota = Quota::per_second(queries.per_second).allow_burst(queries.burst);
         Self {
+            sealing: Sealing::of(&context.sealed),
             context,
             upstream,
             reporter,
@@ -166,6 +169,19 @@ impl Shared {
         admitted
     }
 
+    /// Room for so many bytes of a body, as soon as there is some.
+    pub(crate) async fn room(&self, bytes: usize) -> Held {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let take = |room: &Arc<Semaphore>| Arc::clone(room).acquire_many_owned(bytes);
+        // Neither is ever closed, and both are larger than what is asked for.
+        let own = take(&self.held).await.ok();
+        let all = take(&self.upstream.held).await.ok();
+        Held {
+            _own: own,
+            _all: all,
+        }
+    }
+
     /// Room for so many bytes of a body that is to be sent again; `None` where there is none now.
     pub(crate) fn held(&self, bytes: u64) -> Option<[OwnedSemaphorePermit; 2]> {
         let bytes = u32::try_from(bytes).ok()?;
@@ -206,6 +222,13 @@ impl Shared {
             },
         }
     }
+}
+
+/// Room for a body, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _own: Option<OwnedSemaphorePermit>,
+    _all: Option<OwnedSemaphorePermit>,
 }
 
 /// What a dialled address stands for.

@@ -1,12 +1,9 @@
 //! References inside a connection's config: `{"$secret": "vault:kv/shop#api_key"}` stands where the value will be used.
 
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use crate::reference::Reference;
 use crate::rule::escape;
-use crate::value::SecretValue;
 
 /// The key that makes an object a reference.
 pub const MARKER: &str = "$secret";
@@ -139,73 +136,6 @@ pub fn references_as_text(config: &Value) -> Value {
     })
 }
 
-/// Writes the config as JSON with values in the places of references, into one allocation that is wiped when dropped.
-pub(crate) fn fill(
-    config: &Value,
-    lookup: &dyn Fn(&Reference) -> Option<SecretValue>,
-) -> Zeroizing<Vec<u8>> {
-    // A first pass counts, so that the second never reallocates and leaves no copy in freed memory.
-    let mut counted = Count(0);
-    let filled = Filled {
-        value: config,
-        lookup,
-    };
-    serde_json::to_writer(&mut counted, &filled).expect("a JSON value is always written");
-    let mut bytes = Zeroizing::new(Vec::with_capacity(counted.0));
-    serde_json::to_writer(&mut *bytes, &filled).expect("a JSON value is always written");
-    bytes
-}
-
-struct Count(usize);
-
-impl std::io::Write for Count {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-struct Filled<'a> {
-    value: &'a Value,
-    lookup: &'a dyn Fn(&Reference) -> Option<SecretValue>,
-}
-
-impl Serialize for Filled<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let below = |value| Filled {
-            value,
-            lookup: self.lookup,
-        };
-        match self.value {
-            Value::Object(map) => {
-                if let Some(value) = parse(self.value)
-                    .ok()
-                    .and_then(|reference| (self.lookup)(&reference))
-                {
-                    return serializer.serialize_str(value.expose());
-                }
-                let mut out = serializer.serialize_map(Some(map.len()))?;
-                for (name, value) in map {
-                    out.serialize_entry(name, &below(value))?;
-                }
-                out.end()
-            }
-            Value::Array(items) => {
-                let mut out = serializer.serialize_seq(Some(items.len()))?;
-                for value in items {
-                    out.serialize_element(&below(value))?;
-                }
-                out.end()
-            }
-            other => other.serialize(serializer),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,17 +190,5 @@ mod tests {
             references_as_text(&config),
             json!({ "k": "file:x", "n": [1, null, true] })
         );
-    }
-
-    #[test]
-    fn the_filled_config_is_one_exact_allocation() {
-        let config =
-            json!({ "k": { "$secret": "file:x" }, "n": [1, { "m": { "$secret": "file:x" } }] });
-        let filled = fill(&config, &|_| Some(SecretValue::new("p\"w\n")));
-        assert_eq!(
-            serde_json::from_slice::<Value>(&filled).unwrap(),
-            json!({ "k": "p\"w\n", "n": [1, { "m": "p\"w\n" }] })
-        );
-        assert_eq!(filled.capacity(), filled.len());
     }
 }

@@ -5,10 +5,12 @@
 //! an environment written from nothing, and the daemon is undumpable, so /proc/PID/environ of it is closed to them.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::provider::{Content, Lease, Provider, ProviderError};
+use crate::lasting::Lasting;
+use crate::provider::{Content, Provider, ProviderError, Session};
 use crate::reference::Scheme;
 use crate::value::SecretValue;
 
@@ -17,9 +19,10 @@ pub const PREFIX: &str = "CAISSON_SECRET_";
 
 type Lookup = dyn Fn(&str) -> Option<OsString> + Send + Sync;
 
-/// Secrets in the daemon's environment.
+/// Secrets in the daemon's environment. Cheap to clone.
+#[derive(Clone)]
 pub struct EnvProvider {
-    lookup: Box<Lookup>,
+    lookup: Arc<Lookup>,
 }
 
 impl EnvProvider {
@@ -33,7 +36,7 @@ impl EnvProvider {
         lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static,
     ) -> EnvProvider {
         EnvProvider {
-            lookup: Box::new(lookup),
+            lookup: Arc::new(lookup),
         }
     }
 }
@@ -50,7 +53,14 @@ impl Provider for EnvProvider {
         Scheme::Env
     }
 
-    async fn resolve(&self, path: &str) -> Result<Lease, ProviderError> {
+    async fn open(&self, _: &str) -> Result<Box<dyn Session>, ProviderError> {
+        Ok(self.session())
+    }
+}
+
+#[async_trait]
+impl Lasting for EnvProvider {
+    async fn get(&self, path: &str) -> Result<Content, ProviderError> {
         if !path.starts_with(PREFIX) {
             return Err(ProviderError::denied(
                 format!("only variables that begin with {PREFIX} are read"),
@@ -74,10 +84,7 @@ impl Provider for EnvProvider {
                 format!("set {path} to the secret"),
             ));
         }
-        Ok(Lease {
-            content: Content::Text(SecretValue::new(text)),
-            terms: None,
-        })
+        Ok(Content::Text(SecretValue::new(text)))
     }
 }
 
@@ -99,18 +106,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_granted_variable_is_read() {
-        let lease = provider().resolve("CAISSON_SECRET_SHOP").await.unwrap();
-        let Content::Text(text) = lease.content else {
+        let mut session = provider().open("c1").await.unwrap();
+        let Content::Text(text) = session.read("CAISSON_SECRET_SHOP").await.unwrap() else {
             panic!("a variable is one text")
         };
-        assert_eq!((text.expose(), lease.terms), ("hunter22", None));
+        assert_eq!((text.expose(), session.ends()), ("hunter22", None));
     }
 
     #[tokio::test]
     async fn the_fence_holds_whatever_the_caller_asks_for() {
         for name in ["HOME", "PATH", "caisson_secret_x", ""] {
             assert_eq!(
-                provider().resolve(name).await.unwrap_err().fault,
+                provider().get(name).await.unwrap_err().fault,
                 ProviderFault::Denied,
                 "{name}"
             );
@@ -124,7 +131,7 @@ mod tests {
             ("CAISSON_SECRET_EMPTY", ProviderFault::Malformed),
             ("CAISSON_SECRET_BYTES", ProviderFault::Malformed),
         ] {
-            let error = provider().resolve(name).await.unwrap_err();
+            let error = provider().get(name).await.unwrap_err();
             assert_eq!(error.fault, fault, "{name}");
             assert!(!error.retryable() && !error.help.is_empty());
         }

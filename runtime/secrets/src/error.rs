@@ -25,14 +25,6 @@ pub enum SecretError {
         /// What the policy grants for the property; empty where it has no rule for it.
         granted: Vec<Glob>,
     },
-    /// The policy grants the secret but does not let the worker see it, and sealing is not built. No provider was asked.
-    #[error("{pointer}: {reference} is granted but not revealed, and this build cannot seal secrets; write reveal: true in the policy's secrets.{}", name_of(.pointer))]
-    NotRevealed {
-        /// Where the reference stands in the config.
-        pointer: String,
-        /// The reference.
-        reference: Reference,
-    },
     /// No provider is configured for the scheme.
     #[error("{pointer}: {reference}: {}", no_provider_text(.reference.scheme()))]
     NoProvider {
@@ -59,7 +51,6 @@ impl SecretError {
         match self {
             SecretError::Malformed(misplaced) => &misplaced.pointer,
             SecretError::NotGranted { pointer, .. }
-            | SecretError::NotRevealed { pointer, .. }
             | SecretError::NoProvider { pointer, .. }
             | SecretError::Provider { pointer, .. } => pointer,
         }
@@ -70,7 +61,6 @@ impl SecretError {
         match self {
             SecretError::Malformed(_) => None,
             SecretError::NotGranted { reference, .. }
-            | SecretError::NotRevealed { reference, .. }
             | SecretError::NoProvider { reference, .. }
             | SecretError::Provider { reference, .. } => Some(reference),
         }
@@ -140,8 +130,14 @@ fn add_text(pointer: &str, reference: &Reference) -> String {
 
 fn no_provider_text(scheme: Scheme) -> String {
     match scheme {
-        Scheme::Env => "the environment provider is switched off; switch it on in the daemon's configuration".into(),
-        Scheme::File => "no directory of secret files is configured; name one in the daemon's configuration".into(),
-        Scheme::Vault => "no vault is configured (this build has no vault provider yet); use env:CAISSON_SECRET_NAME or file:NAME".into(),
+        Scheme::Env => {
+            "the environment provider is switched off; switch it on in the daemon's configuration"
+                .into()
+        }
+        Scheme::File => {
+            "no directory of secret files is configured; name one in the daemon's configuration"
+                .into()
+        }
+        Scheme::Vault => "no vault is configured; name one in the daemon's configuration".into(),
     }
 }

@@ -13,10 +13,14 @@ pub(crate) fn pick(content: &Content, key: Option<&str>) -> Result<SecretValue, 
     match (content, key) {
         (Content::Text(text), None) | (Content::Same(text), _) => Ok(text.clone()),
         (Content::Text(text), Some(key)) => from_json(text.expose(), key),
-        (Content::Fields(fields), Some(key)) => fields
-            .get(key)
-            .cloned()
-            .ok_or_else(|| no_field(key, fields.keys().map(String::as_str))),
+        (Content::Fields(fields), Some(key)) => match fields.get(key) {
+            Some(Some(value)) => Ok(value.clone()),
+            Some(None) => Err(ProviderError::malformed(
+                format!("the field {key:?} is an object, a list or null"),
+                "refer to a field that holds a text, a number or a boolean",
+            )),
+            None => Err(no_field(key, fields.keys().map(String::as_str))),
+        },
         (Content::Fields(fields), None) => Err(ProviderError::malformed(
             "the secret has several fields and the reference names none",
             format!(

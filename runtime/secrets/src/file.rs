@@ -16,14 +16,16 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 use zeroize::Zeroizing;
 
-use crate::provider::{Content, Lease, Provider, ProviderError};
+use crate::lasting::Lasting;
+use crate::provider::{Content, Provider, ProviderError, Session};
 use crate::reference::Scheme;
 use crate::value::SecretValue;
 
 /// The largest secret file, in bytes.
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
 
-/// Secrets in the files of one directory.
+/// Secrets in the files of one directory. Cheap to clone.
+#[derive(Clone)]
 pub struct FileProvider {
     dir: Arc<OwnedFd>,
     path: PathBuf,
@@ -65,20 +67,29 @@ impl Provider for FileProvider {
         Scheme::File
     }
 
-    async fn resolve(&self, path: &str) -> Result<Lease, ProviderError> {
+    async fn open(&self, _: &str) -> Result<Box<dyn Session>, ProviderError> {
+        Ok(self.session())
+    }
+}
+
+#[async_trait]
+impl Lasting for FileProvider {
+    async fn get(&self, path: &str) -> Result<Content, ProviderError> {
         let (dir, path, shown) = (self.dir.clone(), path.to_owned(), self.path.clone());
         let value = tokio::task::spawn_blocking(move || read(&dir, &path, &shown))
             .await
             .map_err(|_| ProviderError::unavailable("reading was interrupted", "try again"))??;
-        Ok(Lease {
-            content: Content::Text(value),
-            terms: None,
-        })
+        Ok(Content::Text(value))
     }
 }
 
 fn read(dir: &OwnedFd, path: &str, shown: &Path) -> Result<SecretValue, ProviderError> {
-    let file = File::from(open_beneath(dir, path).map_err(|errno| explain(errno, shown))?);
+    let file = open_beneath(dir, path).map_err(|errno| explain(errno, shown))?;
+    read_open(&File::from(file))
+}
+
+/// The text of a regular file, without its last newline.
+pub(crate) fn read_open(file: &File) -> Result<SecretValue, ProviderError> {
     let facts = file.metadata().map_err(|error| unreadable(&error))?;
     if !facts.is_file() {
         return Err(ProviderError::malformed(
@@ -100,7 +111,7 @@ fn read(dir: &OwnedFd, path: &str, shown: &Path) -> Result<SecretValue, Provider
     let mut bytes = Zeroizing::new(vec![0; size + 1]);
     let mut filled = 0;
     while filled < bytes.len() {
-        match (&file).read(&mut bytes[filled..]) {
+        match (&*file).read(&mut bytes[filled..]) {
             Ok(0) => break,
             Ok(n) => filled += n,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -188,7 +199,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     async fn text(provider: &FileProvider, path: &str) -> Result<String, ProviderError> {
-        match provider.resolve(path).await?.content {
+        match provider.get(path).await? {
             Content::Text(text) => Ok(text.expose().to_owned()),
             Content::Fields(_) | Content::Same(_) => panic!("a file is one text"),
         }

@@ -10,6 +10,8 @@ mod error;
 mod field;
 mod file;
 mod glob;
+mod lasting;
+mod leases;
 mod provider;
 mod redact;
 mod reference;
@@ -17,19 +19,24 @@ mod resolver;
 mod rule;
 mod stand_in;
 mod value;
+mod vault;
 
 pub use config::{MARKER, Misplaced, Placed, references, references_as_text, replace};
 pub use env::{EnvProvider, PREFIX as ENV_PREFIX};
 pub use error::{SecretError, SecretFaults};
 pub use file::{FileProvider, FileProviderError, MAX_FILE_BYTES};
 pub use glob::Glob;
-pub use provider::{Content, Lease, Provider, ProviderError, ProviderFault, Terms};
+pub use leases::{Ended, Leases};
+pub use provider::{Content, Provider, ProviderError, ProviderFault, Session};
 pub use redact::{
     Gap, MARKER as REDACTED, MAX_BYTES as MAX_REDACTED_BYTES, MIN_BYTES as MIN_REDACTED_BYTES,
     Redactor, StreamRedactor,
 };
 pub use reference::{MAX_REFERENCE_BYTES, Reference, ReferenceError, Scheme};
-pub use resolver::{HeldLease, Resolved, Resolver};
+pub use resolver::{Resolved, Resolver};
 pub use rule::{RuleFault, SecretRule};
 pub use stand_in::StandInProvider;
 pub use value::SecretValue;
+pub use vault::{
+    RevocationDir, Revocations, VaultAuth, VaultConfig, VaultConfigFault, VaultProvider,
+};

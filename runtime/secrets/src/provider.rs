@@ -1,12 +1,12 @@
-//! What a provider of secrets is: one read of one path gives one lease.
+//! What a provider of secrets is: a session for one call, in which paths are read once each.
 //!
-//! The trait is shaped by its hardest case, dynamic credentials of a vault: a read *creates* a database user whose name
-//! and password belong together, lives for a while, can be renewed, and is to be revoked when the call ends.
+//! The traits are shaped by their hardest case, a vault: for each call there is a token of its own, a read may *create* a
+//! database user whose name and password belong together, both are prolonged while the call lasts, and both end with it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use crate::reference::Scheme;
 use crate::value::SecretValue;
@@ -17,51 +17,49 @@ pub trait Provider: Send + Sync {
     /// The scheme of the references that it serves.
     fn scheme(&self) -> Scheme;
 
-    /// Reads one path. Called once per path and call; the path is canonical and the policy has granted it.
+    /// Opens what one call reads through. Asked at most once per call, and only when the policy has granted a reference
+    /// of this scheme. The future may be dropped before it ends: what it opened until then must end all the same.
     ///
     /// # Errors
     /// Never carries a value, neither in the message nor in a source.
-    async fn resolve(&self, path: &str) -> Result<Lease, ProviderError>;
+    async fn open(&self, call: &str) -> Result<Box<dyn Session>, ProviderError>;
+}
 
-    /// Prolongs a lease that said it is renewable, and answers the new terms.
+/// What one call has open at one provider. Dropped without [`Session::close`], it sees to its end by itself, as well as
+/// it can.
+#[async_trait]
+pub trait Session: Send + Sync {
+    /// Reads one path. Called once per path; the path is canonical and the policy has granted it.
     ///
     /// # Errors
-    /// A provider whose leases do not end has nothing to renew.
-    async fn renew(&self, terms: &Terms) -> Result<Terms, ProviderError> {
-        Err(ProviderError::denied(
-            format!("lease {} cannot be renewed", terms.id),
-            "start the call again",
-        ))
+    /// Never carries a value, neither in the message nor in a source.
+    async fn read(&mut self, path: &str) -> Result<Content, ProviderError>;
+
+    /// When [`Session::renew`] is to be called next; nothing where there is nothing to prolong.
+    fn due(&self) -> Option<Instant> {
+        None
     }
 
-    /// Ends a lease before its time.
+    /// When what was read ends unless it is prolonged; nothing where it does not end by itself (environment, files).
+    fn ends(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Prolongs all that was read. Afterwards [`Session::due`] and [`Session::ends`] tell the new times.
     ///
     /// # Errors
-    /// The lease then ends by itself after its time to live.
-    async fn revoke(&self, terms: &Terms) -> Result<(), ProviderError> {
-        let _ = terms;
+    /// What could not be prolonged ends at [`Session::ends`], which moves no further than what was prolonged.
+    async fn renew(&mut self) -> Result<(), ProviderError> {
         Ok(())
     }
-}
 
-/// What one read gave.
-#[derive(Debug)]
-pub struct Lease {
-    /// The secret.
-    pub content: Content,
-    /// Nothing where the secret does not end by itself (environment, files).
-    pub terms: Option<Terms>,
-}
-
-/// The end of a lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
-    /// The provider's name of the lease.
-    pub id: String,
-    /// How long the secret lives from now.
-    pub ttl: Duration,
-    /// Whether [`Provider::renew`] may prolong it.
-    pub renewable: bool,
+    /// Ends all that was read, before its time.
+    ///
+    /// # Errors
+    /// It could not be ended now; it ends by itself, or by the provider's later attempts.
+    async fn close(&mut self) -> Result<(), ProviderError> {
+        Ok(())
+    }
 }
 
 /// What stands at a path.
@@ -69,8 +67,8 @@ pub struct Terms {
 pub enum Content {
     /// One text; with a key, the text is read as a JSON object.
     Text(SecretValue),
-    /// Named fields.
-    Fields(BTreeMap<String, SecretValue>),
+    /// Named fields; nothing for one that is there and is no text (an object, a list, null).
+    Fields(BTreeMap<String, Option<SecretValue>>),
     /// One text, whatever the key.
     Same(SecretValue),
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use caisson_without::{Part, without};
 use serde_json::Value;
-use zeroize::Zeroizing;
 
-use crate::config::{Placed, fill, references};
+use crate::config::{Placed, references};
 use crate::error::{SecretError, SecretFaults};
 use crate::field::pick;
-use crate::provider::{Content, Provider, ProviderError, Terms};
+use crate::leases::Leases;
+use crate::provider::{Content, Provider, ProviderError, Session};
 use crate::reference::{Reference, Scheme};
 use crate::rule::SecretRule;
 use crate::value::SecretValue;
@@ -48,8 +48,8 @@ impl Resolver {
     /// Resolves every reference of `config` that `rules` grant. `call` names the call in the log.
     ///
     /// # Errors
-    /// Every reference that is malformed, not granted, not revealed or without a provider, before anything is read;
-    /// then the first reads that failed, all of them. What was leased until then is revoked.
+    /// Every reference that is malformed, not granted or without a provider, before anything is read;
+    /// then the first reads that failed, all of them. What was opened until then is closed.
     pub async fn resolve(
         &self,
         call: &str,
@@ -67,18 +67,16 @@ impl Resolver {
         }
 
         let mut reads: BTreeMap<(Scheme, String), Result<Content, ProviderError>> = BTreeMap::new();
-        let mut resolved = Resolved {
-            config: config.clone(),
-            values: BTreeMap::new(),
-            names: BTreeMap::new(),
-            leases: Vec::new(),
-        };
+        let mut sessions = Sessions::new();
+        let mut values = BTreeMap::new();
+        let mut names = BTreeMap::new();
+        let mut sealed = BTreeMap::new();
         let mut faults = Vec::new();
         for Placed { pointer, reference } in placed {
             let at = (reference.scheme(), reference.path().to_owned());
             if !reads.contains_key(&at) {
                 tracing::debug!(call, %reference, "reading a secret");
-                let outcome = self.read(&at, &mut resolved.leases).await;
+                let outcome = self.read(call, &at, &mut sessions).await;
                 reads.insert(at.clone(), outcome);
             }
             let value = match &reads[&at] {
@@ -87,8 +85,15 @@ impl Resolver {
             };
             match value {
                 Ok(value) => {
-                    resolved.names.entry(reference.clone()).or_insert(pointer);
-                    resolved.values.insert(reference, value);
+                    if !is_revealed(&pointer, &reference, rules) {
+                        let seal = Seal {
+                            placeholder: placeholder(),
+                            reference: reference.clone(),
+                        };
+                        sealed.insert(pointer.clone(), seal);
+                    }
+                    names.entry(reference.clone()).or_insert(pointer);
+                    values.insert(reference, value);
                 }
                 Err(source) => faults.push(SecretError::Provider {
                     pointer,
@@ -97,10 +102,19 @@ impl Resolver {
                 }),
             }
         }
+        let open = sessions
+            .into_iter()
+            .filter_map(|(scheme, session)| Some((scheme, session.ok()?)));
+        let leases = Leases::keep(call, open.collect());
         if faults.is_empty() {
-            return Ok(resolved);
+            return Ok(Resolved {
+                values,
+                names,
+                sealed,
+                leases,
+            });
         }
-        resolved.revoke().await;
+        leases.close().await;
         Err(SecretFaults(faults))
     }
 
@@ -123,8 +137,6 @@ impl Resolver {
                 reference,
                 granted,
             })
-        } else if !granting.iter().any(|rule| rule.reveal) {
-            Some(SecretError::NotRevealed { pointer, reference })
         } else if !self.providers.contains_key(&reference.scheme()) {
             Some(SecretError::NoProvider { pointer, reference })
         } else {
@@ -134,49 +146,84 @@ impl Resolver {
 
     async fn read(
         &self,
+        call: &str,
         (scheme, path): &(Scheme, String),
-        leases: &mut Vec<HeldLease>,
+        sessions: &mut Sessions,
     ) -> Result<Content, ProviderError> {
-        let provider = &self.providers[scheme];
+        if !sessions.contains_key(scheme) {
+            let opened = self.in_time(self.providers[scheme].open(call)).await;
+            sessions.insert(*scheme, opened);
+        }
+        match sessions.get_mut(scheme) {
+            Some(Ok(session)) => self.in_time(session.read(path)).await,
+            Some(Err(error)) => Err(error.clone()),
+            None => unreachable!("it was put there"),
+        }
+    }
+
+    async fn in_time<T>(
+        &self,
+        asked: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
         let late = |_| {
             ProviderError::unavailable(
                 "the provider did not answer in time",
                 "look at the provider, and try again",
             )
         };
-        let lease = tokio::time::timeout(self.timeout, provider.resolve(path))
+        tokio::time::timeout(self.timeout, asked)
             .await
-            .map_err(late)??;
-        if let Some(terms) = lease.terms {
-            leases.push(HeldLease {
-                provider: provider.clone(),
-                path: path.clone(),
-                terms,
-            });
-        }
-        Ok(lease.content)
+            .map_err(late)?
     }
 }
 
-/// The secrets of one call. Dropping it wipes the values; [`Resolved::revoke`] also ends their leases.
+/// One for each scheme that the call has granted references of; a failure to open counts for all of them.
+type Sessions = BTreeMap<Scheme, Result<Box<dyn Session>, ProviderError>>;
+
+/// The secrets of one call, and what keeps them alive. Dropping it wipes the values and ends the leases in the
+/// background; [`Resolved::close`] waits for their end.
 pub struct Resolved {
-    config: Value,
     values: BTreeMap<Reference, SecretValue>,
     names: BTreeMap<Reference, String>,
-    leases: Vec<HeldLease>,
+    /// By the pointer of the property.
+    sealed: BTreeMap<String, Seal>,
+    leases: Leases,
+}
+
+/// A secret of which the worker has a placeholder.
+struct Seal {
+    placeholder: SecretValue,
+    reference: Reference,
+}
+
+/// A rule that grants the reference lets the worker see it.
+fn is_revealed(pointer: &str, reference: &Reference, rules: &[SecretRule]) -> bool {
+    let here = rules.iter().filter(|rule| rule.pointer() == pointer);
+    here.filter(|rule| rule.grants(reference))
+        .any(|rule| rule.reveal)
+}
+
+/// What stands for a sealed secret: letters and digits, which no encoder of headers, queries or JSON changes, and 122 bits
+/// of chance, so that nobody meets it anywhere else.
+fn placeholder() -> SecretValue {
+    SecretValue::new(format!("sealed{}", uuid::Uuid::new_v4().simple()))
 }
 
 impl Resolved {
-    /// The config as JSON with the values in it, for the worker's channel and for nothing else.
-    pub fn config_json(&self) -> Zeroizing<Vec<u8>> {
-        fill(&self.config, &|reference| {
-            self.values.get(reference).cloned()
-        })
+    /// What the worker gets for a reference of the config: the value, or what stands for it.
+    pub fn shown(&self, placed: &Placed) -> Option<&SecretValue> {
+        match self.sealed.get(&placed.pointer) {
+            Some(seal) => Some(&seal.placeholder),
+            None => self.values.get(&placed.reference),
+        }
     }
 
-    /// The value of a reference in the config.
-    pub fn value(&self, reference: &Reference) -> Option<&SecretValue> {
-        self.values.get(reference)
+    /// The sealed secrets: the pointer of the property, what the worker has, and the value.
+    pub fn sealed(&self) -> impl Iterator<Item = (&str, &SecretValue, &SecretValue)> {
+        self.sealed.iter().map(|(pointer, seal)| {
+            let value = &self.values[&seal.reference];
+            (pointer.as_str(), &seal.placeholder, value)
+        })
     }
 
     /// Every value with the pointer of a property that uses it: what the redactor is made of.
@@ -186,23 +233,19 @@ impl Resolved {
             .map(|(reference, pointer)| (pointer.as_str(), &self.values[reference]))
     }
 
-    /// The leases that the call holds.
-    pub fn leases(&self) -> &[HeldLease] {
+    /// What is prolonged while the call lasts.
+    pub fn leases(&self) -> &Leases {
         &self.leases
     }
 
-    /// The leases that the call holds, to renew them.
-    pub fn leases_mut(&mut self) -> &mut [HeldLease] {
-        &mut self.leases
+    /// Wipes the values and goes on prolonging what they need.
+    pub fn into_leases(self) -> Leases {
+        self.leases
     }
 
-    /// Wipes the values and ends the leases. A lease that cannot be ended is logged and ends by itself.
-    pub async fn revoke(self) {
-        for lease in self.leases {
-            if let Err(error) = lease.provider.revoke(&lease.terms).await {
-                tracing::warn!(path = lease.path, lease = lease.terms.id, %error, "a lease could not be revoked");
-            }
-        }
+    /// Wipes the values and ends their leases.
+    pub async fn close(self) {
+        self.into_leases().close().await;
     }
 }
 
@@ -210,35 +253,6 @@ impl std::fmt::Debug for Resolved {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Resolved")
             .field("references", &self.names)
-            .field("leases", &self.leases.len())
             .finish()
-    }
-}
-
-/// A lease and the provider that can renew or end it.
-pub struct HeldLease {
-    provider: Arc<dyn Provider>,
-    path: String,
-    terms: Terms,
-}
-
-impl HeldLease {
-    /// The path that was read.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The terms as of the last read or renewal.
-    pub fn terms(&self) -> &Terms {
-        &self.terms
-    }
-
-    /// Prolongs the lease.
-    ///
-    /// # Errors
-    /// The provider refused or did not answer; the old terms stay.
-    pub async fn renew(&mut self) -> Result<(), ProviderError> {
-        self.terms = self.provider.renew(&self.terms).await?;
-        Ok(())
     }
 }

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 
-use crate::provider::{Content, Lease, Provider, ProviderError};
+use crate::lasting::Lasting;
+use crate::provider::{Content, Provider, ProviderError, Session};
 use crate::reference::Scheme;
 use crate::value::SecretValue;
 
@@ -19,10 +20,14 @@ impl Provider for StandInProvider {
         self.0
     }
 
-    async fn resolve(&self, _: &str) -> Result<Lease, ProviderError> {
-        Ok(Lease {
-            content: Content::Same(SecretValue::new(VALUE)),
-            terms: None,
-        })
+    async fn open(&self, _: &str) -> Result<Box<dyn Session>, ProviderError> {
+        Ok(self.session())
+    }
+}
+
+#[async_trait]
+impl Lasting for StandInProvider {
+    async fn get(&self, _: &str) -> Result<Content, ProviderError> {
+        Ok(Content::Same(SecretValue::new(VALUE)))
     }
 }

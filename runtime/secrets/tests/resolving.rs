@@ -9,15 +9,21 @@ use caisson_secrets::*;
 use serde_json::{Value, json};
 
 /// A vault in memory that writes down everything it is asked.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Vault {
-    asked: Mutex<Vec<String>>,
+    asked: Arc<Mutex<Vec<String>>>,
     silent: bool,
 }
 
 impl Vault {
     fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
+    }
+
+    fn note(&self, what: String) -> usize {
+        let mut asked = self.asked.lock().unwrap();
+        asked.push(what);
+        asked.len()
     }
 }
 
@@ -27,12 +33,16 @@ impl Provider for Vault {
         Scheme::Vault
     }
 
-    async fn resolve(&self, path: &str) -> Result<Lease, ProviderError> {
-        let serial = {
-            let mut asked = self.asked.lock().unwrap();
-            asked.push(format!("read {path}"));
-            asked.len()
-        };
+    async fn open(&self, call: &str) -> Result<Box<dyn Session>, ProviderError> {
+        self.note(format!("open {call}"));
+        Ok(Box::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl Session for Vault {
+    async fn read(&mut self, path: &str) -> Result<Content, ProviderError> {
+        let serial = self.note(format!("read {path}"));
         if self.silent {
             std::future::pending::<()>().await;
         }
@@ -45,35 +55,13 @@ impl Provider for Vault {
         ];
         let fields: BTreeMap<_, _> = fields
             .into_iter()
-            .map(|(k, v)| (k.to_owned(), SecretValue::new(v)))
+            .map(|(k, v)| (k.to_owned(), Some(SecretValue::new(v))))
             .collect();
-        let terms = Terms {
-            id: format!("lease-{serial}"),
-            ttl: Duration::from_secs(60),
-            renewable: true,
-        };
-        Ok(Lease {
-            content: Content::Fields(fields),
-            terms: Some(terms),
-        })
+        Ok(Content::Fields(fields))
     }
 
-    async fn renew(&self, terms: &Terms) -> Result<Terms, ProviderError> {
-        self.asked
-            .lock()
-            .unwrap()
-            .push(format!("renew {}", terms.id));
-        Ok(Terms {
-            ttl: Duration::from_secs(120),
-            ..terms.clone()
-        })
-    }
-
-    async fn revoke(&self, terms: &Terms) -> Result<(), ProviderError> {
-        self.asked
-            .lock()
-            .unwrap()
-            .push(format!("revoke {}", terms.id));
+    async fn close(&mut self) -> Result<(), ProviderError> {
+        self.note("close".to_owned());
         Ok(())
     }
 }
@@ -89,7 +77,7 @@ fn with_vault() -> (Arc<Vault>, Resolver) {
 }
 
 #[tokio::test]
-async fn references_to_one_path_are_one_read_and_one_lease() {
+async fn references_to_one_path_are_one_read_in_one_session() {
     let (vault, resolver) = with_vault();
     let config = json!({
         "host": "db.example.com",
@@ -100,20 +88,17 @@ async fn references_to_one_path_are_one_read_and_one_lease() {
         rule("user", &["vault:database/creds/ro"], true),
         rule("password", &["vault:database/creds/*"], true),
     ];
-    let mut resolved = resolver.resolve("c1", &config, &rules).await.unwrap();
-    let filled: Value = serde_json::from_slice(&resolved.config_json()).unwrap();
+    let resolved = resolver.resolve("c1", &config, &rules).await.unwrap();
     assert_eq!(
-        filled,
-        json!({ "host": "db.example.com", "user": "user-1", "password": "password-1" })
+        shown(&resolved, &config),
+        json!({ "host": "db.example.com", "user": "user-2", "password": "password-2" })
     );
-    assert_eq!(resolved.leases().len(), 1);
-    resolved.leases_mut()[0].renew().await.unwrap();
-    assert_eq!(resolved.leases()[0].terms().ttl, Duration::from_secs(120));
-    assert!(!format!("{resolved:?}").contains("password-1"));
-    resolved.revoke().await;
+    assert_eq!(resolved.sealed().count(), 0);
+    assert!(!format!("{resolved:?}").contains("password-2"));
+    resolved.close().await;
     assert_eq!(
         vault.asked(),
-        ["read database/creds/ro", "renew lease-1", "revoke lease-1"]
+        ["open c1", "read database/creds/ro", "close"]
     );
 }
 
@@ -142,20 +127,50 @@ async fn what_the_policy_does_not_list_is_refused_before_any_provider_is_asked()
     assert!(vault.asked().is_empty());
 }
 
+/// The config as the worker gets it.
+fn shown(resolved: &Resolved, config: &Value) -> Value {
+    replace(config, &mut |placed| {
+        resolved.shown(placed).unwrap().expose().into()
+    })
+}
+
 #[tokio::test]
-async fn what_is_not_revealed_is_refused_with_the_words_to_write() {
-    let (vault, resolver) = with_vault();
-    let config = json!({ "db": { "password": { "$secret": "vault:kv/db#password" } } });
-    let rules = [rule("/db/password", &["vault:kv/db"], false)];
-    let faults = resolver.resolve("c1", &config, &rules).await.unwrap_err();
-    assert!(matches!(faults.0[..], [SecretError::NotRevealed { .. }]));
+async fn of_what_is_not_revealed_the_worker_gets_a_placeholder_of_its_own() {
+    let (_, resolver) = with_vault();
+    let config = json!({
+        "db": { "password": { "$secret": "vault:kv/db#password" } },
+        "copy": { "$secret": "vault:kv/db#password" },
+    });
+    let rules = [
+        rule("/db/password", &["vault:kv/db"], false),
+        rule("copy", &["vault:kv/db"], true),
+    ];
+    let resolved = resolver.resolve("c1", &config, &rules).await.unwrap();
+    let given = shown(&resolved, &config);
     assert!(
-        faults
-            .to_string()
-            .contains("write reveal: true in the policy's secrets./db/password"),
-        "{faults}"
+        given["copy"].as_str().unwrap().starts_with("password-"),
+        "{given}"
     );
-    assert!(vault.asked().is_empty());
+    let placeholder = given["db"]["password"].as_str().unwrap();
+    assert!(
+        placeholder.starts_with("sealed") && placeholder.len() == 38,
+        "{placeholder}"
+    );
+    assert!(
+        placeholder
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    );
+    let sealed: Vec<_> = resolved
+        .sealed()
+        .map(|(pointer, placeholder, value)| (pointer, placeholder.expose(), value.expose()))
+        .collect();
+    assert_eq!(
+        sealed,
+        [("/db/password", placeholder, given["copy"].as_str().unwrap())]
+    );
+    let again = resolver.resolve("c2", &config, &rules).await.unwrap();
+    assert_ne!(shown(&again, &config)["db"]["password"], placeholder);
 }
 
 #[tokio::test]
@@ -186,7 +201,7 @@ async fn a_malformed_reference_is_the_configs_fault() {
 }
 
 #[tokio::test]
-async fn every_failed_read_is_reported_and_what_was_leased_is_revoked() {
+async fn every_failed_read_is_reported_and_what_was_opened_is_closed() {
     let (vault, resolver) = with_vault();
     let config = json!({
         "a": { "$secret": "vault:kv/a#user" },
@@ -197,10 +212,10 @@ async fn every_failed_read_is_reported_and_what_was_leased_is_revoked() {
     let faults = resolver.resolve("c1", &config, &rules).await.unwrap_err();
     let places: Vec<_> = faults.0.iter().map(SecretError::pointer).collect();
     assert_eq!(places, ["/b", "/c"]);
-    assert!(!faults.to_string().contains("user-1"));
+    assert!(!faults.to_string().contains("user-2"));
     assert_eq!(
         vault.asked(),
-        ["read kv/a", "read kv/none", "revoke lease-1"]
+        ["open c1", "read kv/a", "read kv/none", "close"]
     );
 }
 

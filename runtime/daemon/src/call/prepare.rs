@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use caisson_bundle::{Manifest, SECRET_KEY};
-use caisson_egress::{ConnectorId, Credential, Origin, Policy, SandboxProfile};
+use caisson_bundle::{Auth, Manifest, SECRET_KEY};
+use caisson_egress::{ConnectorId, Credential, Origin, Place, Policy, SandboxProfile, Sealed};
 use caisson_proto::v1::{self, ErrorCode, connection_ref};
 use caisson_sandbox::{HostDir, Limits, Overlay, ProfileName, WorkerSpec};
-use caisson_secrets::{Redactor, Resolved, SecretError, SecretFaults, replace};
+use caisson_secrets::{Leases, Redactor, Resolved, SecretError, SecretFaults, replace};
 use caisson_wire::Opening;
 use caisson_wire::message::{self, Operation};
 use serde_json::{Value, json};
@@ -226,7 +226,7 @@ impl Prepared {
     pub(crate) fn start(&self, call_id: &str, operation: Operation) -> message::Start {
         let mut secrets: Vec<message::Secret> = Vec::new();
         let config = replace(&self.config, &mut |placed| {
-            let value = self.secrets.value(&placed.reference);
+            let value = self.secrets.shown(placed);
             let value = value.expect("every reference of the config was resolved");
             let (reference, value) = (placed.reference.to_string(), value.expose().into());
             secrets.push(message::Secret { reference, value });
@@ -245,6 +245,20 @@ impl Prepared {
             write_max_bytes: write.max_bytes.map_or(0, |size| size.0),
             ..Default::default()
         }
+    }
+
+    /// What the gateway puts in for the worker.
+    fn sealed(&self) -> Vec<Sealed> {
+        let sealed = self
+            .secrets
+            .sealed()
+            .map(|(property, placeholder, value)| Sealed {
+                property: property.to_owned(),
+                placeholder: placeholder.clone(),
+                value: value.clone(),
+                declared: declared(&self.connector.form.manifest, property),
+            });
+        sealed.collect()
     }
 
     /// The connection, told apart from all others of the daemon.
@@ -304,6 +318,7 @@ impl Prepared {
                 connector: self.connector.id(&self.workspace),
                 config: self.config.clone(),
                 redactor: self.redactor.clone(),
+                sealed: self.sealed().into(),
                 payer: self.payer(),
                 party: self.party().into(),
                 bounds: caisson_egress::Bounds {
@@ -322,6 +337,22 @@ impl Prepared {
     }
 }
 
+/// Where the manifest's auth puts a property of the config.
+fn declared(manifest: &Manifest, property: &str) -> Vec<Place> {
+    let is_it = |name: &str| property.strip_prefix('/') == Some(name);
+    let place = |auth: &Auth| match auth {
+        Auth::Bearer { token, .. } if is_it(token) => "header:authorization".parse().ok(),
+        Auth::Basic { username, password } => {
+            let password = password.as_deref();
+            (is_it(username) || password.is_some_and(is_it)).then_some(Place::Basic)
+        }
+        Auth::Header { name, value, .. } if is_it(value) => format!("header:{name}").parse().ok(),
+        Auth::Query { name, value } if is_it(value) => Some(Place::Query(name.clone())),
+        _ => None,
+    };
+    manifest.auth.values().filter_map(place).collect()
+}
+
 /// How often a worker that waits says so: often enough that a late one is not
 /// taken for a stall.
 fn heartbeat(stall: Duration) -> Duration {
@@ -332,13 +363,13 @@ fn heartbeat(stall: Duration) -> Duration {
 /// leases of its secrets.
 pub(crate) struct Keep {
     _connector: Connector,
-    secrets: Resolved,
+    leases: Leases,
 }
 
 impl Keep {
     /// The call is over.
     pub(crate) async fn release(self) {
-        self.secrets.revoke().await;
+        self.leases.close().await;
     }
 }
 
@@ -347,7 +378,7 @@ impl Prepared {
     pub(crate) fn into_keep(self) -> Keep {
         Keep {
             _connector: self.connector,
-            secrets: self.secrets,
+            leases: self.secrets.into_leases(),
         }
     }
 }
@@ -366,7 +397,7 @@ fn secret_error(faults: SecretFaults) -> CallError {
     let messages: Vec<_> = faults.0.iter().map(ToString::to_string).collect();
     CallError {
         faults: faults.0.iter().map(one).collect(),
-        ..CallError::new(code, messages.join("; "))
+        ..CallError::new(code, messages.join("; ")).retryable(faults.retryable())
     }
 }
 

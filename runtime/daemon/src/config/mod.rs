@@ -4,6 +4,7 @@
 mod keys;
 mod listen;
 mod rights;
+mod vault;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use caisson_bundle::{Size, Span};
 use caisson_document::{Document, Fault, Faults, ReadError, Schema};
 use caisson_egress::{AuditConfig, CassetteMode, RecorderConfig};
 use caisson_sandbox::{Layer, Limits};
+use caisson_secrets::VaultConfig;
 
 pub use listen::{Listen, Tls};
 
@@ -33,6 +35,8 @@ pub struct Config {
     pub policies: Option<PathBuf>,
     /// The only directory that `file:` references read.
     pub secret_files: Option<PathBuf>,
+    /// The vault that `vault:` references read.
+    pub vault: Option<VaultConfig>,
     /// Which packages connectors may carry.
     pub dependencies: Option<PathBuf>,
     /// The workers' interpreter; found on the usual paths if not named.
@@ -126,6 +130,7 @@ impl Config {
             },
             policies: None,
             secret_files: None,
+            vault: None,
             dependencies: None,
             python: None,
             shim: None,
@@ -200,6 +205,10 @@ impl Config {
         );
         config.policies = wire.policies.as_ref().map(at);
         config.secret_files = wire.secrets.files.as_ref().map(at);
+        config.vault = wire
+            .secrets
+            .vault
+            .map(|wire| vault::vault(document, wire, base, &mut config.own_files, &mut faults));
         config.dependencies = wire.dependencies.as_ref().map(at);
         config.python = wire.python.as_ref().map(at);
         config.shim = wire.shim.as_ref().map(at);
@@ -293,6 +302,41 @@ mod tests {
             Path::new("/etc/caisson"),
             "/var/lib/caisson".into(),
         )
+    }
+
+    #[test]
+    fn a_vault_has_one_login_and_a_safe_address() {
+        let vault = |text: &str| {
+            let parsed = parse(&format!("secrets: {{ vault: {{ {text} }} }}"));
+            parsed
+                .map(|config| config.vault.unwrap())
+                .map_err(|faults| faults.to_string())
+        };
+        let role = "auth: { approle: { role_id: r, secret_id_file: id } }";
+        let config = vault(&format!(
+            "address: 'https://v.example:8200', token_ttl: 90s, {role}"
+        ))
+        .unwrap();
+        assert_eq!(config.token_ttl, Duration::from_secs(90));
+        assert_eq!(config.auth.to_string(), "AppRole at auth/approle");
+        for (text, told) in [
+            (
+                format!("address: 'http://v.example', {role}"),
+                "secrets.vault",
+            ),
+            ("address: 'https://v.example'".to_owned(), "auth"),
+            (
+                "address: 'https://v.example', auth: { ldap: {} }".to_owned(),
+                "ldap",
+            ),
+            (
+                format!("address: 'https://v.example', token_ttl: soon, {role}"),
+                "secrets.vault.token_ttl",
+            ),
+        ] {
+            let faults = vault(&text).unwrap_err();
+            assert!(faults.contains(told), "{faults}");
+        }
     }
 
     #[test]

@@ -77,6 +77,40 @@ pub(super) struct WireRights {
 #[derive(Deserialize, Default)]
 pub(super) struct WireSecrets {
     pub(super) files: Option<String>,
+    pub(super) vault: Option<WireVault>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WireVault {
+    pub(super) address: String,
+    pub(super) namespace: Option<String>,
+    pub(super) ca: Option<String>,
+    pub(super) token_ttl: Option<String>,
+    pub(super) auth: WireVaultAuth,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum WireVaultAuth {
+    Token {
+        file: String,
+    },
+    Approle {
+        role_id: String,
+        secret_id_file: String,
+        mount: Option<String>,
+    },
+    Kubernetes {
+        role: String,
+        jwt_file: Option<String>,
+        mount: Option<String>,
+    },
+    Cert {
+        role: Option<String>,
+        certificate: String,
+        key: String,
+        mount: Option<String>,
+    },
 }
 
 #[derive(Deserialize)]

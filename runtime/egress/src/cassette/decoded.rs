@@ -49,7 +49,7 @@ pub(crate) fn accept_encoding(headers: &mut HeaderMap) {
 
 /// Why a body stays as it is.
 #[derive(Debug)]
-pub(super) enum Undecoded {
+pub(crate) enum Undecoded {
     Coding(String),
     TooLong,
     /// The coding, and what is wrong.
@@ -57,7 +57,7 @@ pub(super) enum Undecoded {
 }
 
 /// The body without the codings that its `Content-Encoding` names.
-pub(super) fn decoded(codings: &str, body: &Bytes) -> Result<Bytes, Undecoded> {
+pub(crate) fn decoded(codings: &str, body: &Bytes) -> Result<Bytes, Undecoded> {
     // Answers to HEAD and 304 name a coding of what they do not hold.
     if body.is_empty() {
         return Ok(body.clone());

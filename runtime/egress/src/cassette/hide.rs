@@ -2,13 +2,11 @@
 //! names. Everything else stays as it was written, letter for letter.
 
 use super::HIDDEN;
-use super::request::{decoded, pairs};
+use super::request::pairs;
+use crate::form::decoded;
+use crate::places::{Json, Parts, replaced};
 use caisson_secrets::{REDACTED, Redactor};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt;
-use std::ops::Range;
 
 /// Headers whose values are credentials.
 const HEADERS: [&str; 7] = [
@@ -80,7 +78,7 @@ pub(super) enum Hidden {
 
 /// A body without secrets, without credentials, and without the values that `pointers` (RFC 6901, split) lead to.
 pub(super) fn body(text: &str, pointers: &[Vec<String>], redactor: &Redactor) -> Hidden {
-    let hidden = |json: Json<'_>| json.hidden(pointers, redactor);
+    let hidden = |json: Json<'_>| hidden(&json, pointers, redactor);
     let lines = || {
         let lines = text.split_inclusive('\n').map(|line| match line.trim() {
             "" => Some(line.to_owned()),
@@ -105,140 +103,37 @@ fn is_form(text: &str) -> bool {
             .any(|field| CREDENTIALS.contains(&field.name.as_str()))
 }
 
-/// A JSON text, in which places are found without writing it anew.
-struct Json<'t> {
-    text: &'t str,
-    whole: &'t RawValue,
-}
-
-impl<'t> Json<'t> {
-    fn of(text: &'t str) -> Option<Self> {
-        let whole = serde_json::from_str(text).ok()?;
-        Some(Self { text, whole })
+/// JSON without what is not kept.
+fn hidden(json: &Json<'_>, pointers: &[Vec<String>], redactor: &Redactor) -> String {
+    let mut places = Vec::new();
+    for steps in pointers {
+        places.extend(json.at(steps).into_iter().map(|value| json.place(value)));
     }
-
-    fn hidden(&self, pointers: &[Vec<String>], redactor: &Redactor) -> String {
-        let mut places = Vec::new();
-        for steps in pointers {
-            self.named(self.whole, steps, &mut places);
-        }
-        if let Some(Parts::Members(members)) = Parts::of(self.whole) {
-            let is_credential = |name: &str| CREDENTIALS.contains(&name);
-            let values = members
-                .iter()
-                .filter(|(name, value)| is_credential(name) && value.get().starts_with('"'));
-            places.extend(values.map(|(_, value)| self.place(value)));
-        }
-        if redactor.finds(self.text.as_bytes()) {
-            self.numbers(self.whole, redactor, &mut places);
-        }
-        // A place inside of another begins behind it.
-        places.sort_by_key(|place| (place.start, std::cmp::Reverse(place.end)));
-        let (mut shown, mut from) = (String::with_capacity(self.text.len()), 0);
-        for place in places {
-            if place.start >= from {
-                shown.push_str(&self.text[from..place.start]);
-                shown.push('"');
-                shown.push_str(HIDDEN);
-                shown.push('"');
-                from = place.end;
+    if let Some(Parts::Members(members)) = Parts::of(json.whole()) {
+        let credentials = members.iter().filter(|(name, value)| {
+            CREDENTIALS.contains(&name.as_str()) && value.get().starts_with('"')
+        });
+        places.extend(credentials.map(|(_, value)| json.place(value)));
+    }
+    if redactor.finds(json.text().as_bytes()) {
+        // A text in the place of a number that holds a secret would be no JSON.
+        json.leaves(&mut |leaf| {
+            let is_number = leaf
+                .get()
+                .starts_with(|first: char| first == '-' || first.is_ascii_digit());
+            if is_number && redactor.finds(leaf.get().as_bytes()) {
+                places.push(json.place(leaf));
             }
-        }
-        shown.push_str(&self.text[from..]);
-        shown
+        });
     }
-
-    fn named(&self, value: &'t RawValue, steps: &[String], places: &mut Vec<Range<usize>>) {
-        let Some((step, rest)) = steps.split_first() else {
-            places.push(self.place(value));
-            return;
-        };
-        match Parts::of(value) {
-            Some(Parts::Members(members)) => members
-                .iter()
-                .filter(|(name, _)| step == "*" || name == step)
-                .for_each(|(_, member)| self.named(member, rest, places)),
-            Some(Parts::Items(items)) => items
-                .iter()
-                .enumerate()
-                .filter(|(number, _)| step == "*" || step.parse() == Ok(*number))
-                .for_each(|(_, item)| self.named(item, rest, places)),
-            None => {}
-        }
-    }
-
-    /// Numbers that hold a secret: a text in their place would be no JSON.
-    fn numbers(&self, value: &'t RawValue, redactor: &Redactor, places: &mut Vec<Range<usize>>) {
-        let is_number =
-            |text: &str| text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-        match Parts::of(value) {
-            Some(Parts::Members(members)) => members
-                .iter()
-                .for_each(|(_, member)| self.numbers(member, redactor, places)),
-            Some(Parts::Items(items)) => items
-                .iter()
-                .for_each(|item| self.numbers(item, redactor, places)),
-            None if is_number(value.get()) && redactor.finds(value.get().as_bytes()) => {
-                places.push(self.place(value));
-            }
-            None => {}
-        }
-    }
-
-    /// Where a value stands in the text.
-    fn place(&self, value: &RawValue) -> Range<usize> {
-        let start = value.get().as_ptr() as usize - self.text.as_ptr() as usize;
-        start..start + value.get().len()
-    }
-}
-
-/// What an object or an array is made of.
-enum Parts<'t> {
-    Members(Vec<(String, &'t RawValue)>),
-    Items(Vec<&'t RawValue>),
-}
-
-impl<'t> Parts<'t> {
-    /// `None` for a value that has no parts.
-    fn of(value: &'t RawValue) -> Option<Self> {
-        let text = value.get();
-        if !text.starts_with(['{', '[']) {
-            return None;
-        }
-        serde_json::from_str(text).ok()
-    }
-}
-
-impl<'de> Deserialize<'de> for Parts<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = Parts<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object or an array")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Parts::Members(members))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    items.push(item);
-                }
-                Ok(Parts::Items(items))
-            }
-        }
-
-        deserializer.deserialize_any(Either)
-    }
+    let word = format!("\"{HIDDEN}\"");
+    replaced(
+        json.text(),
+        places
+            .into_iter()
+            .map(|place| (place, word.as_str()))
+            .collect(),
+    )
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use decoded::accept_encoding;
+pub(crate) use decoded::{Undecoded, accept_encoding, decoded};
 pub(crate) use player::Asked;
 pub use player::{Mode, Player};
 pub(crate) use recorder::Recorded;

@@ -7,6 +7,7 @@ use super::har::{
 use super::hide::{self, Hidden};
 use super::request::pairs;
 use super::{CassetteError, HIDDEN, LONGEST};
+use crate::places::steps;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -87,14 +88,8 @@ impl Recorder {
         {
             return Err(CassetteError::Pointer(pointer.clone()));
         }
-        let steps = |pointer: &String| {
-            let steps = pointer[1..].split('/');
-            steps
-                .map(|step| step.replace("~1", "/").replace("~0", "~"))
-                .collect()
-        };
         let recorder = Self {
-            pointers: config.redact.iter().map(steps).collect(),
+            pointers: config.redact.iter().map(|pointer| steps(pointer)).collect(),
             config,
             kept: Mutex::new(Kept {
                 unsaved: true,

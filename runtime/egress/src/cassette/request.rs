@@ -4,6 +4,7 @@
 
 use super::HIDDEN;
 use super::har::{Pair, Request, bytes};
+use crate::form::decoded;
 use base64::DecodeError;
 use serde_json::Value;
 use std::fmt;
@@ -162,26 +163,6 @@ fn same_text(own: &[u8], asked: &[u8]) -> bool {
     let same_field =
         |(own, asked): (&Pair, &Pair)| own.name == asked.name && same(&own.value, &asked.value);
     same(own, asked) || is_form && fields.iter().zip(&others).all(same_field)
-}
-
-/// A name or value of a query, decoded.
-pub(super) fn decoded(text: &str) -> String {
-    let text = text.replace('+', " ");
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let escaped = (*first == b'%').then(|| tail.get(..2)).flatten();
-        let digits = escaped.and_then(|digits| std::str::from_utf8(digits).ok());
-        if let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            bytes.push(byte);
-            rest = &tail[2..];
-        } else {
-            bytes.push(*first);
-            rest = tail;
-        }
-    }
-    // What is no text stays as it is spelt: two different ones must not become the same.
-    String::from_utf8(bytes).unwrap_or(text)
 }
 
 /// Names and values of a query, decoded (application/x-www-form-urlencoded).

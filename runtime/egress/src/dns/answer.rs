@@ -257,6 +257,7 @@ mod tests {
         .unwrap();
         let context = CallContext {
             bounds: Default::default(),
+            sealed: std::sync::Arc::default(),
             payer: crate::throttle::Credential::of([], "default/shop"),
             party: "default/shop".into(),
             call_id: "c".into(),

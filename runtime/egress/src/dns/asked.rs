@@ -57,6 +57,7 @@ mod tests {
         let gateway = Gateway::new(GatewayConfig::default()).unwrap();
         let context = CallContext {
             bounds: Default::default(),
+            sealed: Arc::default(),
             payer: crate::throttle::Credential::of([], "default/shop"),
             party: "default/shop".into(),
             call_id: "c".into(),

@@ -21,6 +21,12 @@ pub(super) enum BodyError {
     Gone,
     #[error("the fault script resets the connection in the middle of a body")]
     OnPurpose,
+    #[error(
+        "the request's body has a sealed secret's placeholder where the policy does not have the value put in"
+    )]
+    Misplaced,
+    #[error("a body is not in the coding that it names: {0}")]
+    Coding(std::io::Error),
     #[error("the upstream broke off in the middle of a body: {0}")]
     Upstream(#[from] hyper::Error),
 }

@@ -123,6 +123,10 @@ impl Connection {
         admitted: Admitted,
         request: Request<AnyBody>,
     ) -> Result<Response<AnyBody>, NoAnswer> {
+        let (request, scrubs) = match self.sealed(request).await {
+            Ok(sealed) => sealed,
+            Err(refusal) => return Ok(self.refuse(refusal)),
+        };
         let request = self.readdressed(request, &admitted);
         let mut sending = Sending::of(request, admitted.on_429);
         let mut report = Report::of(self, admitted);
@@ -156,6 +160,9 @@ impl Connection {
             // Its place is another's while this one waits.
             report.turn = None;
         };
+        if let Some(sealing) = self.shared.sealing.as_ref().filter(|_| scrubs) {
+            response = sealing.scrubbed(response);
+        }
         // Only the gateway says that it was the gateway.
         response.headers_mut().remove(REFUSED);
         if is_event_stream(&response) && !report.admitted.http.event_stream {
@@ -178,6 +185,28 @@ impl Connection {
             let over = move |whole| report.over(whole);
             Metered::new(body, down, over).boxed_unsync()
         }))
+    }
+
+    /// The request with the values of the call's sealed secrets in it, and whether its answer may tell them.
+    async fn sealed(&self, request: Request<AnyBody>) -> Result<(Request<AnyBody>, bool), Refusal> {
+        let Some(sealing) = &self.shared.sealing else {
+            return Ok((request, false));
+        };
+        let policy = self.shared.policy.borrow().clone();
+        let Some(bound) = policy else {
+            return Ok((request, false));
+        };
+        let misplaced = {
+            let (shared, to) = (Arc::clone(&self.shared), self.endpoint());
+            move |refusal| shared.reporter.refused(to, refusal)
+        };
+        let put_in = sealing.put_in(&bound, &self.place, &self.shared, request, misplaced);
+        let mut request = put_in.await?;
+        let scrubs = sealing.is_for(&bound, &self.place);
+        if scrubs {
+            crate::cassette::accept_encoding(request.headers_mut());
+        }
+        Ok((request, scrubs))
     }
 
     fn waiter(&self) -> Waiter {

@@ -2,7 +2,8 @@
 //!
 //! `tls` has both sides' configurations, `upstream` reaches the far one. Towards the worker, `one` serves HTTP/1.1 with a
 //! strict reader of its own (`head`, `chunks`, `inbound`), `two` serves HTTP/2. `judge` decides on a request, on its
-//! `path` in one spelling; `exchange` carries it. Bodies of any size stream through; none is held.
+//! `path` in one spelling; `exchange` carries it, and `seal` puts in secrets that the worker does not hold. Bodies of any size
+//! stream through; only what a secret is put into, or what may have to be sent again, is held, and that has bounds.
 
 mod asking;
 mod body;
@@ -17,6 +18,7 @@ mod judge;
 mod one;
 mod outbound;
 pub(crate) mod path;
+mod seal;
 mod sending;
 mod tasks;
 mod tls;
@@ -27,6 +29,7 @@ mod upstream;
 pub(crate) use judge::Place;
 #[cfg(test)]
 pub(crate) use judge::allows;
+pub(crate) use seal::Sealing;
 pub(crate) use tls::Tls;
 pub use tls::TlsError;
 

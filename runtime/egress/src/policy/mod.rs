@@ -9,6 +9,7 @@ mod http;
 mod quantity;
 mod read;
 mod rule;
+mod seal;
 mod select;
 mod set;
 mod wire;
@@ -17,6 +18,7 @@ pub use bind::{Bound, BoundRule};
 pub use files::{Access, Dir, FileGrant, FileRule};
 pub use http::{HttpRule, OnThrottle};
 pub use read::SCHEMA;
+pub use seal::{Place, PlaceError, Seal};
 pub use select::{ConnectorId, Origin, Selector};
 pub use set::{PolicySet, Undecided};
 
@@ -46,6 +48,8 @@ pub struct Policy {
     pub egress: Vec<Rule>,
     /// Which references the config may use, and which values the worker may see.
     pub secrets: Vec<SecretRule>,
+    /// Where the gateway puts in the values that the worker does not see.
+    pub seals: Vec<Seal>,
     /// Host directories.
     pub files: Vec<FileRule>,
     /// The operator's ceiling.

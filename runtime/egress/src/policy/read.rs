@@ -2,8 +2,9 @@
 
 use super::files::{Dir, absolute};
 use super::rule::read_rules;
+use super::seal::read_seals;
 use super::wire::{WireFile, WireLimits, WirePolicy, WireSecret};
-use super::{Access, FileRule, Limits, Policy, Selector, quantity};
+use super::{Access, FileRule, Limits, Policy, Rule, Seal, Selector, quantity};
 use crate::template::Template;
 use caisson_document::{Document, Fault, Faults, Schema, join};
 use caisson_secrets::SecretRule;
@@ -86,12 +87,16 @@ impl Policy {
                 "leave signer out, or pin the bundle with digest: sha256:…",
             );
         }
+        let selector = selector(&mut reader, &wire);
+        let egress = read_rules(&mut reader, wire.egress.unwrap_or_default());
+        let (secrets, seals) = secrets(&mut reader, wire.secrets, &egress);
         let policy = Self {
             file: document.file().to_owned(),
-            selector: selector(&mut reader, &wire),
+            selector,
             profile: wire.profile.unwrap_or_default(),
-            egress: read_rules(&mut reader, wire.egress.unwrap_or_default()),
-            secrets: secrets(&mut reader, wire.secrets),
+            egress,
+            secrets,
+            seals,
             files: files(&mut reader, wire.files.unwrap_or_default()),
             limits: limits(&mut reader, &wire.limits.unwrap_or_default()),
         };
@@ -135,29 +140,33 @@ fn selector(reader: &mut Reader<'_>, wire: &WirePolicy) -> Selector {
 fn secrets(
     reader: &mut Reader<'_>,
     wire: impl IntoIterator<Item = (String, WireSecret)>,
-) -> Vec<SecretRule> {
-    let mut rules = Vec::new();
+    rules: &[Rule],
+) -> (Vec<SecretRule>, Vec<Seal>) {
+    let (mut granted, mut seals) = (Vec::new(), Vec::new());
     for (name, secret) in wire {
         let at = join("/secrets", &name);
-        if secret.seal.is_some() {
-            let help = "write reveal: true if the worker may see the value; sealing needs protocol: https, which a later build brings";
-            reader.key_fault(&join(&at, "seal"), "sealed secrets are not built yet", help);
-        } else if matches!(
+        let sealed = reader.document.pointer(&join(&at, "seal")).is_some();
+        let unrevealed = matches!(
             reader.document.pointer(&join(&at, "reveal")),
             None | Some(Value::Bool(false))
-        ) {
-            let help = "write reveal: true if the worker may see the value, or leave the entry out";
-            reader.fault(&at, "this build cannot seal a secret, so an entry without reveal: true could never be used", help);
+        );
+        if sealed && !unrevealed {
+            let help = "leave out reveal, so that the worker holds a placeholder, or seal, so that it holds the value";
+            reader.key_fault(&join(&at, "seal"), "the value is revealed as well", help);
+        } else if !sealed && unrevealed {
+            let help = "write seal: { hosts: [api.example.com] }, so that the gateway puts the value in, or reveal: true if the worker may see it";
+            reader.fault(&at, "neither the gateway nor the worker could use it", help);
         }
-        let Some(from) = secret.from else { continue };
-        let Some(from) = from.into_iter().collect::<Option<Vec<String>>>() else {
-            continue;
-        };
-        if from.is_empty() {
+        let Some(from) = &secret.from else { continue };
+        let from: Option<Vec<String>> = from.iter().cloned().collect();
+        let Some(from) = from.filter(|from| !from.is_empty()) else {
             continue; // the schema said so
-        }
+        };
         match SecretRule::parse(&name, &from, secret.reveal == Some(true)) {
-            Ok(rule) => rules.push(rule),
+            Ok(rule) => {
+                seals.extend(read_seals(reader, &at, &rule.pointer(), &secret, rules));
+                granted.push(rule);
+            }
             Err(faults) => {
                 for fault in faults {
                     reader.fault(&format!("{at}{}", fault.at), fault.message, fault.help);
@@ -165,7 +174,7 @@ fn secrets(
             }
         }
     }
-    rules
+    (granted, seals)
 }
 
 fn files(reader: &mut Reader<'_>, wire: Vec<Option<WireFile>>) -> Vec<FileRule> {

@@ -28,6 +28,22 @@ fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<List<
     ))
 }
 
+/// As [`list`], and one item alone is a list of one.
+fn one_or_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    from: D,
+) -> Result<List<T>, D::Error> {
+    let items = match Value::deserialize(from)? {
+        Value::Array(items) => items,
+        one => vec![one],
+    };
+    let items = items.into_iter();
+    Ok(Some(
+        items
+            .map(|item| serde_json::from_value(item).ok())
+            .collect(),
+    ))
+}
+
 /// Entries that do not fit are left out.
 fn map<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     from: D,
@@ -118,7 +134,23 @@ pub(super) struct WireSecret {
     pub from: List<String>,
     #[serde(deserialize_with = "fitting")]
     pub reveal: Option<bool>,
-    pub seal: Option<Value>,
+    #[serde(deserialize_with = "one_or_list")]
+    pub seal: List<WireSeal>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WireSeal {
+    #[serde(deserialize_with = "list")]
+    pub hosts: List<String>,
+    #[serde(deserialize_with = "list")]
+    pub ports: List<u16>,
+    #[serde(deserialize_with = "list")]
+    pub methods: List<String>,
+    #[serde(deserialize_with = "list")]
+    pub paths: List<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub place: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -20,6 +20,7 @@ fn reporter(audit: Audit, secret: Option<&SecretValue>) -> (Reporter, mpsc::Rece
             secret.into_iter().map(|value| ("key", value)),
         )),
         bounds: Default::default(),
+        sealed: Arc::default(),
         payer: crate::throttle::Credential::of([], "default/shop"),
         party: "default/shop".into(),
     };

@@ -44,6 +44,7 @@ pub(crate) struct Setup {
     pub(crate) config: Value,
     pub(crate) listen: Vec<SocketAddrV4>,
     pub(crate) gateway: GatewayConfig,
+    pub(crate) sealed: Vec<caisson_egress::Sealed>,
 }
 
 impl Setup {
@@ -74,6 +75,7 @@ impl Setup {
             policy: format!("format: 1\nconnector: shop\negress:\n{egress}"),
             config: json!({}),
             listen: Vec::new(),
+            sealed: Vec::new(),
             gateway: GatewayConfig {
                 hosts,
                 stand_ins: Ipv4Addr::new(127, 18, 0, 0),
@@ -131,6 +133,7 @@ impl Setup {
         };
         let context = CallContext {
             bounds: Default::default(),
+            sealed: self.sealed.into(),
             payer: caisson_egress::Credential::of([], "default/shop"),
             party: "default/shop".into(),
             call_id: "call-1".into(),

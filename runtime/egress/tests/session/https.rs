@@ -1,6 +1,7 @@
 //! Requests that the gateway inspects: judged, carried, cut where two servers might cut them in two ways.
 
 mod ends;
+mod sealed;
 mod server;
 
 use crate::harness::{FIRST, Harness, PATIENCE, Setup, connect};

@@ -19,6 +19,7 @@ pub struct StreamRedactor {
     /// So many bytes at the front of `held` are part of a secret whose marker is already out; they are kept because
     /// another secret may begin inside it.
     covered: usize,
+    found: bool,
 }
 
 impl StreamRedactor {
@@ -27,6 +28,7 @@ impl StreamRedactor {
             inner,
             held: Zeroizing::new(Vec::new()),
             covered: 0,
+            found: false,
         }
     }
 
@@ -52,6 +54,17 @@ impl StreamRedactor {
         let mut out = Vec::new();
         self.advance(Extent::Last, &mut out);
         out
+    }
+
+    /// Whether a secret was found so far.
+    pub fn has_found(&self) -> bool {
+        self.found
+    }
+
+    /// Whether a secret was found; the text has ended.
+    pub fn finish_found(mut self) -> bool {
+        self.advance(Extent::Last, &mut Vec::new());
+        self.found
     }
 
     /// How many bytes are held back.
@@ -81,6 +94,7 @@ impl StreamRedactor {
         }
         let mut from = self.covered;
         for range in ranges.into_iter().take_while(|range| range.start < cut) {
+            self.found = true;
             // A find that begins inside what is covered prolongs it.
             if range.start >= self.covered {
                 out.extend_from_slice(&self.held[from..range.start]);

@@ -62,7 +62,7 @@ struct Unused(Option<Prepared>);
 impl Drop for Unused {
     fn drop(&mut self) {
         if let Some(prepared) = self.0.take() {
-            tokio::spawn(async move { prepared.secrets.revoke().await });
+            tokio::spawn(async move { prepared.secrets.close().await });
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use caisson_proto::v1;
+use caisson_proto::v1::{self, ErrorCode};
+use caisson_secrets::Leases;
 use caisson_wire::Opening;
 use caisson_wire::message::Operation;
 use tokio::sync::mpsc;
@@ -14,7 +15,7 @@ use crate::core::Core;
 use crate::error::CallError;
 use crate::serve::opened::Opened;
 use crate::usage::unix_ms;
-use crate::worker::{Input, Outlet, run};
+use crate::worker::{Control, Input, Outcome, Outlet, run};
 
 /// A Write's input, and what was wrong with it, if anything.
 pub(super) struct CallInput {
@@ -67,15 +68,15 @@ pub(super) fn launch(
             (Some(input.receiver), Some(input.wrong))
         });
         let outlet = Outlet::new(sender.clone(), sequencer, true);
-        let mut outcome = run(&core.host, job, input, outlet, &control, |pid| {
+        let running = run(&core.host, job, input, outlet, &control, |pid| {
             ticket.live.set_pid(0, pid)
-        })
-        .await;
+        });
+        let mut outcome = with_secrets(prepared.secrets.leases(), running, &control).await;
         let wrong = wrong.and_then(|wrong| wrong.lock().ok().and_then(|mut wrong| wrong.take()));
         if let (Some(error), Err(_)) = (wrong, &outcome.result) {
             outcome.result = Err(error);
         }
-        prepared.secrets.revoke().await;
+        prepared.secrets.close().await;
         let failed = outcome.result.as_ref().err();
         let step =
             failed.and_then(|error| failed_step(error.code, &error.message, &outcome.failed_steps));
@@ -98,4 +99,27 @@ pub(super) fn launch(
         }
     });
     listening
+}
+
+/// Runs a worker as long as its secrets are valid. Once they are not, what it does is of no use: it is stopped as if it had
+/// been cancelled, and the call says why.
+async fn with_secrets(
+    leases: &Leases,
+    running: impl Future<Output = Outcome>,
+    control: &Control,
+) -> Outcome {
+    let mut running = std::pin::pin!(running);
+    let ended = tokio::select! {
+        outcome = running.as_mut() => return outcome,
+        ended = leases.ended() => ended,
+    };
+    control.cancel.cancel();
+    let mut outcome = running.await;
+    if outcome.result.is_err() {
+        let error = CallError::new(ErrorCode::SecretUnavailable, ended.to_string()).with_action(
+            "start the call again: it goes on at its last checkpoint with new secrets",
+        );
+        outcome.result = Err(error);
+    }
+    outcome
 }

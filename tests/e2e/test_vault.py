@@ -1,0 +1,105 @@
+"""Secrets from a vault: read for a call, with a token of its own that ends with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from conftest import loopback
+from harness import CallFailed, Daemon, Identity, Stage
+from harness.daemon import inline
+from harness.read import read, records
+from servers.httpserver import Api, tied
+from servers.vault import POLICY, Vault
+
+KEY = "vault-canary-81d7"
+REFERENCE = {"$secret": "vault:secret/data/shop#key"}
+GRANT = {"token": {"from": ["vault:secret/data/*"], "reveal": True}}
+
+
+@pytest.fixture(scope="module")
+def vault(stage: Stage) -> Iterator[Vault]:
+    """A server, with one secret."""
+    server = Vault(stage.folder("vault"))
+    server.put("shop", key=KEY)
+    server.put("admin", key="nobody's")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def using(stage: Stage, identity: Identity, vault: Vault) -> Iterator[Daemon]:
+    """A daemon that uses it."""
+    secrets = {"vault": {"address": vault.address, "auth": {"token": {"file": "vault-token"}}}}
+    running = Daemon(stage, identity, secrets=secrets)
+    (running.folder / "vault-token").write_text(vault.token(POLICY))
+    running.start()
+    yield running
+    running.remove()
+
+
+def connection(stage: Stage, api: Api, reference: dict[str, str] = REFERENCE, **fields: Any) -> dict[str, Any]:
+    return inline(stage.connectors / "web", config={"port": api.port, "token": reference}, **fields)
+
+
+def until(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_secret_is_read_for_the_call_and_its_token_ends_with_it(
+    using: Daemon, stage: Stage, vault: Vault, api: Api
+) -> None:
+    api.records = tied(3)
+    using.policy("web", egress=[loopback(api.port)], secrets=GRANT)
+    assert len(records(read(using, connection(stage, api), "asc").drain())) == 3
+    assert api.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert vault.of_calls() == []
+    assert KEY not in using.log
+
+
+def test_what_the_policy_or_the_vault_does_not_grant_is_unavailable_with_what_to_do(
+    using: Daemon, stage: Stage, vault: Vault, api: Api
+) -> None:
+    using.policy("web", egress=[loopback(api.port)], secrets=GRANT)
+    for path, told in [("secret/data/admin#key", "secret/data/admin"), ("secret/metadata/shop#key", "is not granted")]:
+        with pytest.raises(CallFailed) as refused:
+            read(using, connection(stage, api, {"$secret": f"vault:{path}"}), "asc").drain()
+        assert refused.value.code == "SECRET_UNAVAILABLE"
+        assert told in str(refused.value) + str(refused.value.details)
+        assert refused.value.details["ErrorInfo"].metadata["retryable"] == "false"
+    assert vault.of_calls() == []
+
+
+def test_the_token_of_a_call_that_died_with_its_daemon_is_revoked_by_the_next_one(
+    using: Daemon, stage: Stage, vault: Vault, api: Api
+) -> None:
+    api.records = tied(2)
+    using.policy("web", egress=[loopback(api.port)], secrets=GRANT)
+    stream = read(using, connection(stage, api), "events", mode="STREAMING")
+    stream.until("batch")
+    assert len(vault.of_calls()) == 1
+    using.kill()
+    assert len(vault.of_calls()) == 1
+    using.start()
+    until(lambda: vault.of_calls() == [])
+
+
+def test_a_vault_that_is_gone_is_a_failure_that_may_pass(
+    stage: Stage, identity: Identity, api: Api, own: Callable[..., Daemon]
+) -> None:
+    secrets = {"vault": {"address": "http://127.0.0.1:1", "auth": {"token": {"file": "vault-token"}}}}
+    running = own(secrets=secrets)
+    (running.folder / "vault-token").write_text("t")
+    running.start()
+    running.policy("web", egress=[loopback(api.port)], secrets=GRANT)
+    with pytest.raises(CallFailed) as refused:
+        read(running, connection(stage, api), "asc").drain()
+    assert refused.value.code == "SECRET_UNAVAILABLE"
+    assert refused.value.details["ErrorInfo"].metadata["retryable"] == "true"
+    assert refused.value.status == "UNAVAILABLE"
