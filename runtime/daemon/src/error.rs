@@ -67,6 +67,13 @@ impl CallError {
         }
     }
 
+    /// SECRET_UNAVAILABLE: secrets ended while the call ran.
+    pub(crate) fn secrets_ended(ended: &caisson_secrets::Ended) -> Self {
+        Self::new(ErrorCode::SecretUnavailable, ended.to_string())
+            .with_action("start the call again: it goes on at its last checkpoint with new secrets")
+            .retryable(true)
+    }
+
     /// The same, said of a failure of which that depends on more than its code.
     pub(crate) fn retryable(mut self, retryable: bool) -> Self {
         self.retryable = retryable;

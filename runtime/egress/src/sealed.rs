@@ -12,6 +12,6 @@ pub struct Sealed {
     pub placeholder: SecretValue,
     /// The secret.
     pub value: SecretValue,
-    /// Where the connector's manifest says that requests carry it.
+    /// Where the connector's manifest says that requests carry it: for what is told, not for what is done.
     pub declared: Vec<Place>,
 }

@@ -30,6 +30,9 @@ const MAX_LOOKUPS: usize = 64;
 const MAX_HELD: usize = 8 << 20;
 pub(crate) const MAX_HELD_BY_ALL: usize = 64 << 20;
 
+/// Bytes of bodies that are held for one worker, so that secrets can be put into them.
+const MAX_FILLED: usize = 4 << 20;
+
 /// Addresses remembered of those to which something else than DNS was sent.
 const MAX_MALFORMED: usize = 1_024;
 
@@ -55,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) lookups: Arc<Semaphore>,
     /// Bytes of bodies that may be held for this worker, to be sent again.
     held: Arc<Semaphore>,
+    /// Bytes of bodies that may be held for this worker, to put secrets into them.
+    filled: Arc<Semaphore>,
     /// Ends listeners and DNS.
     pub(crate) closing: CancellationToken,
     /// Ends open connections.
@@ -85,6 +90,7 @@ impl Shared {
             share,
             lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
             held: Arc::new(Semaphore::new(MAX_HELD)),
+            filled: Arc::new(Semaphore::new(MAX_FILLED)),
             closing: ended.child_token(),
             ended,
             tasks: TaskTracker::new(),
@@ -169,17 +175,12 @@ impl Shared {
         admitted
     }
 
-    /// Room for so many bytes of a body, as soon as there is some.
-    pub(crate) async fn room(&self, bytes: usize) -> Held {
+    /// Room for so many bytes of a body that a secret is put into, as soon as there is some.
+    pub(crate) async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let take = |room: &Arc<Semaphore>| Arc::clone(room).acquire_many_owned(bytes);
-        // Neither is ever closed, and both are larger than what is asked for.
-        let own = take(&self.held).await.ok();
-        let all = take(&self.upstream.held).await.ok();
-        Held {
-            _own: own,
-            _all: all,
-        }
+        // It is never closed, and larger than what is asked for.
+        let room = Arc::clone(&self.filled).acquire_many_owned(bytes).await;
+        room.ok()
     }
 
     /// Room for so many bytes of a body that is to be sent again; `None` where there is none now.
@@ -222,13 +223,6 @@ impl Shared {
             },
         }
     }
-}
-
-/// Room for a body, given back when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Held {
-    _own: Option<OwnedSemaphorePermit>,
-    _all: Option<OwnedSemaphorePermit>,
 }
 
 /// What a dialled address stands for.

@@ -12,6 +12,7 @@ use crate::error::{SecretError, SecretFaults};
 use crate::field::pick;
 use crate::leases::Leases;
 use crate::provider::{Content, Provider, ProviderError, Session};
+use crate::redact::MIN_BYTES;
 use crate::reference::{Reference, Scheme};
 use crate::rule::SecretRule;
 use crate::value::SecretValue;
@@ -83,9 +84,17 @@ impl Resolver {
                 Ok(content) => pick(content, reference.key()),
                 Err(error) => Err(error.clone()),
             };
+            let revealed = is_revealed(&pointer, &reference, rules);
+            let value = value.and_then(|value| {
+                if revealed || value.expose().len() >= MIN_BYTES {
+                    Ok(value)
+                } else {
+                    Err(unsealable())
+                }
+            });
             match value {
                 Ok(value) => {
-                    if !is_revealed(&pointer, &reference, rules) {
+                    if !revealed {
                         let seal = Seal {
                             placeholder: placeholder(),
                             reference: reference.clone(),
@@ -201,6 +210,15 @@ fn is_revealed(pointer: &str, reference: &Reference, rules: &[SecretRule]) -> bo
     let here = rules.iter().filter(|rule| rule.pointer() == pointer);
     here.filter(|rule| rule.grants(reference))
         .any(|rule| rule.reveal)
+}
+
+fn unsealable() -> ProviderError {
+    ProviderError::malformed(
+        format!(
+            "the value is shorter than {MIN_BYTES} bytes, so that an answer that says it back could not be told"
+        ),
+        "use a longer one, or write reveal: true in place of seal",
+    )
 }
 
 /// What stands for a sealed secret: letters and digits, which no encoder of headers, queries or JSON changes, and 122 bits

@@ -10,7 +10,7 @@ use caisson_bundle::{Auth, Manifest, SECRET_KEY};
 use caisson_egress::{ConnectorId, Credential, Origin, Place, Policy, SandboxProfile, Sealed};
 use caisson_proto::v1::{self, ErrorCode, connection_ref};
 use caisson_sandbox::{HostDir, Limits, Overlay, ProfileName, WorkerSpec};
-use caisson_secrets::{Leases, Redactor, Resolved, SecretError, SecretFaults, replace};
+use caisson_secrets::{Ended, Leases, Redactor, Resolved, SecretError, SecretFaults, replace};
 use caisson_wire::Opening;
 use caisson_wire::message::{self, Operation};
 use serde_json::{Value, json};
@@ -367,6 +367,11 @@ pub(crate) struct Keep {
 }
 
 impl Keep {
+    /// Returns when secrets of the call are no longer valid.
+    pub(crate) async fn ended(&self) -> Ended {
+        self.leases.ended().await
+    }
+
     /// The call is over.
     pub(crate) async fn release(self) {
         self.leases.close().await;

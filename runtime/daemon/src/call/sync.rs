@@ -122,7 +122,22 @@ pub(crate) async fn run_sync(
         &source_control.cancel,
         &destination_control.cancel,
     );
-    let (source, destination, ()) = tokio::join!(source, destination, pumping);
+    let together = async { tokio::join!(source, destination, pumping) };
+    let (lost, (source, destination, ())) = {
+        let mut together = std::pin::pin!(together);
+        tokio::select! {
+            all = together.as_mut() => (None, all),
+            ended = first_ended(&job.keep) => {
+                control.cancel.cancel();
+                (Some(ended), together.await)
+            }
+        }
+    };
+    if let Some(ended) = lost
+        && (source.result.is_err() || destination.result.is_err())
+    {
+        pump.failure = Some(CallError::secrets_ended(&ended));
+    }
     for keep in job.keep {
         keep.release().await;
     }
@@ -133,6 +148,18 @@ pub(crate) async fn run_sync(
     // Recorded first: who is told can ask for it.
     let _ = ticket.end(end.clone()).await;
     pump.tell_end(&end).await;
+}
+
+/// Returns when secrets of either side are no longer valid.
+async fn first_ended(keep: &[Keep]) -> caisson_secrets::Ended {
+    match keep {
+        [one, other, ..] => tokio::select! {
+            ended = one.ended() => ended,
+            ended = other.ended() => ended,
+        },
+        [one] => one.ended().await,
+        [] => std::future::pending().await,
+    }
 }
 
 /// Which side's error is the cause: the first that is not merely the other

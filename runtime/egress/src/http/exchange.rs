@@ -9,13 +9,14 @@ use super::upstream::{Far, SendError};
 use super::{fields, head};
 use crate::decision::Refusal;
 use crate::event::Endpoint;
-use crate::policy::{HttpRule, OnThrottle, RuleAt};
+use crate::policy::{HttpRule, OnThrottle, RuleAt, Seal};
 use crate::reason::Reason;
 use crate::report::RequestReport;
 use crate::shared::Shared;
 use crate::throttle::{Budget, Exhausted, Rate, Turn, Waiter};
 use http::header::{
-    CONNECTION, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER, TE, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, EXPECT, HOST, IF_RANGE, RANGE, RETRY_AFTER, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 use http_body_util::BodyExt;
@@ -123,12 +124,10 @@ impl Connection {
         admitted: Admitted,
         request: Request<AnyBody>,
     ) -> Result<Response<AnyBody>, NoAnswer> {
-        let (request, scrubs) = match self.sealed(request).await {
-            Ok(sealed) => sealed,
-            Err(refusal) => return Ok(self.refuse(refusal)),
-        };
-        let request = self.readdressed(request, &admitted);
-        let mut sending = Sending::of(request, admitted.on_429);
+        let method = request.method().clone();
+        let mut request = Some(request);
+        let mut sending = None;
+        let mut seals = None;
         let mut report = Report::of(self, admitted);
         let mut waiter = self.waiter();
         let mut tries = 0;
@@ -144,9 +143,26 @@ impl Connection {
             };
             report.throttled = waiter.waited();
             let turn = report.turn.insert(turn);
-            let request = sending.next(&self.shared).await.map_err(|_| NoAnswer)?;
+            // Only now, so that a policy that changed meanwhile counts.
+            if let Some(request) = request.take() {
+                match self.sealed(request).await {
+                    Ok((request, used)) => {
+                        seals = used;
+                        let request = self.readdressed(request, &report.admitted);
+                        sending = Some(Sending::of(request, report.admitted.on_429));
+                    }
+                    Err(refusal) => return Ok(self.refuse(refusal)),
+                }
+            } else if self.seals() != seals {
+                let changed = "the policy no longer has the same secrets put into requests";
+                return Ok(self.refuse(Refusal::flat(Reason::PolicyChanged, changed)));
+            }
+            let Some(sending) = &mut sending else {
+                return Err(NoAnswer);
+            };
+            let asked = sending.next(&self.shared).await.map_err(|_| NoAnswer)?;
             report.sent = true;
-            let response = match self.ask(request).await {
+            let response = match self.ask(asked).await {
                 Ok(response) => response,
                 Err(error) => return Err(self.unanswered(&mut report, error)),
             };
@@ -160,8 +176,8 @@ impl Connection {
             // Its place is another's while this one waits.
             report.turn = None;
         };
-        if let Some(sealing) = self.shared.sealing.as_ref().filter(|_| scrubs) {
-            response = sealing.scrubbed(response);
+        if let (Some(sealing), Some(_)) = (&self.shared.sealing, &seals) {
+            response = sealing.scrubbed(&method, response);
         }
         // Only the gateway says that it was the gateway.
         response.headers_mut().remove(REFUSED);
@@ -187,14 +203,14 @@ impl Connection {
         }))
     }
 
-    /// The request with the values of the call's sealed secrets in it, and whether its answer may tell them.
-    async fn sealed(&self, request: Request<AnyBody>) -> Result<(Request<AnyBody>, bool), Refusal> {
-        let Some(sealing) = &self.shared.sealing else {
-            return Ok((request, false));
-        };
+    /// The request with the values of the call's sealed secrets in it, and the seals of this place, if it has any.
+    async fn sealed(
+        &self,
+        request: Request<AnyBody>,
+    ) -> Result<(Request<AnyBody>, Option<Vec<Seal>>), Refusal> {
         let policy = self.shared.policy.borrow().clone();
-        let Some(bound) = policy else {
-            return Ok((request, false));
+        let (Some(sealing), Some(bound)) = (&self.shared.sealing, policy) else {
+            return Ok((request, None));
         };
         let misplaced = {
             let (shared, to) = (Arc::clone(&self.shared), self.endpoint());
@@ -202,11 +218,30 @@ impl Connection {
         };
         let put_in = sealing.put_in(&bound, &self.place, &self.shared, request, misplaced);
         let mut request = put_in.await?;
-        let scrubs = sealing.is_for(&bound, &self.place);
-        if scrubs {
-            crate::cassette::accept_encoding(request.headers_mut());
+        let seals = sealing.of_place(&bound, &self.place);
+        if seals.is_some() {
+            let headers = request.headers_mut();
+            headers
+                .entry(ACCEPT_ENCODING)
+                .or_insert(HeaderValue::from_static("identity"));
+            crate::cassette::accept_encoding(headers);
+            // In slices, a value could be read that no slice holds whole.
+            let of_bytes = |value: &HeaderValue| value.as_bytes().starts_with(b"bytes");
+            if headers.get(RANGE).is_some_and(of_bytes) {
+                headers.remove(RANGE);
+                headers.remove(IF_RANGE);
+            }
         }
-        Ok((request, scrubs))
+        Ok((request, seals))
+    }
+
+    /// The seals of this place that are in force.
+    fn seals(&self) -> Option<Vec<Seal>> {
+        let policy = self.shared.policy.borrow().clone();
+        self.shared
+            .sealing
+            .as_ref()?
+            .of_place(&*policy?, &self.place)
     }
 
     fn waiter(&self) -> Waiter {

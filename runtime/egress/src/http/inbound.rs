@@ -16,8 +16,8 @@ use tokio_util::io::poll_read_buf;
 /// Longest that a head may take from its first byte to its last.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that are read, and how long, behind a request that was refused.
-const DISCARDED: usize = 1 << 20;
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const DISCARDED: usize = 4 << 20;
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// Bytes that are read at once.
 const ROOM: usize = 32 << 10;
 

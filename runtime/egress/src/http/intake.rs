@@ -5,7 +5,7 @@
 
 use super::body::{AnyBody, BodyError, Meter};
 use super::head::{Framing, Malformed};
-use super::inbound::{Back, Inbound, InboundBody};
+use super::inbound::{Back, DISCARDED, Inbound, InboundBody, LINGER};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -80,6 +80,11 @@ impl<R: AsyncRead + Send + Unpin + 'static> Intake<R> {
         self.reader.is_some()
     }
 
+    /// Whether there is more of the body than was wanted.
+    pub(super) fn is_cut_short(&self) -> bool {
+        self.body.is_some()
+    }
+
     /// The reader, for the next request. `Ok(None)`: the body was not read to its end.
     pub(super) fn finish(mut self) -> Result<Option<Inbound<R>>, Malformed> {
         self.take_back();
@@ -90,11 +95,32 @@ impl<R: AsyncRead + Send + Unpin + 'static> Intake<R> {
     }
 
     async fn read(&mut self) {
-        if let Some(reading) = &mut self.body {
-            reading.run().await;
+        if let Some(reading) = &mut self.body
+            && reading.run().await
+        {
             self.body = None;
             self.take_back();
         }
+    }
+
+    /// Reads what nobody wants of the body, for a while: closed with bytes unread, the connection would be reset, and the
+    /// answer lost.
+    pub(super) async fn discard(self) {
+        let Some(mut reading) = self.body else { return };
+        let discarded = async {
+            let mut left = DISCARDED;
+            while left > 0 {
+                match reading.body.frame().await {
+                    Some(Ok(frame)) => {
+                        let read = frame.data_ref().map_or(0, Bytes::len);
+                        left = left.saturating_sub(read);
+                    }
+                    _ => return,
+                }
+            }
+        };
+        // Whatever is there after it is lost with the connection.
+        let _ = tokio::time::timeout(LINGER, discarded).await;
     }
 
     async fn left(&mut self) {
@@ -122,13 +148,19 @@ struct Reading<R> {
 }
 
 impl<R: AsyncRead + Unpin> Reading<R> {
-    /// Returns at the body's end, where it breaks off, or once nobody wants the rest.
-    async fn run(&mut self) {
+    /// Returns whether it was the body's end, or where it breaks off; if not, nobody wants the rest.
+    async fn run(&mut self) -> bool {
         // Nothing is lost where this is dropped in between: a place that is not used is given back.
         while let Ok(place) = self.to.reserve().await {
             match self.body.frame().await {
-                None => return place.send(Ok(None)),
-                Some(Err(error)) => return place.send(Err(error)),
+                None => {
+                    place.send(Ok(None));
+                    return true;
+                }
+                Some(Err(error)) => {
+                    place.send(Err(error));
+                    return true;
+                }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         place.send(Ok(Some(data)));
@@ -136,9 +168,10 @@ impl<R: AsyncRead + Unpin> Reading<R> {
                 }
             }
             if self.body.size_hint().exact() == Some(0) {
-                return;
+                return true;
             }
         }
+        false
     }
 }
 

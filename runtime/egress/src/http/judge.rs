@@ -97,6 +97,24 @@ impl Ask {
     }
 }
 
+/// Whether every method and every path that a request names passes: its own, and those of fields that some upstreams go by.
+pub(super) fn names_only(
+    parts: &request::Parts,
+    method: impl Fn(&str) -> bool,
+    path: impl Fn(Option<&Path>) -> bool,
+) -> bool {
+    let ask = Ask::of(parts);
+    let others = ask.others.iter().all(|other| match other {
+        Other::Method(_, value) => {
+            let named = value.as_bytes().to_ascii_uppercase();
+            std::str::from_utf8(named.trim_ascii()).is_ok_and(&method)
+        }
+        Other::Target(_, value) => path(target(value).as_ref()),
+    });
+    let own = Path::parse(ask.uri.path()).ok();
+    others && method(ask.method.as_str()) && path(own.as_ref())
+}
+
 fn upgrade(parts: &request::Parts) -> Option<Upgrade> {
     let to = parts.headers.get(UPGRADE)?;
     let asks = parts.version != Version::HTTP_2

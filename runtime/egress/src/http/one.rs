@@ -111,6 +111,11 @@ where
             written = outbound::write(&mut write, &asked, response) => written?,
             () = intake.gone() => return Err(io::ErrorKind::ConnectionReset.into()),
         };
+        if intake.is_cut_short() {
+            end(&mut write, clean).await?;
+            intake.discard().await;
+            return Ok(());
+        }
         inbound = match intake.finish() {
             Ok(Some(reader)) if reusable => reader,
             Ok(_) => return end(&mut write, clean).await,

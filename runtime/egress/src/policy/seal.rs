@@ -6,7 +6,7 @@ use super::{Protocol, Rule};
 use crate::host::{Host, Pattern};
 use crate::http::path;
 use crate::name::Name;
-use http::{HeaderName, Method};
+use http::HeaderName;
 use std::fmt;
 use std::str::FromStr;
 
@@ -23,7 +23,7 @@ pub struct Seal {
     pub methods: Option<Vec<String>>,
     /// Paths of requests that may carry it; all where none is named.
     pub paths: Option<Vec<path::Pattern>>,
-    /// Where it stands. `None`: where the connector's manifest says, or else in Authorization.
+    /// Where it stands. `None`: in Authorization, as it is or in Basic's pair.
     pub place: Option<Place>,
 }
 
@@ -90,14 +90,17 @@ impl Seal {
         self.ports.contains(&port) && self.hosts.iter().any(|pattern| pattern.matches(host))
     }
 
-    /// Whether a request to such a host may carry the value. `path`: `None` if it cannot be judged.
-    pub(crate) fn admits(&self, method: &Method, path: Option<&path::Path>) -> bool {
+    /// Whether requests of this method may carry the value.
+    pub(crate) fn admits_method(&self, method: &str) -> bool {
         let methods = self.methods.as_ref();
-        let by_method = methods.is_none_or(|all| all.iter().any(|own| own == method.as_str()));
-        let by_path = self.paths.as_ref().is_none_or(|patterns| {
+        methods.is_none_or(|all| all.iter().any(|own| own == method))
+    }
+
+    /// Whether requests for this path may carry the value. `None`: it cannot be judged.
+    pub(crate) fn admits_path(&self, path: Option<&path::Path>) -> bool {
+        self.paths.as_ref().is_none_or(|patterns| {
             path.is_some_and(|path| patterns.iter().any(|pattern| pattern.matches(path)))
-        });
-        by_method && by_path
+        })
     }
 }
 

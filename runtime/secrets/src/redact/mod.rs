@@ -139,6 +139,22 @@ impl Redactor {
         !self.0.found(bytes).is_empty()
     }
 
+    /// As [`Redactor::finds`], in little memory however long the bytes are.
+    pub fn finds_anywhere(&self, bytes: &[u8]) -> bool {
+        const SHORT: usize = 64 << 10;
+        if bytes.len() <= SHORT {
+            return self.finds(bytes);
+        }
+        let mut stream = self.stream();
+        for piece in bytes.chunks(SHORT) {
+            stream.push(piece);
+            if stream.has_found() {
+                return true;
+            }
+        }
+        stream.finish_found()
+    }
+
     /// As [`Redactor::redact`], for text that holds names of hosts. DNS names have no case and are cut into labels, so
     /// here case is no difference, and a dot may stand anywhere inside of a secret.
     pub fn redact_name<'t>(&self, text: &'t str) -> Cow<'t, str> {

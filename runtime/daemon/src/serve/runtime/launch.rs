@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use caisson_proto::v1::{self, ErrorCode};
+use caisson_proto::v1;
 use caisson_secrets::Leases;
 use caisson_wire::Opening;
 use caisson_wire::message::Operation;
@@ -116,10 +116,7 @@ async fn with_secrets(
     control.cancel.cancel();
     let mut outcome = running.await;
     if outcome.result.is_err() {
-        let error = CallError::new(ErrorCode::SecretUnavailable, ended.to_string()).with_action(
-            "start the call again: it goes on at its last checkpoint with new secrets",
-        );
-        outcome.result = Err(error);
+        outcome.result = Err(CallError::secrets_ended(&ended));
     }
     outcome
 }

@@ -7,7 +7,7 @@ use crate::cassette::{Undecoded, decoded};
 use crate::http::body::{AnyBody, BodyError, Meter, Metered, text};
 use crate::places::{Json, replaced, steps};
 use crate::policy::Place;
-use crate::shared::{Held, Shared};
+use crate::shared::Shared;
 use bytes::Bytes;
 use caisson_secrets::{Redactor, StreamRedactor};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
@@ -18,6 +18,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
 
 /// Longest body that a value is put into, bytes, with its codings and without.
@@ -26,6 +27,9 @@ const LONGEST: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that are decoded at once.
 const PIECE: usize = 4 << 10;
+/// So many times as long as it travelled a body may become, beyond its first MiB.
+const RATIO: usize = 100;
+const NOT_CODED: &str = "perhaps in a body that is not in the coding it names";
 
 pub(super) async fn put_in(
     parts: &mut request::Parts,
@@ -63,14 +67,28 @@ pub(super) async fn put_in(
         inner: body,
         decoder,
         stream: Some(placeholders.stream()),
+        placeholders: placeholders.clone(),
+        coded: 0,
+        plain: 0,
         found: Some(found),
     }
     .boxed_unsync())
 }
 
-async fn hold(body: AnyBody, shared: &Arc<Shared>) -> Result<(Bytes, Held), Misplaced> {
+async fn hold(
+    body: AnyBody,
+    shared: &Arc<Shared>,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Misplaced> {
     let too_long = || Misplaced("perhaps in a body of more than 1 MiB".to_owned());
-    let room = shared.room(LONGEST).await;
+    // What a worker says is believed: no more than that is read.
+    let length = body.size_hint().exact().unwrap_or(LONGEST as u64);
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length > LONGEST {
+        return Err(too_long());
+    }
+    let full = || Misplaced("perhaps in one of too many bodies at once".to_owned());
+    let room = tokio::time::timeout(PATIENCE, shared.room(length)).await;
+    let room = room.map_err(|_| full())?;
     let collected = tokio::time::timeout(PATIENCE, Limited::new(body, LONGEST).collect()).await;
     match collected {
         Ok(Ok(body)) => Ok((body.to_bytes(), room)),
@@ -100,6 +118,11 @@ fn held(
         Undecoded::Coding(coding) => unreadable(&coding),
         Undecoded::Broken(coding, _) => unreadable(&coding),
     })?;
+    if plain.len() > LONGEST {
+        return Err(Misplaced(
+            "perhaps in a body of more than 1 MiB without its coding".to_owned(),
+        ));
+    }
     let elsewhere = || Misplaced("in its body".to_owned());
     let filled = match std::str::from_utf8(&plain) {
         Ok(plain) if is_form => {
@@ -110,7 +133,7 @@ fn held(
             pairs(plain, puts, placeholders, "its form")?
         }
         Ok(plain) => json(plain, puts, placeholders)?,
-        Err(_) if placeholders.finds(&plain) => return Err(elsewhere()),
+        Err(_) if placeholders.finds_anywhere(&plain) => return Err(elsewhere()),
         Err(_) => None,
     };
     let Some(mut filled) = filled else {
@@ -151,7 +174,7 @@ fn json(
             .map(|(place, _)| (place.clone(), "\"\""))
             .collect(),
     );
-    if placeholders.finds(rest.as_bytes()) {
+    if placeholders.finds_anywhere(rest.as_bytes()) {
         return Err(Misplaced("in its body".to_owned()));
     }
     let filled = || {
@@ -184,6 +207,10 @@ struct Watched<F> {
     inner: AnyBody,
     decoder: Decoder,
     stream: Option<StreamRedactor>,
+    placeholders: Redactor,
+    /// Bytes so far, with the coding and without.
+    coded: usize,
+    plain: usize,
     found: Option<F>,
 }
 
@@ -193,8 +220,15 @@ impl<F: FnOnce(&str)> Watched<F> {
     fn look(&mut self, data: &[u8]) -> Result<(), BodyError> {
         for piece in data.chunks(PIECE) {
             let Ok(plain) = self.decoder.push(piece) else {
-                return Err(self.end("perhaps in a body that is not in the coding it names"));
+                return Err(self.end(NOT_CODED));
             };
+            self.coded += piece.len();
+            self.plain += plain.len();
+            if self.plain > LONGEST + self.coded.saturating_mul(RATIO) {
+                return Err(
+                    self.end("perhaps in a body that grows beyond all measure without its coding")
+                );
+            }
             if let Some(stream) = &mut self.stream {
                 stream.push(&plain);
                 if stream.has_found() {
@@ -205,8 +239,20 @@ impl<F: FnOnce(&str)> Watched<F> {
         Ok(())
     }
 
+    fn look_at(&mut self, trailers: &HeaderMap) -> Result<(), BodyError> {
+        let found = |value: &HeaderValue| self.placeholders.finds(value.as_bytes());
+        if trailers.values().any(found) {
+            return Err(self.end("in its trailers"));
+        }
+        Ok(())
+    }
+
     fn finish(&mut self) -> Result<(), BodyError> {
-        let rest = self.decoder.finish().unwrap_or_default();
+        let rest = if self.coded == 0 {
+            Vec::new()
+        } else {
+            self.decoder.finish().map_err(|_| self.end(NOT_CODED))?
+        };
         if let Some(mut stream) = self.stream.take() {
             stream.push(&rest);
             if stream.finish_found() {
@@ -236,7 +282,11 @@ impl<F: FnOnce(&str) + Unpin> Body for Watched<F> {
         let polled = Pin::new(&mut this.inner).poll_frame(context);
         let looked = match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                let looked = frame.data_ref().map_or(Ok(()), |data| this.look(data));
+                let looked = match (frame.data_ref(), frame.trailers_ref()) {
+                    (Some(data), _) => this.look(data),
+                    (None, Some(trailers)) => this.look_at(trailers),
+                    (None, None) => Ok(()),
+                };
                 // Of a body whose length was said, nobody asks for an end behind the last byte.
                 if looked.is_ok() && this.inner.is_end_stream() {
                     this.finish()

@@ -46,16 +46,20 @@ impl Decoder {
         }
         let out = match self {
             Self::Identity | Self::Deflate => return Ok(piece.to_vec()),
+            // Flushed, or what the piece stands for would come with the next one.
             Self::Gzip(decoder) => {
                 decoder.write_all(piece)?;
+                decoder.flush()?;
                 decoder.get_mut()
             }
             Self::Zlib(decoder) => {
                 decoder.write_all(piece)?;
+                decoder.flush()?;
                 decoder.get_mut()
             }
             Self::Raw(decoder) => {
                 decoder.write_all(piece)?;
+                decoder.flush()?;
                 decoder.get_mut()
             }
         };
@@ -82,5 +86,59 @@ impl Decoder {
                 Ok(std::mem::take(decoder.get_mut()))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
+    fn coded(coding: &str, text: &[u8]) -> Vec<u8> {
+        match coding {
+            "gzip" => {
+                let mut coder = GzEncoder::new(Vec::new(), Compression::fast());
+                coder.write_all(text).unwrap();
+                coder.finish().unwrap()
+            }
+            "zlib" => {
+                let mut coder = ZlibEncoder::new(Vec::new(), Compression::fast());
+                coder.write_all(text).unwrap();
+                coder.finish().unwrap()
+            }
+            _ => {
+                let mut coder = DeflateEncoder::new(Vec::new(), Compression::fast());
+                coder.write_all(text).unwrap();
+                coder.finish().unwrap()
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_piece_stands_for_comes_with_it_however_it_is_cut() {
+        let text: Vec<u8> = (0..50_000_u32)
+            .flat_map(|n| n.to_string().into_bytes())
+            .collect();
+        for (coding, named) in [("gzip", "gzip"), ("zlib", "deflate"), ("raw", "deflate")] {
+            let coded = coded(coding, &text);
+            for size in [1, 7, 4_096] {
+                let mut decoder = Decoder::of(named).unwrap();
+                let mut plain = Vec::new();
+                for piece in coded.chunks(size) {
+                    plain.extend(decoder.push(piece).unwrap());
+                }
+                assert_eq!(plain.len(), text.len(), "{coding}: nothing is held back");
+                plain.extend(decoder.finish().unwrap());
+                assert_eq!(plain, text);
+            }
+            let mut cut = Decoder::of(named).unwrap();
+            cut.push(&coded[..coded.len() / 2]).unwrap();
+            assert!(cut.finish().is_err() || coding == "raw", "{coding}");
+            assert!(
+                Decoder::of(named).unwrap().push(b"no such coding").is_err() || coding == "raw"
+            );
+        }
+        assert!(Decoder::of("br").is_none() && Decoder::of("gzip, gzip").is_none());
     }
 }

@@ -87,54 +87,92 @@ fn fields(
     placeholders: &Redactor,
 ) -> Result<(), Misplaced> {
     for (name, value) in headers.iter_mut() {
-        if let Some(filled) = puts.iter().find_map(|put| filled(name, value, put)) {
-            let (mut filled, rest) = filled?;
-            if placeholders.finds(rest.as_bytes()) {
-                return Err(Misplaced(format!(
-                    "in its field {name}, beside another one"
-                )));
+        let rest = match filled(name, value, puts)? {
+            Some((mut filled, rest)) => {
+                // Never kept in a table of the connection (RFC 7541, 7.1.3).
+                filled.set_sensitive(true);
+                *value = filled;
+                rest
             }
-            // Never kept in a table of the connection (RFC 7541, 7.1.3).
-            filled.set_sensitive(true);
-            *value = filled;
-        } else if placeholders.finds(value.as_bytes()) {
+            None => Zeroizing::new(value.as_bytes().to_vec()),
+        };
+        if placeholders.finds(&rest) {
             return Err(Misplaced(format!("in its field {name}")));
-        } else if placeholders.finds(name.as_str().as_bytes()) {
+        }
+        if placeholders.finds(name.as_str().as_bytes()) {
             return Err(Misplaced("in the name of a field".to_owned()));
         }
     }
     Ok(())
 }
 
-/// A field's value with the secret in it, and what stood beside the placeholder. `None`: nothing belongs there.
+type Filled = (HeaderValue, Zeroizing<Vec<u8>>);
+
+/// A field's value with secrets in it, and what stood beside their placeholders. `None`: none belongs there.
 fn filled(
     name: &HeaderName,
     value: &HeaderValue,
-    put: &Put<'_>,
-) -> Option<Result<(HeaderValue, String), Misplaced>> {
-    let in_field = match &put.place {
-        Place::Header(own) if own == name => true,
-        Place::Basic if *name == AUTHORIZATION => false,
-        _ => return None,
-    };
-    let text = value.to_str().ok()?;
-    let (placeholder, secret) = (put.sealed.placeholder.expose(), put.sealed.value.expose());
-    let unfit = || {
-        Misplaced(format!(
-            "in its field {name}, which cannot hold the value: it has characters that no field may"
-        ))
+    puts: &[Put<'_>],
+) -> Result<Option<Filled>, Misplaced> {
+    let Ok(text) = value.to_str() else {
+        return Ok(None);
     };
     let made = |text: Zeroizing<String>, rest: String| {
-        let value = HeaderValue::from_str(&text).map_err(|_| unfit())?;
-        Ok((value, rest))
+        let value = HeaderValue::from_str(&text).map_err(|_| {
+            Misplaced(format!(
+                "in its field {name}, which cannot hold the value: it has characters that no field may"
+            ))
+        })?;
+        Ok(Some((value, Zeroizing::new(rest.into_bytes()))))
     };
-    if in_field && text.contains(placeholder) {
-        let filled = Zeroizing::new(text.replace(placeholder, secret));
-        return Some(made(filled, text.replace(placeholder, "")));
+    let here = || {
+        puts.iter()
+            .filter(|put| put.place == Place::Header(name.clone()))
+    };
+    let (mut shown, mut rest) = (Zeroizing::new(text.to_owned()), text.to_owned());
+    let mut found = false;
+    for put in here() {
+        let placeholder = put.sealed.placeholder.expose();
+        if rest.contains(placeholder) {
+            found = true;
+            shown = Zeroizing::new(shown.replace(placeholder, put.sealed.value.expose()));
+            rest = rest.replace(placeholder, "");
+        }
+    }
+    if found {
+        return made(shown, rest);
     }
     if *name != AUTHORIZATION {
-        return None;
+        return Ok(None);
     }
+    let Some((scheme, user, password)) = basic(text) else {
+        return Ok(None);
+    };
+    let mut rest = String::new();
+    let mut part = |own: &str| {
+        let put = puts.iter().find(|put| {
+            let is_place = put.place == Place::Basic || put.place == Place::Header(AUTHORIZATION);
+            is_place && put.sealed.placeholder.expose() == own
+        });
+        found |= put.is_some();
+        let shown = put.map_or(own, |put| put.sealed.value.expose());
+        if put.is_none() {
+            rest.push_str(own);
+            rest.push(':');
+        }
+        Zeroizing::new(shown.to_owned())
+    };
+    let (user, password) = (part(&user), part(&password));
+    if !found {
+        return Ok(None);
+    }
+    let pair = Zeroizing::new(format!("{}:{}", *user, *password));
+    let coded = Zeroizing::new(BASE64_STANDARD.encode(pair.as_bytes()));
+    made(Zeroizing::new(format!("{scheme} {}", *coded)), rest)
+}
+
+/// Scheme, user and password of a field (RFC 7617).
+fn basic(text: &str) -> Option<(&str, String, String)> {
     let (scheme, credentials) = text.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -142,24 +180,5 @@ fn filled(
     let pair = BASE64_STANDARD.decode(credentials.trim()).ok()?;
     let pair = String::from_utf8(pair).ok()?;
     let (user, password) = pair.split_once(':')?;
-    let mut found = false;
-    let mut part = |own: &str| {
-        let is_it = own == placeholder;
-        found |= is_it;
-        if is_it {
-            secret.to_owned()
-        } else {
-            own.to_owned()
-        }
-    };
-    let filled = Zeroizing::new(format!("{}:{}", part(user), part(password)));
-    if !found {
-        return None;
-    }
-    let rest = pair.replace(placeholder, "");
-    let filled = Zeroizing::new(format!(
-        "{scheme} {}",
-        BASE64_STANDARD.encode(filled.as_bytes())
-    ));
-    Some(made(filled, rest))
+    Some((scheme, user.to_owned(), password.to_owned()))
 }

@@ -11,7 +11,6 @@ mod scrub;
 
 use super::body::AnyBody;
 use super::judge;
-use super::path::Path;
 use crate::decision::Refusal;
 use crate::policy::{Bound, Place, Seal};
 use crate::reason::Reason;
@@ -57,9 +56,13 @@ impl Sealing {
         })
     }
 
-    /// Whether a value may be on a connection to this place.
-    pub(super) fn is_for(&self, bound: &Bound, place: &judge::Place) -> bool {
-        self.seals(bound, place).next().is_some()
+    /// The seals of a place; `None` where no value of the call is for it.
+    pub(super) fn of_place(&self, bound: &Bound, place: &judge::Place) -> Option<Vec<Seal>> {
+        let seals: Vec<Seal> = self
+            .seals(bound, place)
+            .map(|(_, seal)| seal.clone())
+            .collect();
+        (!seals.is_empty()).then_some(seals)
     }
 
     fn seals<'a>(
@@ -85,27 +88,36 @@ impl Sealing {
         place: &'a judge::Place,
         parts: &request::Parts,
     ) -> Vec<Put<'a>> {
-        let path = Path::parse(parts.uri.path()).ok();
-        let admitted = self
-            .seals(bound, place)
-            .filter(|(_, seal)| seal.admits(&parts.method, path.as_ref()));
-        let mut puts = Vec::new();
-        for (sealed, seal) in admitted {
-            match (&seal.place, &sealed.declared[..]) {
-                (Some(place), _) => puts.push(Put {
-                    sealed,
-                    place: place.clone(),
-                }),
-                (None, []) => puts.push(Put {
-                    sealed,
-                    place: Place::Header(AUTHORIZATION),
-                }),
-                (None, declared) => {
-                    puts.extend(declared.iter().cloned().map(|place| Put { sealed, place }))
-                }
-            }
-        }
-        puts
+        let admitted = self.seals(bound, place).filter(|(_, seal)| {
+            judge::names_only(
+                parts,
+                |method| seal.admits_method(method),
+                |path| seal.admits_path(path),
+            )
+        });
+        let authorization = Place::Header(AUTHORIZATION);
+        admitted
+            .map(|(sealed, seal)| Put {
+                sealed,
+                place: seal.place.clone().unwrap_or_else(|| authorization.clone()),
+            })
+            .collect()
+    }
+
+    /// What to add to the policy where the connector puts the value elsewhere than in Authorization. It is the operator who
+    /// says so, and not the connector's manifest: a field that the upstream stores is one that can be read back.
+    fn to_add(&self, bound: &Bound, place: &judge::Place) -> Option<String> {
+        self.seals(bound, place)
+            .filter(|(_, seal)| seal.place.is_none())
+            .find_map(|(sealed, _)| {
+                let declared = sealed.declared.iter().find(|place| {
+                    !matches!(place, Place::Basic) && **place != Place::Header(AUTHORIZATION)
+                })?;
+                let host = &place.name;
+                Some(format!(
+                    "  seal: {{ hosts: [{host}], place: \"{declared}\" }}\n"
+                ))
+            })
     }
 
     /// Puts in what the policy says.
@@ -122,8 +134,12 @@ impl Sealing {
     ) -> Result<Request<AnyBody>, Refusal> {
         let (mut parts, body) = request.into_parts();
         let puts = self.puts(bound, place, &parts);
-        let refuse = |Misplaced(what): Misplaced| refusal(place, &what);
-        head::put_in(&mut parts, &puts, &self.placeholders).map_err(refuse)?;
+        let to_add = self.to_add(bound, place);
+        let refuse = |Misplaced(what): Misplaced| Refusal {
+            rule_to_add: to_add.clone(),
+            ..refusal(place, &what)
+        };
+        head::put_in(&mut parts, &puts, &self.placeholders).map_err(&refuse)?;
         let found = {
             let place = place.clone();
             move |what: &str| misplaced(refusal(&place, what))

@@ -254,23 +254,94 @@ async fn every_place_has_its_own_spelling() {
 }
 
 #[tokio::test]
-async fn what_the_connector_declares_is_the_place_where_the_policy_names_none() {
+async fn it_is_the_operator_who_names_a_place_and_what_the_connector_declares_is_offered() {
     let place = Place::Header("x-api-key".parse().unwrap());
-    let (inspected, got) = with(HOSTS, "sk-1234567", vec![place], Spoken::One).await;
+    let (mut inspected, got) = with(HOSTS, "sk-1234567", vec![place], Spoken::One).await;
+    let (status, _) = inspected
+        .ask(Spoken::One, "GET", "/", &[("x-api-key", PLACEHOLDER)], "")
+        .await;
+    assert_eq!((status, got.0.lock().unwrap().len()), (403, 0));
+    let offered = loop {
+        if let EgressEvent::Refused { refusal, .. } = inspected.harness.event().await {
+            break refusal.rule_to_add.unwrap();
+        }
+    };
+    assert_eq!(
+        offered,
+        "  seal: { hosts: [api.example.com], place: \"header:x-api-key\" }\n"
+    );
+    let named = format!("{HOSTS}, place: 'header:X-Api-Key'");
+    let (inspected, got) = with(&named, "sk-1234567", vec![], Spoken::One).await;
     inspected
         .ask(Spoken::One, "GET", "/", &[("x-api-key", PLACEHOLDER)], "")
         .await;
     assert!(got.last().0.contains("x-api-key: sk-1234567\n"), "{got:?}");
-    let (status, _) = inspected
-        .ask(
-            Spoken::One,
-            "GET",
-            "/",
-            &[("authorization", PLACEHOLDER)],
-            "",
+}
+
+#[tokio::test]
+async fn a_part_of_a_stored_value_cannot_be_asked_for_and_what_has_no_body_stays_as_it_is() {
+    let answering = server::answer(|request: Request<hyper::body::Incoming>| async move {
+        let ranged = request.headers().contains_key("range");
+        let mut response = Response::builder()
+            .header("content-encoding", "gzip")
+            .header("x-ranged", ranged.to_string());
+        let body = if request.method() == "HEAD" {
+            response = response.header("content-length", "77");
+            Bytes::new()
+        } else {
+            Bytes::new()
+        };
+        let frames = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(
+            http_body::Frame::data(body),
+        )]);
+        response.body(StreamBody::new(frames)).unwrap()
+    });
+    let inspected = serving(HOSTS, "sk-live-123", vec![], Spoken::One, answering).await;
+    let mut client = inspected.client(Spoken::One).await;
+    for (range, passed) in [("bytes=0-3", "false"), ("id ..; max=10", "true")] {
+        let mut request = inspected.request("GET", "/", "");
+        request
+            .headers_mut()
+            .insert("range", range.parse().unwrap());
+        let response = client.try_send(request).await.unwrap();
+        assert_eq!(response.headers()["x-ranged"], passed, "{range}");
+        let body = response.into_body().collect().await.unwrap();
+        assert!(body.to_bytes().is_empty());
+    }
+    let response = client
+        .try_send(inspected.request("HEAD", "/", ""))
+        .await
+        .unwrap();
+    assert_eq!(response.headers()["content-length"], "77");
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+}
+
+#[tokio::test]
+async fn a_seal_that_a_reload_took_away_counts_for_requests_that_wait() {
+    let (inspected, got) = with(HOSTS, "sk-live-123", vec![], Spoken::One).await;
+    let port = inspected.api.port;
+    let policy = |secrets: &str| {
+        format!(
+            "format: 1\nconnector: shop\negress:\n  - {{ host: '*.example.com', ports: [{port}], networks: [127.0.0.0/8], protocol: https, rate: {{ per_second: 1, burst: 1 }} }}\n{secrets}"
         )
-        .await;
-    assert_eq!(status, 403);
+    };
+    let sealed = format!(
+        "secrets:\n  api_key: {{ from: ['env:CAISSON_SECRET_KEY'], seal: {{ ports: [{port}], {HOSTS} }} }}\n"
+    );
+    inspected
+        .harness
+        .write_policy("shop.yaml", &policy(&sealed));
+    inspected.harness.gateway.reload().unwrap();
+    let key: &[(&str, &str)] = &[("authorization", PLACEHOLDER)];
+    assert_eq!(inspected.ask(Spoken::One, "GET", "/", key, "").await.0, 200);
+    let waits = inspected.ask(Spoken::One, "GET", "/", key, "");
+    let reloads = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        inspected.harness.write_policy("shop.yaml", &policy(""));
+        inspected.harness.gateway.reload().unwrap();
+    };
+    let ((status, _), ()) = tokio::join!(waits, reloads);
+    assert_eq!((status, got.0.lock().unwrap().len()), (403, 1));
 }
 
 /// Ways to carry a placeholder where no value belongs.
@@ -403,6 +474,50 @@ async fn the_value_is_bound_to_host_method_and_path() {
     let (inspected, got) = with(other, "sk-live-123", vec![], Spoken::One).await;
     let (status, _) = inspected.ask(Spoken::One, "GET", "/", key, "").await;
     assert_eq!((status, got.0.lock().unwrap().len()), (403, 0));
+}
+
+#[tokio::test]
+async fn fields_that_some_upstreams_take_for_method_or_target_do_not_widen_a_seal() {
+    let seal = "hosts: [api.example.com], methods: [GET, POST], paths: [/v1/**]";
+    let (inspected, got) = with(seal, "sk-live-123", vec![], Spoken::One).await;
+    for (name, value) in [
+        ("x-http-method-override", "DELETE"),
+        ("x-original-url", "/v2"),
+        ("x-rewrite-url", "/v1/../v2"),
+    ] {
+        let fields = [("authorization", PLACEHOLDER), (name, value)];
+        let (status, _) = inspected
+            .ask(Spoken::One, "POST", "/v1/a", &fields, "")
+            .await;
+        assert_eq!(status, 403, "{name}");
+    }
+    assert!(got.0.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn trailers_come_behind_the_last_byte_and_without_the_value() {
+    let trailing = server::answer(|request: Request<hyper::body::Incoming>| async move {
+        let value = request.headers()["authorization"].clone();
+        let frames = [
+            http_body::Frame::data(Bytes::from_static(b"hello sk-live")),
+            http_body::Frame::trailers(http::HeaderMap::from_iter([(
+                "x-key".parse().unwrap(),
+                value,
+            )])),
+        ];
+        let frames = futures_util::stream::iter(frames.map(Ok::<_, std::convert::Infallible>));
+        Response::new(StreamBody::new(frames))
+    });
+    let inspected = serving(HOSTS, "sk-live-123", vec![], Spoken::Two, trailing).await;
+    let mut client = inspected.client(Spoken::Two).await;
+    let mut request = inspected.request("GET", "/", "");
+    request
+        .headers_mut()
+        .insert("authorization", PLACEHOLDER.parse().unwrap());
+    let response = client.try_send(request).await.unwrap();
+    let body = response.into_body().collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap()["x-key"], "[redacted]");
+    assert_eq!(body.to_bytes(), "hello sk-live");
 }
 
 #[tokio::test]

@@ -33,7 +33,8 @@ class Burglar(Connector[Config]):
     @stream(primary_key="theft", modes=("full", "streaming"))
     def loot(self) -> Iterator[dict[str, Any] | Idle]:
         """What came of each theft."""
-        world = {**json.loads(self.config.world), **self.config.extra, "caged": True}
+        token = self.config.token.reveal() if self.config.token else ""
+        world = {**json.loads(self.config.world), **self.config.extra, "caged": True, "token": token}
         for number, name in json.loads(self.config.thefts):
             if number == "neighbour":
                 yield from self.linger(world["canary"])

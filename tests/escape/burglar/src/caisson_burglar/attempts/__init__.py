@@ -14,6 +14,7 @@ from . import (
     names,
     processes,
     relays,
+    seals,
     smuggling,
     sockets,
     tools,
@@ -21,7 +22,7 @@ from . import (
 )
 
 ROOMS = (
-    exhaustion, filesystem, frames, kernel, processes, sockets, addresses, names, transports, hellos, smuggling, relays,
+    exhaustion, filesystem, frames, kernel, processes, sockets, addresses, names, transports, hellos, smuggling, relays, seals,
 )  # fmt: skip
 ALL: tuple[Attempt, ...] = tuple(
     attempt for room in ROOMS for attempt in vars(room).values() if isinstance(attempt, Attempt)

@@ -41,10 +41,19 @@ def send(raw: bytes) -> bytes:
     """
     with careless().wrap_socket(socket.create_connection((HOST, PORT), 8), server_hostname=HOST) as way:
         way.sendall(raw)
-        heard = b""
-        with contextlib.suppress(OSError):
-            while piece := way.recv(65_536):
-                heard += piece
+        return heard_by(way)
+
+
+def heard_by(way: ssl.SSLSocket) -> bytes:
+    """What the host says that it heard.
+
+    Raises:
+        Nothing: It heard nothing.
+    """
+    heard = b""
+    with contextlib.suppress(OSError):
+        while piece := way.recv(65_536):
+            heard += piece
     _, found, told = heard.decode("latin-1").partition(HEARING)
     if not found:
         raise Nothing(f"heard {heard[:80]!r}")
