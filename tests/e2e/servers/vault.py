@@ -57,9 +57,7 @@ class Vault:
             urllib.error.HTTPError: It said no.
         """
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.address}/v1/{path}", data, {"X-Vault-Token": ROOT}, method=method
-        )
+        request = urllib.request.Request(f"{self.address}/v1/{path}", data, {"X-Vault-Token": ROOT}, method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:
             text = answer.read()
         return json.loads(text) if text else None

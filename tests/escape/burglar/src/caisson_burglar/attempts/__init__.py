@@ -22,7 +22,8 @@ from . import (
 )
 
 ROOMS = (
-    exhaustion, filesystem, frames, kernel, processes, sockets, addresses, names, transports, hellos, smuggling, relays, seals,
+    exhaustion, filesystem, frames, kernel, processes, sockets, addresses, names, transports, hellos, smuggling, relays,
+    seals,
 )  # fmt: skip
 ALL: tuple[Attempt, ...] = tuple(
     attempt for room in ROOMS for attempt in vars(room).values() if isinstance(attempt, Attempt)
