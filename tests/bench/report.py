@@ -34,11 +34,14 @@ def table(metrics: dict[str, float]) -> str:
 
 
 def page(path: Path, metrics: dict[str, float], versions: dict[str, str], machine: dict[str, Any]) -> None:
-    """Writes the table into a page, below its mark."""
-    text = path.read_text().partition(MARK)[0]
+    """Writes the table into a page, below its mark. Rows of parts that were not run stay as they are."""
+    text, _, before = path.read_text().partition(MARK)
+    kept = [line for line in before.splitlines() if line.startswith("| `") and line.split("`")[1] not in metrics]
     what = ", ".join(f"{name} {version}" for name, version in versions.items())
     about = f"{machine['cores']} cores, {machine['processor']}, Linux {machine['kernel']}; {what}."
-    path.write_text(f"{text}{MARK}\n\n{about}\n\n{table(metrics)}\n")
+    rows = "\n".join([table(metrics), *kept])
+    earlier = f" The last {len(kept)} rows are of an earlier run." if kept else ""
+    path.write_text(f"{text}{MARK}\n\n{about}{earlier}\n\n{rows}\n")
 
 
 def number(value: float) -> str:
