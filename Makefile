@@ -48,6 +48,12 @@ test-long: ## what takes longer than a change may wait: 200 kills, data stacks, 
 	@$(MAKE) --no-print-directory build
 	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) tests/setup/test-long.sh
 
+.PHONY: canaries
+canaries: ## secrets planted in every provider, used, and looked for wherever calls may have left them
+	@tests/setup/preflight.sh test
+	@$(MAKE) --no-print-directory build
+	@CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) tests/setup/canaries.sh
+
 .PHONY: lint
 lint: ## formatting, clippy, documentation, ruff, mypy: warnings are errors
 	@tests/setup/preflight.sh lint

@@ -28,7 +28,7 @@ done
 lint mypy-tests "$venv/mypy" tests/e2e/harness tests/e2e/servers tests/e2e/*.py tests/demo/*.py tests/bench/*.py
 lint mypy-stacks "$venv/mypy" tests/stacks/stackservers tests/stacks/*.py
 lint mypy-chaos "$venv/mypy" tests/chaos/*.py
-lint mypy-escape "$venv/mypy" tests/escape/suite tests/escape/scenarios tests/escape/*.py
+lint mypy-escape "$venv/mypy" tests/escape/suite tests/escape/scenarios tests/escape/*.py tests/canaries/*.py
 if command -v cargo-deny >/dev/null 2>&1; then
     lint cargo-deny "$CARGO" deny --log-level error check licenses bans sources
 fi

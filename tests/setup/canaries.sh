@@ -1,0 +1,5 @@
+#!/bin/sh
+# The canaries: secrets that are planted, used, and looked for everywhere.
+set -eu
+cd "$(dirname "$0")/../.."
+PYTHONPATH=tests/e2e:tests/escape:tests/escape/burglar/src exec .venv/bin/python tests/canaries "$@"
