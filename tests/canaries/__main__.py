@@ -270,8 +270,8 @@ def look_everywhere(house: House, canary: Canary, count: Count, cassette: Path |
         assert text, f"{place} of {name} are empty: nothing was tried"
         count.search(
             f"{name} in {place}",
-            lambda text=text: found(value, text),
-            lambda text=text: found(value, f"{text} {value}"),
+            partial(found, value, text),
+            partial(found, value, f"{text} {value}"),
         )
     folder = house.daemon.folder
     but = ("secrets", "vault-token")
