@@ -344,8 +344,11 @@ async fn a_seal_that_a_reload_took_away_counts_for_requests_that_wait() {
     assert_eq!((status, got.0.lock().unwrap().len()), (403, 1));
 }
 
+/// What it is, a path, fields and a body.
+type Way = (&'static str, String, Vec<(&'static str, String)>, Vec<u8>);
+
 /// Ways to carry a placeholder where no value belongs.
-fn elsewhere() -> Vec<(&'static str, String, Vec<(&'static str, String)>, Vec<u8>)> {
+fn elsewhere() -> Vec<Way> {
     let base64 = |pad: usize| BASE64_STANDARD.encode(format!("{}{PLACEHOLDER}", "x".repeat(pad)));
     let percent: String = PLACEHOLDER
         .bytes()
