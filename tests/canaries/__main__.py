@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import sqlite3
-import ssl
 import subprocess
 import sys
 import time
@@ -89,9 +88,7 @@ class House:
         ]
         signer = Signer(stage.folder("private"))
         signer.issue("server", "DNS:localhost")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(signer.folder / "server.pem", signer.folder / "server.key")
-        self.api = Api(tls=context)
+        self.api = Api(tls=signer.context("server"))
         self.api.__enter__()
         self.api.records = tied(25)
         login = {"address": vault.address, "auth": {"token": {"file": "vault-token"}}}

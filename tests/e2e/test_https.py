@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,9 +41,7 @@ def inspecting(stage: Stage, identity: Identity, signer: Signer) -> Iterator[Dae
 @pytest.fixture
 def api(signer: Signer) -> Iterator[Api]:
     """The HTTP server that misbehaves on demand, with TLS."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(signer.folder / "server.pem", signer.folder / "server.key")
-    with Api(tls=context) as server:
+    with Api(tls=signer.context("server")) as server:
         yield server
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,9 +40,7 @@ def sealing(stage: Stage, identity: Identity, signer: Signer) -> Iterator[Daemon
 @pytest.fixture
 def api(signer: Signer) -> Iterator[Api]:
     """The HTTP server, with TLS."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(signer.folder / "server.pem", signer.folder / "server.key")
-    with Api(tls=context) as server:
+    with Api(tls=signer.context("server")) as server:
         yield server
 
 

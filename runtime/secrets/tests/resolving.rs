@@ -174,6 +174,26 @@ async fn of_what_is_not_revealed_the_worker_gets_a_placeholder_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_value_that_is_too_short_to_be_told_in_an_answer_is_not_sealed() {
+    let resolver = Resolver::new([
+        Arc::new(EnvProvider::reading(|_| Some("pin-1".into()))) as Arc<dyn Provider>
+    ]);
+    let config = json!({ "pin": { "$secret": "env:CAISSON_SECRET_PIN" } });
+    let grants = |reveal| [rule("pin", &["env:CAISSON_SECRET_PIN"], reveal)];
+    let faults = resolver.resolve("c1", &config, &grants(false)).await;
+    let told = faults.unwrap_err().to_string();
+    assert!(
+        told.contains("shorter than 6 bytes") && !told.contains("pin-1"),
+        "{told}"
+    );
+    let resolved = resolver
+        .resolve("c1", &config, &grants(true))
+        .await
+        .unwrap();
+    assert_eq!(shown(&resolved, &config), json!({ "pin": "pin-1" }));
+}
+
+#[tokio::test]
 async fn a_vault_reference_without_a_vault_says_so() {
     let resolver = Resolver::new([Arc::new(EnvProvider::reading(|_| None)) as Arc<dyn Provider>]);
     let config = json!({ "k": { "$secret": "vault:kv/x#y" } });

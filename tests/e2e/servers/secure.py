@@ -36,6 +36,12 @@ class Signer:
         )
         return (self.folder / f"{name}.pem").read_text()
 
+    def context(self, name: str) -> ssl.SSLContext:
+        """A server's side of TLS, with what was issued under that name."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.folder / f"{name}.pem", self.folder / f"{name}.key")
+        return context
+
     def _openssl(self, *arguments: str) -> None:
         new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
         subprocess.run(["openssl", *arguments, *new_key], cwd=self.folder, check=True, capture_output=True)

@@ -475,6 +475,17 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_found_anywhere_in_what_is_long_and_nothing_where_there_is_none() {
+        let r = redactor(&["hunter22"]);
+        for before in [0, 65_530, 300_000] {
+            let mut bytes = vec![b'x'; before];
+            assert!(!r.finds_anywhere(&bytes), "{before}");
+            bytes.extend(b"hunter22");
+            assert!(r.finds_anywhere(&bytes), "{before}");
+        }
+    }
+
+    #[test]
     fn a_short_value_is_named_and_not_looked_for() {
         let values = [
             ("port", SecretValue::new("5432")),
