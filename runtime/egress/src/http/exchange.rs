@@ -1,7 +1,8 @@
 //! One request from its head to the last byte of its answer.
 
+use super::ask::Ask;
 use super::body::{AnyBody, BodyError, Meter, Metered, text};
-use super::judge::{Ask, Place, judge};
+use super::judge::{Place, judge};
 use super::sending::Sending;
 use super::tls::Version;
 use super::under_way::{Listed, UnderWay};

@@ -1,5 +1,6 @@
 //! One request against the policy in force: whom it is to, what it asks, and what is no request at all.
 
+use super::ask::{Ask, Other, Upgrade, target};
 use super::path::{Path, PathError};
 use crate::decision::{Refusal, reaches, rules_for};
 use crate::host::Target;
@@ -8,7 +9,7 @@ use crate::policy::{Bound, BoundRule, Protocol};
 use crate::reason::Reason;
 use caisson_without::{Part, without};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
+use http::{HeaderMap, Method, Uri, Version, request};
 use std::net::IpAddr;
 
 /// Longest method, characters: the longest that is registered has 17.
@@ -43,91 +44,6 @@ pub(super) fn judge<'a>(
     well_formed(parts)?;
     addressed(place, parts)?;
     rejudge(bound, place, address, &Ask::of(parts))
-}
-
-/// What of a request rules look at, kept as long as it is under way.
-#[derive(Debug, Clone)]
-pub(super) struct Ask {
-    method: Method,
-    uri: Uri,
-    /// The protocol that the connection would become.
-    upgrade: Option<Upgrade>,
-    /// Other methods and targets that fields of it name, by which some upstreams go (`X-HTTP-Method-Override`).
-    others: Vec<Other>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Upgrade {
-    WebSocket,
-    Other,
-}
-
-#[derive(Debug, Clone)]
-enum Other {
-    Method(&'static str, HeaderValue),
-    Target(&'static str, HeaderValue),
-}
-
-/// Fields whose value is taken for the method: OData, Google's APIs, and middleware of many frameworks.
-const METHODS: [&str; 3] = [
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-];
-/// Fields whose value is taken for the target: IIS, and frameworks that stood behind it.
-const TARGETS: [&str; 2] = ["x-original-url", "x-rewrite-url"];
-
-impl Ask {
-    pub(super) fn of(parts: &request::Parts) -> Self {
-        let named = |names: &'static [&'static str],
-                     other: fn(&'static str, HeaderValue) -> Other| {
-            names.iter().flat_map(move |name| {
-                let values = parts.headers.get_all(*name);
-                values.iter().map(move |value| other(name, value.clone()))
-            })
-        };
-        Self {
-            method: parts.method.clone(),
-            uri: parts.uri.clone(),
-            upgrade: upgrade(parts),
-            others: named(&METHODS, Other::Method)
-                .chain(named(&TARGETS, Other::Target))
-                .collect(),
-        }
-    }
-}
-
-/// Whether every method and every path that a request names passes: its own, and those of fields that some upstreams go by.
-pub(super) fn names_only(
-    parts: &request::Parts,
-    method: impl Fn(&str) -> bool,
-    path: impl Fn(Option<&Path>) -> bool,
-) -> bool {
-    let ask = Ask::of(parts);
-    let others = ask.others.iter().all(|other| match other {
-        Other::Method(_, value) => {
-            let named = value.as_bytes().to_ascii_uppercase();
-            std::str::from_utf8(named.trim_ascii()).is_ok_and(&method)
-        }
-        Other::Target(_, value) => path(target(value).as_ref()),
-    });
-    let own = Path::parse(ask.uri.path()).ok();
-    others && method(ask.method.as_str()) && path(own.as_ref())
-}
-
-fn upgrade(parts: &request::Parts) -> Option<Upgrade> {
-    let to = parts.headers.get(UPGRADE)?;
-    let asks = parts.version != Version::HTTP_2
-        && super::head::tokens(&parts.headers)
-            .iter()
-            .any(|token| token == "upgrade");
-    let websocket = to.as_bytes().eq_ignore_ascii_case(b"websocket")
-        && parts.headers.get_all(UPGRADE).iter().count() == 1;
-    asks.then_some(if websocket {
-        Upgrade::WebSocket
-    } else {
-        Upgrade::Other
-    })
 }
 
 /// Whether a request that was let pass passes still.
@@ -371,12 +287,6 @@ fn pass(
     }
 }
 
-/// The path of a field that names a target, or a whole address.
-fn target(value: &HeaderValue) -> Option<Path> {
-    let uri: Uri = value.to_str().ok()?.trim().parse().ok()?;
-    Path::parse(uri.path()).ok()
-}
-
 /// The rule that would allow the request.
 fn offer(place: &Place, method: &str, path: &Result<Option<Path>, PathError>) -> Option<String> {
     let path = path.as_ref().ok()?.as_ref()?.as_str();
@@ -434,6 +344,7 @@ pub(crate) fn allows(bound: &Bound, name: &Name, port: u16, method: &str, path: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::ask::{METHODS, TARGETS};
     use crate::policy::Policy;
     use http::Request;
     use serde_json::Value;

@@ -1,10 +1,11 @@
 //! The gateway's own end of HTTPS: TLS ends here, and every request is judged before the upstream sees it.
 //!
 //! `tls` has both sides' configurations, `upstream` reaches the far one. Towards the worker, `one` serves HTTP/1.1 with a
-//! strict reader of its own (`head`, `chunks`, `inbound`), `two` serves HTTP/2. `judge` decides on a request, on its
-//! `path` in one spelling; `exchange` carries it, and `seal` puts in secrets that the worker does not hold. Bodies of any size
+//! strict reader of its own (`head`, `chunks`, `inbound`), `two` serves HTTP/2. `judge` decides on a request
+//! (`ask` is what it asks for), on its `path` in one spelling; `exchange` carries it, and `seal` puts in secrets that the worker does not hold. Bodies of any size
 //! stream through; only what a secret is put into, or what may have to be sent again, is held, and that has bounds.
 
+mod ask;
 mod asking;
 mod body;
 mod chunks;

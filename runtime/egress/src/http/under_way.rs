@@ -1,7 +1,8 @@
 //! The requests of one connection that are under way: judged again where the policy changes.
 
+use super::ask::Ask;
 use super::exchange::Connection;
-use super::judge::{Ask, rejudge};
+use super::judge::rejudge;
 use crate::decision::Refusal;
 use crate::relay::PolicyInForce;
 use caisson_without::{Part, without};

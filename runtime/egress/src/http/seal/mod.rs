@@ -10,7 +10,7 @@ mod head;
 mod scrub;
 
 use super::body::AnyBody;
-use super::judge;
+use super::{ask, judge};
 use crate::decision::Refusal;
 use crate::policy::{Bound, Place, Seal};
 use crate::reason::Reason;
@@ -89,7 +89,7 @@ impl Sealing {
         parts: &request::Parts,
     ) -> Vec<Put<'a>> {
         let admitted = self.seals(bound, place).filter(|(_, seal)| {
-            judge::names_only(
+            ask::names_only(
                 parts,
                 |method| seal.admits_method(method),
                 |path| seal.admits_path(path),
