@@ -5,9 +5,15 @@
       login: { type: basic, username: user, password: password }
       head:  { type: header, name: X-Api-Key, value: api_key }   # prefix: ""
       query: { type: query, name: api_key, value: api_key }
+      login: { type: oauth2_refresh, refresh_token: refresh_token }
+      robot: { type: oauth2_client, client_secret: client_secret }
+      robot: { type: oauth2_jwt, private_key: private_key }
 
 Each value is the name of a configuration property. One that is absent or
 null puts nothing on: an upstream without authentication is reached as it is.
+
+With oauth2, what the property holds is a placeholder: the daemon gets access tokens with the secret, as the operator's
+policy says, and the gateway puts them in.
 """
 
 from __future__ import annotations
@@ -21,7 +27,9 @@ if TYPE_CHECKING:
 
     from ._call import Call
 
-KINDS = ("bearer", "basic", "header", "query")
+# The property that holds the secret, by kind.
+TOKENS = {"oauth2_refresh": "refresh_token", "oauth2_client": "client_secret", "oauth2_jwt": "private_key"}
+KINDS = ("bearer", "basic", "header", "query", *TOKENS)
 
 
 class Auth:
@@ -49,6 +57,9 @@ class Auth:
         if self._kind == "bearer":
             token = self._value("token", "value")
             return [("Authorization", f"{self._spec.get('prefix', 'Bearer')} {token}")] if token else []
+        if self._kind in TOKENS:
+            token = self._value(TOKENS[self._kind])
+            return [("Authorization", f"Bearer {token}")] if token else []
         if self._kind == "basic":
             username = self._value("username") or "" if "username" in self._spec else ""
             password = self._value("password") or "" if "password" in self._spec else ""

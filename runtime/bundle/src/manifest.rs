@@ -178,9 +178,48 @@ pub enum Auth {
         /// Property that holds the value.
         value: String,
     },
+    /// `Authorization: Bearer …` with an access token that the daemon gets with a refresh token (RFC 6749, 6). The policy
+    /// says how: `oauth2`.
+    Oauth2Refresh {
+        /// Property that holds the refresh token.
+        refresh_token: String,
+        /// Property that holds the client's identifier.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_id: Option<String>,
+        /// Property that holds the client's secret.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_secret: Option<String>,
+    },
+    /// As [`Auth::Oauth2Refresh`], with the client's own credentials (RFC 6749, 4.4).
+    Oauth2Client {
+        /// Property that holds the client's secret.
+        client_secret: String,
+        /// Property that holds the client's identifier.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_id: Option<String>,
+    },
+    /// As [`Auth::Oauth2Refresh`], with an assertion that a private key signs (RFC 7523).
+    Oauth2Jwt {
+        /// Property that holds the private key.
+        private_key: String,
+        /// Property that holds the issuer of the assertion.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issuer: Option<String>,
+    },
 }
 
 impl Auth {
+    /// The property whose secret access tokens are got with.
+    #[must_use]
+    pub fn of_tokens(&self) -> Option<&str> {
+        match self {
+            Auth::Oauth2Refresh { refresh_token, .. } => Some(refresh_token),
+            Auth::Oauth2Client { client_secret, .. } => Some(client_secret),
+            Auth::Oauth2Jwt { private_key, .. } => Some(private_key),
+            _ => None,
+        }
+    }
+
     /// The key of connector.yaml and the property it names, and whether that must be a secret.
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, &str, bool)> {
@@ -197,6 +236,40 @@ impl Auth {
                 password: None,
             } => vec![("username", username, true)],
             Auth::Header { value, .. } | Auth::Query { value, .. } => vec![("value", value, true)],
+            Auth::Oauth2Refresh {
+                refresh_token,
+                client_id,
+                client_secret,
+            } => {
+                let id = client_id.iter().map(|id| ("client_id", &**id, false));
+                let secret = client_secret.iter();
+                let secret = secret.map(|secret| ("client_secret", &**secret, true));
+                [("refresh_token", &**refresh_token, true)]
+                    .into_iter()
+                    .chain(id)
+                    .chain(secret)
+                    .collect()
+            }
+            Auth::Oauth2Client {
+                client_secret,
+                client_id,
+            } => {
+                let id = client_id.iter().map(|id| ("client_id", &**id, false));
+                [("client_secret", &**client_secret, true)]
+                    .into_iter()
+                    .chain(id)
+                    .collect()
+            }
+            Auth::Oauth2Jwt {
+                private_key,
+                issuer,
+            } => {
+                let issuer = issuer.iter().map(|issuer| ("issuer", &**issuer, false));
+                [("private_key", &**private_key, true)]
+                    .into_iter()
+                    .chain(issuer)
+                    .collect()
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use caisson_bundle::{AllowedDependencies, BundleError, Facts, ProjectDir, ProjectError, Report};
-use caisson_egress::{ConnectorId, Credential, Origin};
+use caisson_egress::{ConnectorId, Origin, Payer};
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_sandbox::WorkerSpec;
 use caisson_secrets::{Redactor, Resolver, VaultProvider};
@@ -258,7 +258,7 @@ impl Core {
                 config: Value::Null,
                 redactor: redactor.clone(),
                 sealed: Arc::default(),
-                payer: Credential::of([], "inspect"),
+                payer: Payer::new([], "inspect"),
                 party: "inspect".into(),
                 bounds: Default::default(),
             },

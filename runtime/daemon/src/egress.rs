@@ -56,7 +56,8 @@ pub(crate) fn refusal_of(event: EgressEvent, redactor: &Redactor) -> Option<v1::
         | EgressEvent::Closed { .. }
         | EgressEvent::Throttled { .. }
         | EgressEvent::Exhausted { .. }
-        | EgressEvent::NotRecorded { .. } => None,
+        | EgressEvent::NotRecorded { .. }
+        | EgressEvent::SecretUnavailable { .. } => None,
     }
 }
 

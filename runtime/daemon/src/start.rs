@@ -16,8 +16,8 @@ use caisson_sandbox::{
     HostConfig, InstanceError, Interpreter, InterpreterError, LaunchError, Launcher,
 };
 use caisson_secrets::{
-    EnvProvider, FileProvider, FileProviderError, Provider, Resolver, RevocationDir, Scheme,
-    StandInProvider, VaultConfigFault, VaultProvider,
+    EnvProvider, FileProvider, FileProviderError, Provider, Resolver, RevocationDir,
+    Tokens, VaultConfigFault, VaultProvider,
 };
 use caisson_state::{Checkpoints, Connections, OpenError, Registry, RegistryError, Store, Writers};
 use chrono::Utc;
@@ -91,6 +91,9 @@ pub enum StartError {
     /// What the configuration says of the vault.
     #[error("secrets.vault: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Vault(Vec<VaultConfigFault>),
+    /// TLS with those who give access tokens.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
     /// A name in `egress.hosts`.
     #[error("egress.hosts: `{0}` is no host name: {1}")]
     HostName(String, caisson_egress::NameError),
@@ -423,8 +426,7 @@ fn connections(descriptors: u64) -> usize {
 
 fn resolver(config: &Config) -> Result<(Resolver, Option<VaultProvider>), StartError> {
     if config.traffic.replay.is_some() {
-        let stand_in = |scheme| Arc::new(StandInProvider(scheme)) as Arc<dyn Provider>;
-        return Ok((Resolver::new(Scheme::ALL.map(stand_in)), None));
+        return Ok((Resolver::stand_in(), None));
     }
     let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(EnvProvider::new())];
     if let Some(dir) = &config.secret_files {
@@ -447,7 +449,8 @@ fn resolver(config: &Config) -> Result<(Resolver, Option<VaultProvider>), StartE
             .clone()
             .map(|vault| Arc::new(vault) as Arc<dyn Provider>),
     );
-    Ok((Resolver::new(providers), vault))
+    let tokens = Tokens::new(&authorities(config.upstream_ca.as_deref())?)?;
+    Ok((Resolver::new(providers).with_tokens(tokens), vault))
 }
 
 /// Revokes what calls of an earlier daemon left at the vault.

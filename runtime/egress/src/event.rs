@@ -74,6 +74,15 @@ pub enum EgressEvent {
         /// What is missing, or why it was not kept.
         detail: String,
     },
+    /// There is no access token for a request: the call should end.
+    SecretUnavailable {
+        /// Where to.
+        to: Endpoint,
+        /// Why, and what to do about it.
+        detail: String,
+        /// Whether the same call may succeed later.
+        retryable: bool,
+    },
     /// An allowed connection ended.
     Closed {
         /// Where to.

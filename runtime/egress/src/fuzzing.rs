@@ -56,7 +56,7 @@ impl Worker {
         let context = CallContext {
             bounds: Default::default(),
             sealed: Arc::default(),
-            payer: crate::throttle::Credential::of([], "default/shop"),
+            payer: crate::Payer::new([], "default/shop"),
             party: "default/shop".into(),
             call_id: "call".into(),
             worker: 1,

@@ -13,12 +13,13 @@ use crate::policy::{ConnectorId, PolicySet};
 use crate::reload::watch_directory;
 use crate::report::Reporter;
 use crate::resolver::Resolver;
+use crate::payer::Payer;
 use crate::sealed::Sealed;
 use crate::session::{Session, WorkerSockets};
 use crate::share::{Share, Whole};
 use crate::shared::{QueryRate, Shared};
 use crate::stand_in::RANGE;
-use crate::throttle::{Budgets, Credential};
+use crate::throttle::Budgets;
 use caisson_document::Faults;
 use caisson_secrets::Redactor;
 use rustls::pki_types::CertificateDer;
@@ -156,7 +157,7 @@ pub struct CallContext {
     /// What the gateway puts in for the worker.
     pub sealed: Arc<[Sealed]>,
     /// Whose budgets its requests are on.
-    pub payer: Credential,
+    pub payer: Payer,
     /// The connection, with its workspace: those that share a budget are served in turn.
     pub party: Arc<str>,
     /// What the call may take.

@@ -87,6 +87,8 @@ pub enum Reason {
     UpstreamBroken,
     /// A cassette stands for the network, and does not hold this.
     NotRecorded,
+    /// There is no access token to put into a request.
+    SecretUnavailable,
 }
 
 /// What kind of trouble a reason is; callers map it to their own codes.
@@ -148,6 +150,7 @@ impl Reason {
             Self::TlsFailed => "tls_failed",
             Self::UpstreamBroken => "upstream_broken",
             Self::NotRecorded => "not_recorded",
+            Self::SecretUnavailable => "secret_unavailable",
         }
     }
 
@@ -178,7 +181,8 @@ impl Reason {
             | Self::DialUnreachable
             | Self::DialFailed
             | Self::UpstreamBroken
-            | Self::NotRecorded => Kind::Upstream,
+            | Self::NotRecorded
+            | Self::SecretUnavailable => Kind::Upstream,
             _ => Kind::Denied,
         }
     }

@@ -96,6 +96,17 @@ const FILES: &[(&str, &str)] = &[
          \x20 odd: { from: ['file:a'], reveal: perhaps }\n",
     ),
     (
+        "oauth2",
+        "egress: [{ host: a.com, ports: [443], protocol: https }]\n\
+         secrets:\n\
+         \x20 a: { from: ['file:a'], seal: { hosts: [a.com] }, oauth2: { grant: password, token_url: http://a.com/token } }\n\
+         \x20 b: { from: ['file:a'], seal: { hosts: [a.com] }, oauth2: { grant: client_credentials, token_url: a.com, client_secret: c, client_auth: none, rotates: false } }\n\
+         \x20 c: { from: ['file:a'], seal: { hosts: [a.com] }, oauth2: { grant: refresh_token, token_url: 'https://a.com/t', client_secret: nowhere, issuer: x, algorithm: RS256 } }\n\
+         \x20 d: { from: ['file:a'], seal: { hosts: [a.com] }, oauth2: { grant: jwt_bearer, token_url: 'https://a.com/t', client_id: { name: id }, params: { scope: x, assertion: y, audience: 5 } } }\n\
+         \x20 e: { from: ['file:a'], reveal: true, oauth2: { grant: refresh_token, token_url: 'https://a.com/t' } }\n\
+         \x20 f: { from: ['file:a'], oauth2: { grant: refresh_token, token_url: 'https://a.com/t', client_secret: b, client_auth: sign } }\n",
+    ),
+    (
         "files",
         "files:\n\
          \x20 - { dir: data, access: read }\n\

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod entry;
 mod env;
 mod error;
 mod field;
@@ -12,6 +13,7 @@ mod file;
 mod glob;
 mod lasting;
 mod leases;
+mod oauth;
 mod provider;
 mod redact;
 mod reference;
@@ -20,13 +22,19 @@ mod rule;
 mod stand_in;
 mod value;
 mod vault;
+mod web;
 
 pub use config::{MARKER, Misplaced, Placed, references, references_as_text, replace};
+pub use entry::Entry;
 pub use env::{EnvProvider, PREFIX as ENV_PREFIX};
 pub use error::{SecretError, SecretFaults};
 pub use file::{FileProvider, FileProviderError, MAX_FILE_BYTES};
 pub use glob::Glob;
 pub use leases::{Ended, Leases};
+pub use oauth::{
+    AccessToken, Algorithm, ClientAuth, Grant, Held, OAuth2, OWN_PARAMS, Signing, TokenUrl,
+    TokenUrlError, Tokens, Told,
+};
 pub use provider::{Content, Provider, ProviderError, ProviderFault, Session};
 pub use redact::{
     Gap, MARKER as REDACTED, MAX_BYTES as MAX_REDACTED_BYTES, MIN_BYTES as MIN_REDACTED_BYTES,
@@ -34,8 +42,7 @@ pub use redact::{
 };
 pub use reference::{MAX_REFERENCE_BYTES, Reference, ReferenceError, Scheme};
 pub use resolver::{Resolved, Resolver};
-pub use rule::{RuleFault, SecretRule};
-pub use stand_in::StandInProvider;
+pub use rule::{RuleFault, SecretRule, pointer_of};
 pub use value::SecretValue;
 pub use vault::{
     RevocationDir, Revocations, VaultAuth, VaultConfig, VaultConfigFault, VaultProvider,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use crate::entry::Entry;
 use crate::reference::Scheme;
 use crate::value::SecretValue;
 
@@ -53,6 +54,22 @@ pub trait Session: Send + Sync {
         Ok(())
     }
 
+    /// Reads a whole entry, so that it can be written back.
+    ///
+    /// # Errors
+    /// As [`Session::read`]; besides, what cannot be written back.
+    async fn entry(&mut self, path: &str) -> Result<Entry, ProviderError> {
+        Err(unstorable(path))
+    }
+
+    /// Writes an entry back, if nobody wrote it since it was read. Whether it was written.
+    ///
+    /// # Errors
+    /// It may have been written, where the provider did not answer.
+    async fn store(&mut self, path: &str, _: &Entry) -> Result<bool, ProviderError> {
+        Err(unstorable(path))
+    }
+
     /// Ends all that was read, before its time.
     ///
     /// # Errors
@@ -60,6 +77,13 @@ pub trait Session: Send + Sync {
     async fn close(&mut self) -> Result<(), ProviderError> {
         Ok(())
     }
+}
+
+fn unstorable(path: &str) -> ProviderError {
+    ProviderError::malformed(
+        format!("nothing can be stored at {path}"),
+        "keep it in a KV store of version 2 (vault:MOUNT/data/NAME#KEY); a refresh token that the service does not replace may stay, with rotates: false in the policy",
+    )
 }
 
 /// What stands at a path.

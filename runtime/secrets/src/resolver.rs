@@ -11,10 +11,12 @@ use crate::config::{Placed, references};
 use crate::error::{SecretError, SecretFaults};
 use crate::field::pick;
 use crate::leases::Leases;
+use crate::oauth::{Held, Tokens};
 use crate::provider::{Content, Provider, ProviderError, Session};
 use crate::redact::MIN_BYTES;
 use crate::reference::{Reference, Scheme};
 use crate::rule::SecretRule;
+use crate::stand_in::StandInProvider;
 use crate::value::SecretValue;
 
 /// How long one read of one provider may take.
@@ -24,6 +26,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Resolver {
     providers: BTreeMap<Scheme, Arc<dyn Provider>>,
+    tokens: Option<Tokens>,
+    /// Whether nobody is to be asked, as every secret is a stand-in.
+    stands_in: bool,
     timeout: Duration,
 }
 
@@ -36,8 +41,25 @@ impl Resolver {
             .collect();
         Resolver {
             providers,
+            tokens: None,
+            stands_in: false,
             timeout: READ_TIMEOUT,
         }
+    }
+
+    /// Where nobody is to be asked: every reference has the same value, which opens nothing.
+    pub fn stand_in() -> Resolver {
+        let stand_in = |scheme| Arc::new(StandInProvider(scheme)) as Arc<dyn Provider>;
+        Resolver {
+            stands_in: true,
+            ..Resolver::new(Scheme::ALL.map(stand_in))
+        }
+    }
+
+    /// Has access tokens got for the secrets whose rules say so.
+    pub fn with_tokens(mut self, tokens: Tokens) -> Resolver {
+        self.tokens = Some(tokens);
+        self
     }
 
     /// Changes how long one read may take (30 s).
@@ -98,6 +120,7 @@ impl Resolver {
                         let seal = Seal {
                             placeholder: placeholder(),
                             reference: reference.clone(),
+                            held: Held::Value(value.clone()),
                         };
                         sealed.insert(pointer.clone(), seal);
                     }
@@ -111,6 +134,14 @@ impl Resolver {
                 }),
             }
         }
+        let mut tokens = Vec::new();
+        if faults.is_empty() {
+            let got = self.tokens(config, rules, &values, &mut sealed).await;
+            tokens = got.unwrap_or_else(|fault| {
+                faults.push(fault);
+                Vec::new()
+            });
+        }
         let open = sessions
             .into_iter()
             .filter_map(|(scheme, session)| Some((scheme, session.ok()?)));
@@ -119,12 +150,61 @@ impl Resolver {
             return Ok(Resolved {
                 values,
                 names,
+                tokens,
                 sealed,
                 leases,
             });
         }
         leases.close().await;
         Err(SecretFaults(faults))
+    }
+
+    /// Has the gateway put in access tokens in place of the secrets that they are got with. The tokens, each with the
+    /// pointer of its property.
+    async fn tokens(
+        &self,
+        config: &Value,
+        rules: &[SecretRule],
+        values: &BTreeMap<Reference, SecretValue>,
+        sealed: &mut BTreeMap<String, Seal>,
+    ) -> Result<Vec<(String, SecretValue)>, SecretError> {
+        if self.stands_in {
+            return Ok(Vec::new());
+        }
+        let told = |pointer: &str| match config.pointer(pointer)? {
+            Value::String(text) => Some(SecretValue::new(text.as_str())),
+            Value::Number(number) => Some(SecretValue::new(number.to_string())),
+            other => {
+                let placed = references(other).ok()?;
+                let whole = placed.into_iter().find(|placed| placed.pointer.is_empty())?;
+                values.get(&whole.reference).cloned()
+            }
+        };
+        let mut first = Vec::new();
+        for (pointer, seal) in sealed {
+            let mut here = rules.iter().filter(|rule| rule.pointer() == *pointer);
+            let Some(recipe) = here.find_map(|rule| {
+                let is_for_it = rule.grants(&seal.reference);
+                rule.oauth2.as_ref().filter(|_| is_for_it)
+            }) else {
+                continue;
+            };
+            let (reference, secret) = (&seal.reference, values[&seal.reference].clone());
+            let provider = &self.providers[&reference.scheme()];
+            let got = async {
+                let tokens = self.tokens.as_ref().ok_or_else(tokenless)?;
+                let token = tokens.of(recipe, reference, secret, provider, told)?;
+                Ok((token.get().await?, token))
+            };
+            let (value, token) = got.await.map_err(|source| SecretError::Provider {
+                pointer: pointer.clone(),
+                reference: reference.clone(),
+                source,
+            })?;
+            first.push((pointer.clone(), value));
+            seal.held = Held::Token(token);
+        }
+        Ok(first)
     }
 
     /// The pure decision about one reference: nothing where it may be read.
@@ -194,6 +274,8 @@ type Sessions = BTreeMap<Scheme, Result<Box<dyn Session>, ProviderError>>;
 pub struct Resolved {
     values: BTreeMap<Reference, SecretValue>,
     names: BTreeMap<Reference, String>,
+    /// The first access tokens.
+    tokens: Vec<(String, SecretValue)>,
     /// By the pointer of the property.
     sealed: BTreeMap<String, Seal>,
     leases: Leases,
@@ -203,6 +285,7 @@ pub struct Resolved {
 struct Seal {
     placeholder: SecretValue,
     reference: Reference,
+    held: Held,
 }
 
 /// A rule that grants the reference lets the worker see it.
@@ -210,6 +293,13 @@ fn is_revealed(pointer: &str, reference: &Reference, rules: &[SecretRule]) -> bo
     let here = rules.iter().filter(|rule| rule.pointer() == pointer);
     here.filter(|rule| rule.grants(reference))
         .any(|rule| rule.reveal)
+}
+
+fn tokenless() -> ProviderError {
+    ProviderError::denied(
+        "nobody gets access tokens here",
+        "run the call by a daemon",
+    )
 }
 
 fn unsealable() -> ProviderError {
@@ -236,19 +326,20 @@ impl Resolved {
         }
     }
 
-    /// The sealed secrets: the pointer of the property, what the worker has, and the value.
-    pub fn sealed(&self) -> impl Iterator<Item = (&str, &SecretValue, &SecretValue)> {
-        self.sealed.iter().map(|(pointer, seal)| {
-            let value = &self.values[&seal.reference];
-            (pointer.as_str(), &seal.placeholder, value)
-        })
+    /// The sealed secrets: the pointer of the property, what the worker has, and what the gateway puts in.
+    pub fn sealed(&self) -> impl Iterator<Item = (&str, &SecretValue, &Held)> {
+        let all = self.sealed.iter();
+        all.map(|(pointer, seal)| (pointer.as_str(), &seal.placeholder, &seal.held))
     }
 
     /// Every value with the pointer of a property that uses it: what the redactor is made of.
     pub fn values(&self) -> impl Iterator<Item = (&str, &SecretValue)> {
-        self.names
+        let values = self
+            .names
             .iter()
-            .map(|(reference, pointer)| (pointer.as_str(), &self.values[reference]))
+            .map(|(reference, pointer)| (pointer.as_str(), &self.values[reference]));
+        let tokens = self.tokens.iter();
+        values.chain(tokens.map(|(pointer, token)| (pointer.as_str(), token)))
     }
 
     /// What is prolonged while the call lasts.

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::glob::Glob;
+use crate::oauth::OAuth2;
 use crate::reference::Reference;
 
 /// One entry of a policy's `secrets`: `api_key: { from: ["vault:kv/stripe/*"], reveal: true }`.
@@ -17,6 +18,9 @@ pub struct SecretRule {
     pub from: Vec<Glob>,
     /// Whether the worker may see the value itself.
     pub reveal: bool,
+    /// How access tokens are got with the secret, where the gateway puts in those in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2>,
 }
 
 /// What is wrong with one entry of `secrets`.
@@ -75,6 +79,7 @@ impl SecretRule {
                 name: name.into(),
                 from: globs,
                 reveal,
+                oauth2: None,
             })
         } else {
             Err(faults)
@@ -83,11 +88,7 @@ impl SecretRule {
 
     /// The JSON pointer of the property that the rule is for.
     pub fn pointer(&self) -> String {
-        if self.name.starts_with('/') {
-            self.name.clone()
-        } else {
-            format!("/{}", escape(&self.name))
-        }
+        pointer_of(&self.name)
     }
 
     /// Whether the rule lists this reference. Whether the value may be revealed is another question.
@@ -99,6 +100,15 @@ impl SecretRule {
 /// Escapes one segment of a JSON pointer (RFC 6901).
 pub(crate) fn escape(segment: &str) -> String {
     segment.replace('~', "~0").replace('/', "~1")
+}
+
+/// The JSON pointer of a property as a policy names it: a top-level name, or a pointer already.
+pub fn pointer_of(name: &str) -> String {
+    if name.starts_with('/') {
+        name.to_owned()
+    } else {
+        format!("/{}", escape(name))
+    }
 }
 
 /// The name under which a policy would write the property at `pointer`: the short form where there is one.

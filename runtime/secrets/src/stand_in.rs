@@ -12,7 +12,7 @@ const VALUE: &str = "no-secret-but-a-stand-in";
 
 /// Stands in for the provider of a scheme. A policy's `from` holds all the same.
 #[derive(Debug, Clone, Copy)]
-pub struct StandInProvider(pub Scheme);
+pub(crate) struct StandInProvider(pub(crate) Scheme);
 
 #[async_trait]
 impl Provider for StandInProvider {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,12 +45,14 @@ class Api:
         page: Records on a page.
         requests: All that came, in order.
         tls: Makes it an HTTPS server.
+        guard: Says of an Authorization field whether it opens anything; 401 where not.
     """
 
     records: list[Record] = field(default_factory=list)
     page: int = 10
     requests: list[Request] = field(default_factory=list)
     tls: ssl.SSLContext | None = None
+    guard: Callable[[str], bool] | None = None
 
     def __post_init__(self) -> None:
         self._faults: dict[str, list[tuple[int, dict[str, str], str]]] = {}
@@ -124,6 +127,9 @@ class Api:
         if parts.path in self._stalls:
             self.stalled.set()
             self._stalls[parts.path].wait(300)
+        if self.guard is not None and not self.guard(headers.get("authorization", "")):
+            self._send(handler, 401, "{}")
+            return
         waiting = self._faults.get(parts.path)
         if waiting:
             status, extra, text = waiting.pop(0)

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use caisson_bundle::{Auth, Manifest, SECRET_KEY};
-use caisson_egress::{ConnectorId, Credential, Origin, Place, Policy, SandboxProfile, Sealed};
+use caisson_egress::{ConnectorId, Origin, Payer, Place, Policy, SandboxProfile, Sealed};
 use caisson_proto::v1::{self, ErrorCode, connection_ref};
 use caisson_sandbox::{HostDir, Limits, Overlay, ProfileName, WorkerSpec};
-use caisson_secrets::{Ended, Leases, Redactor, Resolved, SecretError, SecretFaults, replace};
+use caisson_secrets::{
+    Ended, Leases, Redactor, Resolved, SecretError, SecretFaults, SecretRule, pointer_of, replace,
+};
 use caisson_wire::Opening;
 use caisson_wire::message::{self, Operation};
 use serde_json::{Value, json};
@@ -185,6 +187,7 @@ pub(crate) async fn prepare(
         _ => Arc::default(),
     };
     let rules = policy.as_ref().map_or(&[][..], |policy| &policy.secrets);
+    tokens_are_got(&connector.form.manifest, &config, rules)?;
     let secrets = core
         .resolver
         .resolve(call_id, &config, rules)
@@ -272,14 +275,13 @@ impl Prepared {
     }
 
     /// Whom an upstream takes the connection for.
-    fn payer(&self) -> Credential {
+    fn payer(&self) -> Payer {
         // A config whose references are misplaced was refused before.
         let placed = caisson_secrets::references(&self.config).unwrap_or_default();
-        let references: Vec<String> = placed
-            .iter()
-            .map(|placed| placed.reference.to_string())
-            .collect();
-        Credential::of(references.iter().map(String::as_str), &self.party())
+        let references = placed
+            .into_iter()
+            .map(|placed| (placed.reference.to_string(), placed.pointer));
+        Payer::new(references, self.party())
     }
 
     /// The job of one worker.
@@ -337,6 +339,31 @@ impl Prepared {
     }
 }
 
+/// A connector that wants access tokens would otherwise send the secret that they are got with.
+fn tokens_are_got(
+    manifest: &Manifest,
+    config: &Value,
+    rules: &[SecretRule],
+) -> Result<(), CallError> {
+    let wants = manifest.auth.values().filter_map(Auth::of_tokens);
+    for property in wants {
+        let pointer = pointer_of(property);
+        let is_given = config.pointer(&pointer).is_some_and(|value| !value.is_null());
+        let mut here = rules.iter().filter(|rule| rule.pointer() == pointer).peekable();
+        // A property without any rule is not granted, which is told with what to write.
+        if is_given && here.peek().is_some() && !here.any(|rule| rule.oauth2.is_some()) {
+            let message = format!(
+                "{pointer}: the connector wants access tokens that are got with this secret, and the policy has no oauth2 for it"
+            );
+            let action = format!(
+                "write under secrets.{property} of the policy: seal: {{ hosts: [api.example.com] }} and oauth2: {{ grant: …, token_url: … }}"
+            );
+            return Err(CallError::new(ErrorCode::SecretUnavailable, message).with_action(action));
+        }
+    }
+    Ok(())
+}
+
 /// Where the manifest's auth puts a property of the config.
 fn declared(manifest: &Manifest, property: &str) -> Vec<Place> {
     let is_it = |name: &str| property.strip_prefix('/') == Some(name);
@@ -348,6 +375,7 @@ fn declared(manifest: &Manifest, property: &str) -> Vec<Place> {
         }
         Auth::Header { name, value, .. } if is_it(value) => format!("header:{name}").parse().ok(),
         Auth::Query { name, value } if is_it(value) => Some(Place::Query(name.clone())),
+        auth if auth.of_tokens().is_some_and(is_it) => "header:authorization".parse().ok(),
         _ => None,
     };
     manifest.auth.values().filter_map(place).collect()

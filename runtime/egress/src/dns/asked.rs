@@ -58,7 +58,7 @@ mod tests {
         let context = CallContext {
             bounds: Default::default(),
             sealed: Arc::default(),
-            payer: crate::throttle::Credential::of([], "default/shop"),
+            payer: crate::Payer::new([], "default/shop"),
             party: "default/shop".into(),
             call_id: "c".into(),
             worker: 1,

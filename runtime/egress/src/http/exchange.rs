@@ -3,7 +3,9 @@
 use super::ask::Ask;
 use super::body::{AnyBody, BodyError, Meter, Metered, text};
 use super::judge::{Place, judge};
+use super::seal::{Unsealed, Used};
 use super::sending::Sending;
+use super::sent::{Report, Switched};
 use super::tls::Version;
 use super::under_way::{Listed, UnderWay};
 use super::upstream::{Far, SendError};
@@ -12,9 +14,9 @@ use crate::decision::Refusal;
 use crate::event::Endpoint;
 use crate::policy::{HttpRule, OnThrottle, RuleAt, Seal};
 use crate::reason::Reason;
-use crate::report::RequestReport;
 use crate::shared::Shared;
-use crate::throttle::{Budget, Exhausted, Rate, Turn, Waiter};
+use crate::throttle::{Budget, Exhausted, Rate, Waiter};
+use caisson_secrets::ProviderError;
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, EXPECT, HOST, IF_RANGE, RANGE, RETRY_AFTER, TE,
     TRANSFER_ENCODING, UPGRADE,
@@ -23,7 +25,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, 
 use http_body_util::BodyExt;
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 /// Tells a client that it was the gateway which refused, and why: the CDK's raises `EgressDenied` on it.
 const REFUSED: HeaderName = HeaderName::from_static("caisson-refused");
@@ -47,14 +49,14 @@ pub(super) struct Connection {
 /// A request that a rule lets pass.
 #[derive(Debug)]
 pub(super) struct Admitted {
-    rule: RuleAt,
+    pub(super) rule: RuleAt,
     http: Arc<HttpRule>,
     rate: Option<Rate>,
     on_429: OnThrottle,
     pub(super) upgrades: bool,
-    begun: Instant,
-    method: Method,
-    path: String,
+    pub(super) begun: Instant,
+    pub(super) method: Method,
+    pub(super) path: String,
     pub(super) up: Meter,
     /// Judged again where the policy changes, until the answer is over.
     _listed: Listed,
@@ -126,12 +128,12 @@ impl Connection {
         request: Request<AnyBody>,
     ) -> Result<Response<AnyBody>, NoAnswer> {
         let method = request.method().clone();
-        let mut request = Some(request);
-        let mut sending = None;
-        let mut seals = None;
+        let waits = admitted.on_429 == OnThrottle::Retry && method.is_idempotent();
+        let mut sending = Sending::of(request, waits || self.has_tokens());
+        let mut used: Option<Used> = None;
         let mut report = Report::of(self, admitted);
         let mut waiter = self.waiter();
-        let mut tries = 0;
+        let (mut tries, mut renewed) = (0, false);
         let mut response = loop {
             let told = |wait| self.shared.reporter.throttled(self.endpoint(), wait);
             let turn = match self
@@ -144,40 +146,41 @@ impl Connection {
             };
             report.throttled = waiter.waited();
             let turn = report.turn.insert(turn);
-            // Only now, so that a policy that changed meanwhile counts.
-            if let Some(request) = request.take() {
-                match self.sealed(request).await {
-                    Ok((request, used)) => {
-                        seals = used;
-                        let request = self.readdressed(request, &report.admitted);
-                        sending = Some(Sending::of(request, report.admitted.on_429));
-                    }
-                    Err(refusal) => return Ok(self.refuse(refusal)),
-                }
-            } else if self.seals() != seals {
+            // Only now, and each time, so that a policy that changed meanwhile counts.
+            if used.as_ref().is_some_and(|used| used.seals != self.seals()) {
                 let changed = "the policy no longer has the same secrets put into requests";
                 return Ok(self.refuse(Refusal::flat(Reason::PolicyChanged, changed)));
             }
-            let Some(sending) = &mut sending else {
-                return Err(NoAnswer);
-            };
             let asked = sending.next(&self.shared).await.map_err(|_| NoAnswer)?;
+            let (asked, put_in) = match self.sealed(asked).await {
+                Ok(sealed) => sealed,
+                Err(Unsealed::Misplaced(refusal)) => return Ok(self.refuse(refusal)),
+                Err(Unsealed::Unavailable(error)) => return Ok(self.without_secret(&error)),
+            };
+            let put_in = used.insert(put_in);
             report.sent = true;
+            let asked = self.readdressed(asked, &report.admitted);
             let response = match self.ask(asked).await {
                 Ok(response) => response,
                 Err(error) => return Err(self.unanswered(&mut report, error)),
             };
-            report.status = Some(response.status());
-            let answered = turn.answered(response.status(), response.headers(), SystemTime::now());
+            let status = response.status();
+            report.status = Some(status);
+            let answered = turn.answered(status, response.headers(), SystemTime::now());
             tries += 1;
-            let again = sending.is_repeatable() && answered.may_retry(&report.admitted.method);
-            if !again || tries == TRIES {
+            let mut again = waits && answered.may_retry(&report.admitted.method);
+            if status == StatusCode::UNAUTHORIZED && !renewed {
+                renewed = put_in.renew().await;
+                again |= renewed;
+            }
+            if !again || !sending.is_repeatable() || tries == TRIES {
                 break response;
             }
             // Its place is another's while this one waits.
             report.turn = None;
         };
-        if let (Some(sealing), Some(_)) = (&self.shared.sealing, &seals) {
+        let sealed_here = used.is_some_and(|used| used.seals.is_some());
+        if let Some(sealing) = self.shared.sealing.as_ref().filter(|_| sealed_here) {
             response = sealing.scrubbed(&method, response);
         }
         // Only the gateway says that it was the gateway.
@@ -204,23 +207,22 @@ impl Connection {
         }))
     }
 
-    /// The request with the values of the call's sealed secrets in it, and the seals of this place, if it has any.
+    /// The request with the values of the call's sealed secrets in it.
     async fn sealed(
         &self,
         request: Request<AnyBody>,
-    ) -> Result<(Request<AnyBody>, Option<Vec<Seal>>), Refusal> {
+    ) -> Result<(Request<AnyBody>, Used), Unsealed> {
         let policy = self.shared.policy.borrow().clone();
         let (Some(sealing), Some(bound)) = (&self.shared.sealing, policy) else {
-            return Ok((request, None));
+            return Ok((request, Used::default()));
         };
         let misplaced = {
             let (shared, to) = (Arc::clone(&self.shared), self.endpoint());
             move |refusal| shared.reporter.refused(to, refusal)
         };
         let put_in = sealing.put_in(&bound, &self.place, &self.shared, request, misplaced);
-        let mut request = put_in.await?;
-        let seals = sealing.of_place(&bound, &self.place);
-        if seals.is_some() {
+        let (mut request, used) = put_in.await?;
+        if used.seals.is_some() {
             let headers = request.headers_mut();
             headers
                 .entry(ACCEPT_ENCODING)
@@ -233,7 +235,26 @@ impl Connection {
                 headers.remove(IF_RANGE);
             }
         }
-        Ok((request, seals))
+        Ok((request, used))
+    }
+
+    /// Whether an access token may be put into requests here, so that they may have to be sent twice.
+    fn has_tokens(&self) -> bool {
+        let policy = self.shared.policy.borrow().clone();
+        let (Some(sealing), Some(bound)) = (&self.shared.sealing, policy) else {
+            return false;
+        };
+        sealing.has_tokens(&bound, &self.place)
+    }
+
+    /// The answer to a request for which there is no access token; the call is ended beside it.
+    fn without_secret(&self, error: &ProviderError) -> Response<AnyBody> {
+        let mut response = Response::new(text(format!("SECRET_UNAVAILABLE: {error}\n")));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        self.shared
+            .reporter
+            .secret_unavailable(self.endpoint(), error);
+        response
     }
 
     /// The seals of this place that are in force.
@@ -264,7 +285,12 @@ impl Connection {
             return Arc::clone(budget);
         }
         let budgets = &self.shared.upstream.budgets;
-        let budget = Arc::new(budgets.budget(&self.shared.context.payer, &self.place.name, rate));
+        let policy = self.shared.policy.borrow().clone();
+        let seals = policy.as_ref().map_or(&[][..], |bound| &bound.policy.seals);
+        let (context, place) = (&self.shared.context, &self.place);
+        let payer = &context.payer;
+        let credential = payer.at(&place.name, place.port, &context.sealed, seals);
+        let budget = Arc::new(budgets.budget(&credential, &place.name, rate));
         *held = Some((rate, Arc::clone(&budget)));
         budget
     }
@@ -386,70 +412,6 @@ impl Connection {
         )
     }
 }
-
-/// Tells the audit log of a request that was sent, whatever ends it.
-#[derive(Debug)]
-pub(super) struct Report {
-    shared: Arc<Shared>,
-    to: Endpoint,
-    admitted: Admitted,
-    sent: bool,
-    status: Option<StatusCode>,
-    down: Meter,
-    throttled: Duration,
-    whole: bool,
-    /// Given back once the answer is over.
-    turn: Option<Turn>,
-}
-
-impl Report {
-    fn of(connection: &Connection, admitted: Admitted) -> Self {
-        Self {
-            shared: Arc::clone(&connection.shared),
-            to: connection.endpoint(),
-            admitted,
-            sent: false,
-            status: None,
-            down: connection.down.part(),
-            throttled: Duration::ZERO,
-            whole: false,
-            turn: None,
-        }
-    }
-
-    fn over(mut self, whole: bool) {
-        self.whole = whole;
-    }
-
-    /// What the worker sent, and what it got.
-    pub(super) fn meters(&self) -> (Meter, Meter) {
-        (self.admitted.up.clone(), self.down.clone())
-    }
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        if !self.sent {
-            return;
-        }
-        self.shared.reporter.request(RequestReport {
-            to: self.to.clone(),
-            rule: self.admitted.rule.clone(),
-            method: self.admitted.method.to_string(),
-            path: std::mem::take(&mut self.admitted.path),
-            status: self.status.map(|status| status.as_u16()),
-            bytes_up: self.admitted.up.get(),
-            bytes_down: self.down.get(),
-            open: self.admitted.begun.elapsed(),
-            throttled: self.throttled,
-            whole: self.whole,
-        });
-    }
-}
-
-/// Goes with an answer that switches protocols, and is over with the connection.
-#[derive(Debug, Clone)]
-pub(super) struct Switched(pub(super) Arc<Report>);
 
 /// Bytes of a head, as HTTP/1.1 writes it.
 fn size(parts: &request::Parts) -> usize {

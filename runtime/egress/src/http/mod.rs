@@ -21,6 +21,7 @@ mod outbound;
 pub(crate) mod path;
 mod seal;
 mod sending;
+mod sent;
 mod tasks;
 mod tls;
 mod two;

@@ -2,7 +2,8 @@
 
 use super::body::Meter;
 use super::ending::Clean;
-use super::exchange::{Connection, Switched};
+use super::exchange::Connection;
+use super::sent::Switched;
 use super::head::{Head, Malformed};
 use super::inbound::{HeadError, Inbound, Replayed};
 use super::intake::{Ended, Intake};

@@ -1,7 +1,6 @@
 //! A request on its way to the upstream, which may have to take it twice.
 
 use super::body::{AnyBody, BodyError, text};
-use crate::policy::OnThrottle;
 use crate::shared::Shared;
 use bytes::Bytes;
 use http::header::UPGRADE;
@@ -13,7 +12,8 @@ use tokio::sync::OwnedSemaphorePermit;
 /// Longest body of a request that is held so that it can be sent again, bytes.
 const REPEATED: u64 = 1 << 20;
 
-/// A request that is sent once, or as often as the upstream says that it came too soon.
+/// A request that is sent once, or as often as the upstream says that it came too soon, or with a token that has ended.
+/// It holds placeholders, and no secret.
 pub(super) enum Sending {
     /// Not sent yet; whether it may be repeated.
     Fresh(Request<AnyBody>, bool),
@@ -27,13 +27,12 @@ pub(super) enum Sending {
 }
 
 impl Sending {
-    pub(super) fn of(request: Request<AnyBody>, on_429: OnThrottle) -> Self {
+    /// `repeats`: whether there may be a reason to send it again.
+    pub(super) fn of(request: Request<AnyBody>, repeats: bool) -> Self {
         let length = request.body().size_hint().exact();
         let fits = length.is_some_and(|length| length <= REPEATED);
         let upgrades = request.headers().contains_key(UPGRADE);
-        let repeats =
-            on_429 == OnThrottle::Retry && request.method().is_idempotent() && fits && !upgrades;
-        Self::Fresh(request, repeats)
+        Self::Fresh(request, repeats && fits && !upgrades)
     }
 
     pub(super) fn is_repeatable(&self) -> bool {

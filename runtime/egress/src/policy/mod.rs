@@ -6,6 +6,7 @@
 mod bind;
 mod files;
 mod http;
+mod oauth2;
 mod quantity;
 mod read;
 mod rule;

@@ -1,14 +1,16 @@
 //! A document becomes a policy, or every reason why not.
 
 use super::files::{Dir, absolute};
+use super::oauth2::read_oauth2;
 use super::rule::read_rules;
 use super::seal::read_seals;
 use super::wire::{WireFile, WireLimits, WirePolicy, WireSecret};
 use super::{Access, FileRule, Limits, Policy, Rule, Seal, Selector, quantity};
 use crate::template::Template;
 use caisson_document::{Document, Fault, Faults, Schema, join};
-use caisson_secrets::SecretRule;
+use caisson_secrets::{OAuth2, SecretRule, pointer_of};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -143,6 +145,12 @@ fn secrets(
     rules: &[Rule],
 ) -> (Vec<SecretRule>, Vec<Seal>) {
     let (mut granted, mut seals) = (Vec::new(), Vec::new());
+    let wire: Vec<_> = wire.into_iter().collect();
+    let mut recipes = recipes(reader, &wire);
+    let used: Vec<String> = recipes
+        .values()
+        .flat_map(|recipe| recipe.properties().map(str::to_owned))
+        .collect();
     for (name, secret) in wire {
         let at = join("/secrets", &name);
         let sealed = reader.document.pointer(&join(&at, "seal")).is_some();
@@ -153,7 +161,7 @@ fn secrets(
         if sealed && !unrevealed {
             let help = "leave out reveal, so that the worker holds a placeholder, or seal, so that it holds the value";
             reader.key_fault(&join(&at, "seal"), "the value is revealed as well", help);
-        } else if !sealed && unrevealed {
+        } else if !sealed && unrevealed && !used.contains(&pointer_of(&name)) {
             let help = "write seal: { hosts: [api.example.com] }, so that the gateway puts the value in, or reveal: true if the worker may see it";
             reader.fault(&at, "neither the gateway nor the worker could use it", help);
         }
@@ -163,7 +171,8 @@ fn secrets(
             continue; // the schema said so
         };
         match SecretRule::parse(&name, &from, secret.reveal == Some(true)) {
-            Ok(rule) => {
+            Ok(mut rule) => {
+                rule.oauth2 = recipes.remove(&name);
                 seals.extend(read_seals(reader, &at, &rule.pointer(), &secret, rules));
                 granted.push(rule);
             }
@@ -175,6 +184,38 @@ fn secrets(
         }
     }
     (granted, seals)
+}
+
+/// How access tokens are got, by the name of the entry.
+fn recipes(
+    reader: &mut Reader<'_>,
+    wire: &[(String, WireSecret)],
+) -> BTreeMap<String, OAuth2> {
+    let entries: Vec<String> = wire.iter().map(|(name, _)| pointer_of(name)).collect();
+    let mut recipes = BTreeMap::new();
+    for (name, secret) in wire {
+        let Some(oauth2) = &secret.oauth2 else {
+            continue;
+        };
+        let at = join(&join("/secrets", name), "oauth2");
+        if secret.reveal == Some(true) {
+            let help = "leave out reveal, and write seal: { hosts: [api.example.com] }: the gateway puts in the access token";
+            reader.key_fault(&at, "tokens are for the gateway alone, and the worker would have this one when it has ended", help);
+        }
+        let Some(recipe) = read_oauth2(reader, &at, oauth2) else {
+            continue;
+        };
+        let secret = recipe.client_secret.as_ref();
+        if let Some(pointer) = secret.filter(|pointer| !entries.contains(pointer)) {
+            let help = format!(
+                "write an entry for it beside this one: {}: {{ from: [\"file:shop\"] }}",
+                oauth2.client_secret.as_deref().unwrap_or(pointer)
+            );
+            reader.fault(&join(&at, "client_secret"), "no entry of secrets is for this property", help);
+        }
+        recipes.insert(name.clone(), recipe);
+    }
+    recipes
 }
 
 fn files(reader: &mut Reader<'_>, wire: Vec<Option<WireFile>>) -> Vec<FileRule> {

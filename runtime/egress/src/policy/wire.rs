@@ -136,6 +136,47 @@ pub(super) struct WireSecret {
     pub reveal: Option<bool>,
     #[serde(deserialize_with = "one_or_list")]
     pub seal: List<WireSeal>,
+    #[serde(deserialize_with = "fitting")]
+    pub oauth2: Option<WireOAuth2>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WireOAuth2 {
+    #[serde(deserialize_with = "fitting")]
+    pub grant: Option<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub token_url: Option<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub client_id: Option<WireTold>,
+    #[serde(deserialize_with = "fitting")]
+    pub client_secret: Option<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub client_auth: Option<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub scope: Option<String>,
+    #[serde(deserialize_with = "map")]
+    pub params: BTreeMap<String, String>,
+    #[serde(deserialize_with = "fitting")]
+    pub rotates: Option<bool>,
+    #[serde(deserialize_with = "fitting")]
+    pub issuer: Option<WireTold>,
+    #[serde(deserialize_with = "fitting")]
+    pub subject: Option<WireTold>,
+    #[serde(deserialize_with = "fitting")]
+    pub audience: Option<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub algorithm: Option<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub key_id: Option<String>,
+}
+
+/// A text, or where in the config it stands.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum WireTold {
+    Text(String),
+    Of { property: String },
 }
 
 #[derive(Default, Deserialize)]

@@ -106,6 +106,11 @@ impl Reporter {
                 detail: Some(detail),
                 ..self.line("failed", to)
             },
+            EgressEvent::SecretUnavailable { to, detail, .. } => Line {
+                reason: Some(Reason::SecretUnavailable.as_str()),
+                detail: Some(detail),
+                ..self.line("failed", to)
+            },
             EgressEvent::NotRecorded { to, detail } => Line {
                 reason: Some(Reason::NotRecorded.as_str()),
                 detail: Some(detail),

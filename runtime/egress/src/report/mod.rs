@@ -20,7 +20,7 @@ use crate::policy::RuleAt;
 use crate::reason::Reason;
 use crate::throttle::{Exhausted, Wait};
 use budget::{Attempt, Budget, Class};
-use caisson_secrets::Redactor;
+use caisson_secrets::{ProviderError, Redactor};
 pub(crate) use fit::PATH;
 use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
@@ -183,6 +183,19 @@ impl Reporter {
         }
     }
 
+    /// Told once a second for each host and detail, as the call ends with the first one.
+    pub(crate) fn secret_unavailable(&self, to: Endpoint, error: &ProviderError) {
+        self.sums.failed.fetch_add(1, Ordering::Relaxed);
+        let (detail, retryable) = (error.to_string(), error.retryable());
+        if self.admits_ending("failed", Some(Reason::SecretUnavailable), &to, &detail) {
+            self.tell(EgressEvent::SecretUnavailable {
+                to,
+                detail,
+                retryable,
+            });
+        }
+    }
+
     /// Told once a second for each host and cause, as the call ends with the first one.
     pub(crate) fn exhausted(&self, to: Endpoint, exhausted: Exhausted) {
         let (until_ms, cause) = (unix_ms(exhausted.until), exhausted.cause.to_string());
@@ -331,6 +344,15 @@ impl Reporter {
                 to: self.endpoint(to),
                 detail: self.detail(&detail),
             },
+            EgressEvent::SecretUnavailable {
+                to,
+                detail,
+                retryable,
+            } => EgressEvent::SecretUnavailable {
+                to: self.endpoint(to),
+                detail: self.detail(&detail),
+                retryable,
+            },
             // An upstream's name and words of the gateway's own.
             EgressEvent::Throttled { .. } | EgressEvent::Exhausted { .. } => event,
             EgressEvent::Closed {
@@ -354,6 +376,7 @@ impl Reporter {
             event,
             EgressEvent::Exhausted { .. }
                 | EgressEvent::NotRecorded { .. }
+                | EgressEvent::SecretUnavailable { .. }
                 | EgressEvent::Refused { persists: true, .. }
         );
         let is_usual = matches!(

@@ -21,7 +21,7 @@ fn reporter(audit: Audit, secret: Option<&SecretValue>) -> (Reporter, mpsc::Rece
         )),
         bounds: Default::default(),
         sealed: Arc::default(),
-        payer: crate::throttle::Credential::of([], "default/shop"),
+        payer: crate::Payer::new([], "default/shop"),
         party: "default/shop".into(),
     };
     Reporter::new(&context, audit)

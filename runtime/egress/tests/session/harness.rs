@@ -134,7 +134,7 @@ impl Setup {
         let context = CallContext {
             bounds: Default::default(),
             sealed: self.sealed.into(),
-            payer: caisson_egress::Credential::of([], "default/shop"),
+            payer: caisson_egress::Payer::new([], "default/shop"),
             party: "default/shop".into(),
             call_id: "call-1".into(),
             worker: 7,

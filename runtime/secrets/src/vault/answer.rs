@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::client::Answer;
 use super::path::SecretPath;
+use crate::entry::Entry;
 use crate::provider::{Content, ProviderError};
 use crate::value::SecretValue;
 
@@ -143,6 +144,22 @@ pub(crate) fn fields(asked: &SecretPath<'_>, data: &RawValue) -> Result<Content,
         serde_json::from_str(inner.get()).map_err(|_| strange())?;
     let fields = raw.into_iter().map(|(name, raw)| (name, text(raw)));
     Ok(Content::Fields(fields.collect()))
+}
+
+/// A whole entry of a versioned store.
+pub(crate) fn entry(asked: &SecretPath<'_>, data: &RawValue) -> Result<Entry, ProviderError> {
+    let Some(versioned) = versioned(asked, data) else {
+        return Err(ProviderError::malformed(
+            format!("{} is not in a store that keeps versions", asked.path),
+            "keep what is to be stored in a KV store of version 2: vault:MOUNT/data/NAME",
+        ));
+    };
+    let Some(inner) = versioned.data else {
+        return Err(gone(asked, &versioned.metadata));
+    };
+    let raw: BTreeMap<String, &RawValue> =
+        serde_json::from_str(inner.get()).map_err(|_| strange())?;
+    Ok(Entry::new(raw, versioned.metadata.version))
 }
 
 /// A 404 that tells when the version that was asked for was deleted.

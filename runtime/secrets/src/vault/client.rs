@@ -17,10 +17,16 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-use super::config::{Address, VaultConfig};
-use super::connect::{broken, connect, tls};
+use super::config::VaultConfig;
+use super::tls::tls;
 use crate::provider::ProviderError;
 use crate::value::SecretValue;
+use crate::web::{Address, Whom, broken, connect};
+
+const VAULT: Whom = Whom {
+    name: "the vault",
+    trust: "name the authority that signed the vault's certificate as ca in the vault's configuration, and the host as the certificate has it in address",
+};
 
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -161,8 +167,8 @@ impl Client {
             )
         })?;
         let tls = if to.secure { Some(self.tls()?) } else { None };
-        let stream = connect(to, tls.as_ref()).await?;
-        let broken = |error: hyper::Error| broken(to, &error);
+        let stream = connect(VAULT, to, tls.as_ref()).await?;
+        let broken = |error: hyper::Error| broken(VAULT, to, &error);
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
@@ -218,7 +224,7 @@ impl Begun {
                     "refer to a smaller secret",
                 )
             } else {
-                broken(from, &*error)
+                broken(VAULT, from, &*error)
             }
         })?;
         let body = Zeroizing::new(Vec::from(body.to_bytes()));

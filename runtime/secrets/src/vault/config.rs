@@ -1,14 +1,11 @@
 //! Where the vault is and how the daemon proves itself to it. This file performs no IO.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Uri;
-use http::uri::Scheme;
-
 use crate::reference::check_path;
+use crate::web::{Address, AddressFault};
 
 /// How a daemon uses one vault.
 #[derive(Debug, Clone)]
@@ -47,12 +44,12 @@ impl VaultConfig {
 
     /// Everything that cannot be honoured.
     pub fn faults(&self) -> Vec<VaultConfigFault> {
-        let address = Address::parse(&self.address).err();
+        let address = Address::of_text(&self.address).err();
         let namespace = self.namespace.as_deref().filter(|name| !is_path(name));
         let mount = self.auth.mount().filter(|name| !is_path(name));
         let short = self.token_ttl < Duration::from_secs(1);
         let faults = [
-            address,
+            address.map(VaultConfigFault::from),
             namespace.map(|_| VaultConfigFault::Namespace),
             mount.map(|_| VaultConfigFault::Mount),
             short.then_some(VaultConfigFault::TokenTtl),
@@ -155,112 +152,22 @@ pub enum VaultConfigFault {
     TokenTtl,
 }
 
+impl From<AddressFault> for VaultConfigFault {
+    fn from(fault: AddressFault) -> VaultConfigFault {
+        match fault {
+            AddressFault::NoAddress => VaultConfigFault::Address,
+            AddressFault::InTheClear => VaultConfigFault::InTheClear,
+        }
+    }
+}
+
 fn is_path(text: &str) -> bool {
     check_path(text, |_| false).is_ok()
-}
-
-/// A checked address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Address {
-    pub(crate) secure: bool,
-    /// Without the brackets of an IPv6 address.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-impl Address {
-    pub(crate) fn parse(text: &str) -> Result<Address, VaultConfigFault> {
-        let uri: Uri = text.parse().map_err(|_| VaultConfigFault::Address)?;
-        let address = Address::of(&uri).ok_or(VaultConfigFault::Address)?;
-        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return Err(VaultConfigFault::Address);
-        }
-        if !address.secure && !address.is_loopback() {
-            return Err(VaultConfigFault::InTheClear);
-        }
-        Ok(address)
-    }
-
-    /// Scheme and authority of `uri`, whatever its path.
-    pub(crate) fn of(uri: &Uri) -> Option<Address> {
-        let authority = uri.authority()?;
-        let secure = *uri.scheme()? == Scheme::HTTPS;
-        if authority.as_str().contains('@') || !(secure || *uri.scheme()? == Scheme::HTTP) {
-            return None;
-        }
-        let host = authority.host();
-        let host = host
-            .strip_prefix('[')
-            .map_or(host, |host| host.trim_end_matches(']'));
-        let port = authority
-            .port_u16()
-            .unwrap_or(if secure { 443 } else { 80 });
-        Some(Address {
-            secure,
-            host: host.to_owned(),
-            port,
-        })
-    }
-
-    /// Names other than localhost are none: what they resolve to can change.
-    pub(crate) fn is_loopback(&self) -> bool {
-        let address = self.host.parse::<IpAddr>();
-        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.secure { "https" } else { "http" };
-        write!(f, "{scheme}://{}", self.authority())
-    }
-}
-
-impl Address {
-    /// `HOST:PORT`, as the Host header has it.
-    pub(crate) fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn secrets_cross_no_network_in_the_clear() {
-        for (text, expected) in [
-            (
-                "https://vault.example.com:8200",
-                Ok("https://vault.example.com:8200"),
-            ),
-            (
-                "https://vault.example.com/",
-                Ok("https://vault.example.com:443"),
-            ),
-            ("http://127.0.0.1:8200", Ok("http://127.0.0.1:8200")),
-            ("http://[::1]:8200", Ok("http://[::1]:8200")),
-            ("http://localhost:8200", Ok("http://localhost:8200")),
-            ("http://10.0.0.1:8200", Err(VaultConfigFault::InTheClear)),
-            (
-                "http://localhost.example.com",
-                Err(VaultConfigFault::InTheClear),
-            ),
-            ("https://me@vault:8200", Err(VaultConfigFault::Address)),
-            ("https://vault/v1", Err(VaultConfigFault::Address)),
-            ("https://vault?x=1", Err(VaultConfigFault::Address)),
-            ("ftp://vault", Err(VaultConfigFault::Address)),
-            ("vault:8200", Err(VaultConfigFault::Address)),
-            ("", Err(VaultConfigFault::Address)),
-        ] {
-            let parsed = Address::parse(text).map(|address| address.to_string());
-            assert_eq!(parsed, expected.map(str::to_owned), "{text}");
-        }
-    }
 
     #[test]
     fn all_faults_are_told_at_once() {

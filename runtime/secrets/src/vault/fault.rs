@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::answer::{Envelope, deleted};
 use super::client::Answer;
-use super::config::Address;
+use crate::web::Address;
 use super::path::SecretPath;
 use crate::provider::ProviderError;
 use crate::value::SecretValue;
@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn told(path: &str, status: u16, body: &str) -> ProviderError {
-        let address = Address::parse("https://vault:8200").unwrap();
+        let address = Address::of_text("https://vault:8200").unwrap();
         let token = SecretValue::new("s.token");
         read(
             &address,

@@ -19,7 +19,6 @@ mod answer;
 mod children;
 mod client;
 mod config;
-mod connect;
 mod fault;
 mod login;
 mod own;
@@ -27,6 +26,7 @@ mod path;
 mod revocations;
 mod session;
 mod terms;
+mod tls;
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ use async_trait::async_trait;
 
 use self::children::Children;
 use self::client::Client;
-use self::config::Address;
+use crate::web::Address;
 use self::own::Own;
 use self::session::VaultSession;
 use crate::provider::{Provider, ProviderError, Session};
@@ -60,7 +60,7 @@ impl VaultProvider {
         revocations: Arc<dyn Revocations>,
     ) -> Result<VaultProvider, Vec<VaultConfigFault>> {
         let faults = config.faults();
-        let address = Address::parse(&config.address);
+        let address = Address::of_text(&config.address);
         match address {
             Ok(address) if faults.is_empty() => {
                 let own = Arc::new(Own::new(Client::new(config, address)));

@@ -7,14 +7,16 @@ use http::StatusCode;
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
-use super::answer::{Auth, fields};
+use super::answer::{Auth, entry, fields};
 use super::children::{Child, Children};
 use super::client::{Answer, Ask, Client};
 use super::fault;
 use super::login::{plain, seconds};
 use super::path::SecretPath;
 use super::terms::Terms;
+use crate::entry::Entry;
 use crate::provider::{Content, ProviderError, Session};
 
 /// A dynamic secret. <https://openbao.org/docs/concepts/lease/>
@@ -189,6 +191,56 @@ impl Session for VaultSession {
             }
         }
         Ok(content)
+    }
+
+    async fn entry(&mut self, path: &str) -> Result<Entry, ProviderError> {
+        let asked = SecretPath::parse(path)?;
+        if asked.version.is_some() {
+            return Err(ProviderError::malformed(
+                format!("{path} names a version, and what is stored is a new one"),
+                "leave @VERSION out",
+            ));
+        }
+        let answer = self.ask(&Ask::get(asked.path)).await?;
+        if !answer.status.is_success() {
+            return Err(self.refused(&asked, &answer).await);
+        }
+        let data = answer.envelope()?.data.ok_or_else(|| {
+            ProviderError::malformed(
+                format!("{} holds no fields", asked.path),
+                "refer to a secret",
+            )
+        })?;
+        entry(&asked, data)
+    }
+
+    /// <https://openbao.org/api-docs/secret/kv/kv-v2/#create-update-secret>
+    async fn store(&mut self, path: &str, entry: &Entry) -> Result<bool, ProviderError> {
+        let fields = entry.to_json();
+        let request = Zeroizing::new(format!(
+            "{{\"options\":{{\"cas\":{}}},\"data\":{}}}",
+            entry.version(),
+            *fields
+        ));
+        let body = Zeroizing::new(request.as_bytes().to_vec());
+        let answer = self.ask(&Ask::post(path, body)).await?;
+        if answer.status.is_success() {
+            return Ok(true);
+        }
+        let lost = |text: &String| text.contains("check-and-set");
+        if answer.status == StatusCode::BAD_REQUEST && answer.refusal().errors.iter().any(lost) {
+            return Ok(false);
+        }
+        let help = format!(
+            "write into the daemon's policy in the vault: path \"{path}\" {{ capabilities = [\"read\", \"update\"] }}"
+        );
+        let (address, doing) = (self.client().address(), format!("to store {path}"));
+        // A refusal of a write may quote what was written.
+        let mut refused = fault::own(address, &doing, &help, &answer, &[]);
+        if answer.status.is_client_error() && !refused.retryable() {
+            refused.message = format!("the vault refused {doing} ({})", answer.status);
+        }
+        Err(refused)
     }
 
     fn due(&self) -> Option<Instant> {

@@ -150,6 +150,13 @@ impl Serving {
             EgressEvent::NotRecorded { detail, .. } => {
                 return Some(not_recorded(&self.redactor.redact(&detail)));
             }
+            EgressEvent::SecretUnavailable {
+                detail, retryable, ..
+            } => {
+                let detail = self.redactor.redact(&detail).into_owned();
+                let error = CallError::new(ErrorCode::SecretUnavailable, detail);
+                return Some(error.retryable(retryable));
+            }
             event => event,
         };
         let refusal = refusal_of(event, &self.redactor)?;

@@ -162,7 +162,7 @@ fn json(
             let is_it = serde_json::from_str::<String>(value.get())
                 .is_ok_and(|text| text == put.sealed.placeholder.expose());
             if is_it {
-                let word = serde_json::to_string(put.sealed.value.expose()).unwrap_or_default();
+                let word = serde_json::to_string(put.value()).unwrap_or_default();
                 words.push((json.place(value), Zeroizing::new(word)));
             }
         }

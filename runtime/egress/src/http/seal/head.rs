@@ -70,7 +70,7 @@ pub(super) fn pairs<'a>(
                 put_in = true;
                 shown.push_str(spelt);
                 shown.push('=');
-                shown.push_str(&Zeroizing::new(encoded(put.sealed.value.expose())));
+                shown.push_str(&Zeroizing::new(encoded(put.value())));
             }
             None if placeholders.finds(pair.as_bytes()) => {
                 return Err(Misplaced(format!("in {of}")));
@@ -135,7 +135,7 @@ fn filled(
         let placeholder = put.sealed.placeholder.expose();
         if rest.contains(placeholder) {
             found = true;
-            shown = Zeroizing::new(shown.replace(placeholder, put.sealed.value.expose()));
+            shown = Zeroizing::new(shown.replace(placeholder, put.value()));
             rest = rest.replace(placeholder, "");
         }
     }
@@ -155,7 +155,7 @@ fn filled(
             is_place && put.sealed.placeholder.expose() == own
         });
         found |= put.is_some();
-        let shown = put.map_or(own, |put| put.sealed.value.expose());
+        let shown = put.map_or(own, |put| put.value());
         if put.is_none() {
             rest.push_str(own);
             rest.push(':');

@@ -8,6 +8,7 @@ mod body;
 mod codings;
 mod head;
 mod scrub;
+mod used;
 
 use super::body::AnyBody;
 use super::{ask, judge};
@@ -16,10 +17,13 @@ use crate::policy::{Bound, Place, Seal};
 use crate::reason::Reason;
 use crate::sealed::Sealed;
 use crate::shared::Shared;
-use caisson_secrets::{Redactor, SecretValue};
+use caisson_secrets::{Held, ProviderError, Redactor, SecretValue};
 use http::header::AUTHORIZATION;
 use http::{Request, request};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+pub(super) use used::Used;
+use used::Values;
 
 /// The sealed secrets of one call.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ pub(crate) struct Sealing {
     /// Knows the placeholders in every encoding.
     placeholders: Redactor,
     /// Knows the values in every encoding.
-    values: Redactor,
+    values: Mutex<Values>,
 }
 
 /// A value for one place of one request.
@@ -36,6 +40,25 @@ pub(crate) struct Sealing {
 struct Put<'a> {
     sealed: &'a Sealed,
     place: Place,
+    value: SecretValue,
+    used: AtomicBool,
+}
+
+impl Put<'_> {
+    /// The value, which is put in now.
+    fn value(&self) -> &str {
+        self.used.store(true, Ordering::Relaxed);
+        self.value.expose()
+    }
+}
+
+/// Why a request is not sent.
+#[derive(Debug)]
+pub(super) enum Unsealed {
+    /// A placeholder stands where none may.
+    Misplaced(Refusal),
+    /// There is no access token.
+    Unavailable(ProviderError),
 }
 
 /// A placeholder where no value is put in, or a body in which none can be.
@@ -45,15 +68,26 @@ struct Misplaced(String);
 impl Sealing {
     /// `None`: the call has no sealed secrets.
     pub(crate) fn of(sealed: &Arc<[Sealed]>) -> Option<Self> {
-        let redactor = |value: fn(&Sealed) -> &SecretValue| {
-            let values = sealed.iter();
-            Redactor::new(values.map(|sealed| (sealed.property.as_str(), value(sealed))))
-        };
+        let placeholders = sealed
+            .iter()
+            .map(|sealed| (sealed.property.as_str(), &sealed.placeholder));
         (!sealed.is_empty()).then(|| Self {
             sealed: Arc::clone(sealed),
-            placeholders: redactor(|sealed| &sealed.placeholder),
-            values: redactor(|sealed| &sealed.value),
+            placeholders: Redactor::new(placeholders),
+            values: Mutex::new(Values::of(sealed)),
         })
+    }
+
+    /// Whether what is put in at a place may be an access token.
+    pub(super) fn has_tokens(&self, bound: &Bound, place: &judge::Place) -> bool {
+        self.seals(bound, place)
+            .any(|(sealed, _)| matches!(sealed.value, Held::Token(_)))
+    }
+
+    /// What knows every value that was put in so far.
+    fn values(&self) -> Redactor {
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.redactor.clone()
     }
 
     /// The seals of a place; `None` where no value of the call is for it.
@@ -82,12 +116,12 @@ impl Sealing {
     }
 
     /// What may be put into a request, and where.
-    fn puts<'a>(
+    async fn puts<'a>(
         &'a self,
         bound: &'a Bound,
         place: &'a judge::Place,
         parts: &request::Parts,
-    ) -> Vec<Put<'a>> {
+    ) -> Result<Vec<Put<'a>>, Unsealed> {
         let admitted = self.seals(bound, place).filter(|(_, seal)| {
             ask::names_only(
                 parts,
@@ -95,13 +129,22 @@ impl Sealing {
                 |path| seal.admits_path(path),
             )
         });
-        let authorization = Place::Header(AUTHORIZATION);
-        admitted
-            .map(|(sealed, seal)| Put {
+        let admitted: Vec<_> = admitted.collect();
+        let mut puts = Vec::with_capacity(admitted.len());
+        for (sealed, seal) in admitted {
+            let value = sealed.value.now().await.map_err(Unsealed::Unavailable)?;
+            if matches!(sealed.value, Held::Token(_)) {
+                let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+                values.learn(&self.sealed, &sealed.property, &value);
+            }
+            puts.push(Put {
                 sealed,
-                place: seal.place.clone().unwrap_or_else(|| authorization.clone()),
-            })
-            .collect()
+                place: seal.place.clone().unwrap_or(Place::Header(AUTHORIZATION)),
+                value,
+                used: AtomicBool::new(false),
+            });
+        }
+        Ok(puts)
     }
 
     /// What to add to the policy where the connector puts the value elsewhere than in Authorization. It is the operator who
@@ -123,7 +166,7 @@ impl Sealing {
     /// Puts in what the policy says.
     ///
     /// # Errors
-    /// A placeholder stands elsewhere.
+    /// A placeholder stands elsewhere, or there is no access token.
     pub(super) async fn put_in(
         &self,
         bound: &Bound,
@@ -131,13 +174,15 @@ impl Sealing {
         shared: &Arc<Shared>,
         request: Request<AnyBody>,
         misplaced: impl FnOnce(Refusal) + Send + Unpin + 'static,
-    ) -> Result<Request<AnyBody>, Refusal> {
+    ) -> Result<(Request<AnyBody>, Used), Unsealed> {
         let (mut parts, body) = request.into_parts();
-        let puts = self.puts(bound, place, &parts);
+        let puts = self.puts(bound, place, &parts).await?;
         let to_add = self.to_add(bound, place);
-        let refuse = |Misplaced(what): Misplaced| Refusal {
-            rule_to_add: to_add.clone(),
-            ..refusal(place, &what)
+        let refuse = |Misplaced(what): Misplaced| {
+            Unsealed::Misplaced(Refusal {
+                rule_to_add: to_add.clone(),
+                ..refusal(place, &what)
+            })
         };
         head::put_in(&mut parts, &puts, &self.placeholders).map_err(&refuse)?;
         let found = {
@@ -147,7 +192,8 @@ impl Sealing {
         let body = body::put_in(&mut parts, body, &puts, &self.placeholders, shared, found)
             .await
             .map_err(refuse)?;
-        Ok(Request::from_parts(parts, body))
+        let used = Used::of(&puts, self.of_place(bound, place));
+        Ok((Request::from_parts(parts, body), used))
     }
 }
 

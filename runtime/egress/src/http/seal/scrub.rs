@@ -26,7 +26,8 @@ impl Sealing {
         asked: &Method,
         mut response: Response<AnyBody>,
     ) -> Response<AnyBody> {
-        scrub(response.headers_mut(), &self.values);
+        let values = self.values();
+        scrub(response.headers_mut(), &values);
         if response.body().is_end_stream() || *asked == Method::HEAD {
             return response;
         }
@@ -43,7 +44,7 @@ impl Sealing {
         if !decoder.is_identity() {
             headers.remove(CONTENT_ENCODING);
         }
-        let stream = self.values.stream();
+        let stream = values.stream();
         response.map(|inner| {
             Scrubbed {
                 inner,
@@ -52,7 +53,7 @@ impl Sealing {
                 stream: Some(stream),
                 touched: false,
                 trailers: None,
-                values: self.values.clone(),
+                values,
             }
             .boxed_unsync()
         })

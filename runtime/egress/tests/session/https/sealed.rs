@@ -77,7 +77,7 @@ async fn serving(
     setup.sealed = vec![Sealed {
         property: "/api_key".into(),
         placeholder: SecretValue::new(PLACEHOLDER),
-        value: SecretValue::new(value),
+        value: SecretValue::new(value).into(),
         declared,
     }];
     setup.gateway.upstream_authorities = vec![api.authority.clone()];

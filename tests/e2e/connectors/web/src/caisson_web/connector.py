@@ -21,6 +21,7 @@ class Config:
     host: str = "localhost"
     scheme: str = "http"
     token: Secret | None = None
+    client_secret: Secret | None = None
 
 
 class Web(Connector[Config]):

@@ -1,0 +1,67 @@
+"""An HTTP server in front of another, which can hold requests back."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class Between:
+    """Passes everything on.
+
+    Attributes:
+        url: Where it is.
+        holds: Says of a method and a path whether the request stays here, unanswered.
+        held: Set once a request was held back.
+    """
+
+    def __init__(self, behind: str) -> None:
+        to = urlsplit(behind).netloc
+        self.holds: Callable[[str, str], bool] = lambda method, path: False
+        self.held = threading.Event()
+        self._let_go = threading.Event()
+        between = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _pass_on(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                if between.holds(self.command, self.path):
+                    between.held.set()
+                    between._let_go.wait(60)
+                    self.close_connection = True
+                    return
+                upstream = http.client.HTTPConnection(to, timeout=30)
+                upstream.request(self.command, self.path, body, dict(self.headers))
+                answer = upstream.getresponse()
+                text = answer.read()
+                self.send_response(answer.status)
+                self.send_header("content-type", answer.headers.get("content-type", ""))
+                self.send_header("content-length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+                upstream.close()
+
+            do_GET = do_POST = do_PUT = do_DELETE = _pass_on
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def let_go(self) -> None:
+        """Ends what it holds, without a word, and passes on what comes next."""
+        self.holds = lambda method, path: False
+        self._let_go.set()
+
+    def stop(self) -> None:
+        """Ends it, and what it holds."""
+        self.let_go()
+        self._server.shutdown()
+        self._server.server_close()
