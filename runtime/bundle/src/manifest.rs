@@ -21,7 +21,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
 });
 
 /// Kinds of auth that connector.yaml will know one day.
-const AUTH_NOT_BUILT: [&str; 4] = ["oauth2_refresh", "oauth2_client", "mtls", "aws_sigv4"];
+const AUTH_NOT_BUILT: [&str; 2] = ["mtls", "aws_sigv4"];
 
 /// What connector.yaml says, checked. Serialises to the JSON that a worker and Spec are given.
 #[derive(Debug, Clone, Serialize)]
@@ -479,7 +479,7 @@ fn not_built(document: &Document) -> Vec<Fault> {
                 document.fault(
                     &join(&join("/auth", name), "type"),
                     format!("auth of the type {kind} is not built yet"),
-                    "use bearer, basic, header or query",
+                    "use bearer, basic, header, query, oauth2_refresh, oauth2_client or oauth2_jwt",
                 )
             })
         })

@@ -89,12 +89,12 @@ impl Kept {
     where
         F: Future<Output = Result<Given, ProviderError>>,
     {
-        let names = self.names()?;
         let own = uuid::Uuid::new_v4().to_string();
         let path = self.reference.path();
         let mut others: Option<(SecretValue, Instant)> = None;
         loop {
             let mut entry = session.entry(path).await?;
+            let names = self.names()?;
             if let Some(stored) = stored(&entry, &names, rejected) {
                 return Ok(stored);
             }

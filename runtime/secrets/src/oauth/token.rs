@@ -46,7 +46,11 @@ impl Current {
 
     /// One that was stored, and has so long to live.
     pub(super) fn stored(value: SecretValue, left: Duration) -> Current {
-        Current::new(value, Instant::now(), Some(left))
+        Current {
+            // Nobody knows how old it is.
+            young: Duration::ZERO,
+            ..Current::new(value, Instant::now(), Some(left))
+        }
     }
 
     fn new(value: SecretValue, since: Instant, life: Option<Duration>) -> Current {
@@ -195,7 +199,7 @@ impl AccessToken {
                 let mut slot = self.slot.current();
                 let before = slot.as_ref().filter(|_| rejected.is_some());
                 if let Some(before) = before.filter(|before| before.got.elapsed() < OLD) {
-                    current.young = (before.young * 2).min(OLDEST);
+                    current.young = (before.young * 2).clamp(YOUNG, OLDEST);
                 }
                 *slot = Some(current);
                 Ok(value)
