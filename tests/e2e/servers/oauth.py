@@ -85,7 +85,7 @@ class OAuth:
     def stop(self) -> None:
         """Ends it."""
         self._process.terminate()
-        self._process.wait(10)
+        self._process.communicate(timeout=10)
 
 
 def modules() -> Path:

@@ -16,11 +16,10 @@ use crate::value::SecretValue;
 /// A token is replaced so long before its end, or when so little of its life is left, whichever is later.
 const MARGIN: Duration = Duration::from_secs(60);
 const PART: u32 = 10;
-/// A token that is rejected so soon after it was given is not at fault: another would be no better. Twice as long each
-/// time that a token was given for one which was rejected within [`OLD`].
+/// A token that is rejected so soon after it was given is not at fault: another would be no better. Twice as long for
+/// each that was given for one which was rejected when it was hardly older than that.
 const YOUNG: Duration = Duration::from_secs(1);
 const OLDEST: Duration = Duration::from_secs(300);
-const OLD: Duration = Duration::from_secs(60);
 /// How long a request waits for a token. A refresh goes on without it.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a refusal holds before the token endpoint is asked again.
@@ -198,7 +197,8 @@ impl AccessToken {
                 let value = current.value.clone();
                 let mut slot = self.slot.current();
                 let before = slot.as_ref().filter(|_| rejected.is_some());
-                if let Some(before) = before.filter(|before| before.got.elapsed() < OLD) {
+                let was_hardly_older = |before: &&Current| before.got.elapsed() < before.young * 2;
+                if let Some(before) = before.filter(was_hardly_older) {
                     current.young = (before.young * 2).clamp(YOUNG, OLDEST);
                 }
                 *slot = Some(current);
