@@ -40,6 +40,28 @@ fn a_name_that_no_connector_has_and_a_full_directory_are_refused() {
     assert!(scaffold("shop", Kind::Source, dir.path()).is_err());
 }
 
+#[test]
+fn what_runs_a_tap_or_a_source_is_a_connector_and_hands_its_config_on() {
+    for (module, class) in [("singer", "Tap"), ("airbyte", "Source")] {
+        let dir = tempfile::tempdir().expect("a directory");
+        scaffold("shop", Kind::Source, dir.path()).expect("made");
+        let source = |base: &str| {
+            format!("from caisson.{module} import {base}\n\n\nclass Shop({base}):\n    command = \"tap-shop\"\n")
+        };
+        let file = "src/caisson_shop/__init__.py";
+        for stale in ["src/caisson_shop/connector.py", "src/caisson_shop/config.py"] {
+            let _ = fs::remove_file(dir.path().join(stale));
+        }
+        write(dir.path(), &[(file, &source(class))]);
+        assert_eq!(run(dir.path(), "").to_string(), "0 errors, 0 warnings");
+        write(dir.path(), &[(file, &source("Nothing"))]);
+        let found = run(dir.path(), "").to_string();
+        for id in ["C303", "C304", "C211"] {
+            assert!(found.contains(id), "{found}");
+        }
+    }
+}
+
 /// Random enough to be taken for a credential, and written nowhere in this file.
 fn credential() -> String {
     "q7Zr2Xc9Vb4Nm1Kj8Hg5Fd3S".chars().rev().collect()
