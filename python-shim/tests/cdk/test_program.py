@@ -171,7 +171,8 @@ def test_only_the_stream_that_is_read_is_selected(tap: Callable[..., Harness]) -
 
 
 def test_a_tap_is_tested_by_its_first_record(tap: Callable[..., Harness]) -> None:
-    assert [step["message"] for step in tap().test().check().steps][-2:] == ["2 streams", "orders: a record came"]
+    told = [step["message"] for step in tap().test().check().steps]
+    assert {"2 streams", "orders: a record came"} <= set(told), told
 
 
 def test_a_read_of_a_few_records_ends_the_tap_and_leaves_standard_output_as_it_was(
