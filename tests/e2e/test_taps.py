@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness import Daemon, Identity, Stage
+from harness import CallFailed, Daemon, Identity, Stage, Stream
 from harness.daemon import inline
 from harness.read import last_checkpoint, read, records
 from harness.stage import ROOT
@@ -46,7 +47,7 @@ class Case:
 
 
 TAP = Case(
-    "checkly", "token", "check_alerts", {"account_id": "a1", "start_date": "2026-01-02T00:00:00Z"},
+    "checkly", "token", "check_alerts", {"account_id": "a1", "start_date": "2026-01-01T00:00:00Z"},
     "header:X-Api-Key",
 )  # fmt: skip
 SOURCE = Case("greenhouse", "api_key", "candidates", {}, "query:api_key")
@@ -72,6 +73,7 @@ def home(stage: Stage, internet: tuple[Internet, Signer]) -> Iterator[Daemon]:
         Identity.available()[0],
         egress={"ca": "upstream.pem", "hosts": {name: [running.address] for name in names}},
         dependencies="dependencies.toml",
+        pool="0MiB",  # each that waited would import all of it for nobody
     )
     shutil.copy(signer.folder / "ca.pem", daemon.folder / "upstream.pem")
     locks = "".join((stage.connectors / name / "requirements.lock").read_text() for name in KEYS)
@@ -131,66 +133,62 @@ def in_memory(pid: int, value: str) -> bool:
                 continue
             start, end = (int(part, 16) for part in span.split("-"))
             memory.seek(start)
-            if wanted in (memory.read(end - start) or b""):
-                return True
+            with suppress(OSError):  # pages of the kernel's, which nobody reads this way
+                if wanted in (memory.read(end - start) or b""):
+                    return True
     return False
 
 
-def held(home: Daemon, case: Case, service: Service, **fields: Any) -> tuple[Any, list[bool]]:
-    """A read, and whether its workers held the key when they asked for the second page."""
-    stream = read(home, connection(case), case.stream, mode="incremental", **fields)
+def held(home: Daemon, case: Case, service: Service, **fields: Any) -> tuple[Stream, str, list[bool]]:
+    """A read, what its worker was given as the key, and whether it held the true one before its last page came."""
+    service.rest()
+    stream = read(home, connection(case), "given", case.stream, **fields)
     stream.until("started")
-    assert service.second.wait(60), stream.drain().failure
+    assert service.last.wait(60), stream.drain().failure
     found = [in_memory(pid, KEYS[case.name]) for pid in workers(home, stream)]
     service.proceed.set()
-    return stream.drain(), found
+    assert stream.drain().summary, stream.failure
+    return stream, records(stream)[0]["key"], found
 
 
 @BOTH
-def test_it_reads_with_a_key_that_its_worker_never_has(home: Daemon, services: dict[str, Service], case: Case) -> None:
-    service = services[case.name]
-    allow(home, case)
-    stream, found = held(home, case, service)
-    assert stream.summary, stream.failure
-    wanted = [record["id"] for record in service.records]
-    assert [record["id"] for record in records(stream)] == wanted
-    assert len(service.asked) == 3 and service.refused == 0
-    assert found == [False]
-    (given,) = records(read(home, connection(case), "given").drain())
-    assert re.fullmatch("sealed[0-9a-f]{32}", given["key"])
-    for text in (str(stream.seen), home.log, (home.folder / "data/audit.jsonl").read_text()):
-        assert KEYS[case.name] not in text
-
-
-@BOTH
-def test_a_revealed_key_is_found_in_the_same_way_and_a_checkpoint_is_where_the_next_read_begins(
+def test_it_reads_with_a_key_that_its_worker_never_has_unless_the_policy_reveals_it(
     home: Daemon, services: dict[str, Service], case: Case
 ) -> None:
     service = services[case.name]
+    allow(home, case)
+    stream, key, found = held(home, case, service)
+    assert re.fullmatch("sealed[0-9a-f]{32}", key)
+    assert found == [False]
+    assert [record["id"] for record in records(stream)[1:]] == [record["id"] for record in service.records]
+    # Each request had the key at its place: the service counts those that did not.
+    assert len(service.asked) == 3 and service.refused == 0
+    for text in (str(stream.seen), home.log, (home.folder / "data/audit.jsonl").read_text()):
+        assert KEYS[case.name] not in text
+    # The same search finds one that is revealed, and the next read goes on from the checkpoint.
     allow(home, case, reveal=True)
-    stream, found = held(home, case, service)
+    more = {"from_": "FROM_CHECKPOINT", "checkpoints": [last_checkpoint(stream)]}
+    stream, key, found = held(home, case, service, **more)
+    assert key == KEYS[case.name]
     assert found == [True]
-    (given,) = records(read(home, connection(case), "given").drain())
-    assert given["key"] == KEYS[case.name]
-    checkpoint = last_checkpoint(stream)
-    service.asked.clear()
-    again = read(
-        home, connection(case), case.stream, mode="incremental", from_="FROM_CHECKPOINT", checkpoints=[checkpoint]
-    ).drain()
-    assert [record["id"] for record in records(again)] == [service.records[-1]["id"]], service.asked
+    assert [record["id"] for record in records(stream)[1:]] == [service.records[-1]["id"]], service.asked
 
 
 @BOTH
-def test_a_seal_for_another_place_ends_the_call_and_says_where_the_placeholder_stood(
+def test_a_seal_for_another_place_is_told_with_where_the_placeholder_stood(
     home: Daemon, services: dict[str, Service], case: Case
 ) -> None:
     service = services[case.name]
     allow(home, case, seal={"hosts": [service.host], "place": case.elsewhere})
     stream = read(home, connection(case), case.stream).drain()
-    assert stream.failure["code"] == "ERROR_CODE_EGRESS_DENIED", stream.failure
-    assert {refusal["reason"] for refusal in stream.failure["refusals"]} == {"secret_misplaced"}
-    assert "field authorization" in stream.failure["message"], stream.failure
-    assert service.asked == [] and service.refused == 0
+    assert {refused["reason"] for refused in stream.all("refused")} == {"secret_misplaced"}, stream.seen
+    assert stream.all("refused")[0]["host"] == service.host
+    assert records(stream) == [] and service.asked == [] and service.refused == 0
+    if case is TAP:
+        assert stream.failure["code"] == "ERROR_CODE_EGRESS_DENIED", stream.failure
+        assert "field authorization" in stream.failure["message"], stream.failure
+    else:  # takes a 403 for a table that it may not see, and goes on without it
+        assert stream.summary and len(stream.all("refused")) == 1
 
 
 @BOTH
@@ -199,13 +197,14 @@ def test_without_the_policys_word_nothing_starts(home: Daemon, services: dict[st
     policy = home.folder / "policies" / f"{case.name}.yaml"
     policy.write_text(json.dumps({**json.loads(policy.read_text()), "secrets": {}}))
     home.client.call("ReloadPolicies")
-    stream = read(home, connection(case), case.stream).drain()
-    assert stream.failure["code"] == "ERROR_CODE_SECRET_UNAVAILABLE", stream.failure
+    with pytest.raises(CallFailed) as failed:
+        read(home, connection(case), case.stream).drain()
+    assert failed.value.code == "SECRET_UNAVAILABLE"
     assert services[case.name].asked == [] and services[case.name].refused == 0
 
 
 @pytest.mark.parametrize("name", list(KEYS))
-def test_the_guides_connectors_are_these(stage: Stage, name: str) -> None:
+def test_the_guides_connectors_are_these(name: str) -> None:
     folder = ROOT / "tests/e2e/connectors" / name
     assert yaml.safe_load((folder / "connector.yaml").read_text()) == page(name=name)
     command = re.search(r"^    command = .*$", (folder / f"src/caisson_{name}/__init__.py").read_text(), re.MULTILINE)

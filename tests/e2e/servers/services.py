@@ -32,8 +32,8 @@ class Service:
         since: The query key for newer records, and the field that it means.
         refused: Requests without the key.
         asked: Queries of the others.
-        second: Set once somebody asks for a second page.
-        proceed: Second pages wait for this.
+        last: Set once somebody asks for a last page.
+        proceed: Last pages wait for this.
     """
 
     host: str
@@ -43,7 +43,7 @@ class Service:
     since: tuple[str, str]
     refused: int = 0
     asked: list[dict[str, str]] = field(default_factory=list)
-    second: threading.Event = field(default_factory=threading.Event)
+    last: threading.Event = field(default_factory=threading.Event)
     proceed: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, authorization: str, query: dict[str, str]) -> Answer:
@@ -53,12 +53,19 @@ class Service:
             return 401, [], None
         self.asked.append(query)
         page = int(query.get("page", 1))
-        if page == 2:
-            self.second.set()
-            self.proceed.wait(60)
         name, at = self.since
         found = [record for record in self.records if record[at] >= self.moment(query.get(name, ""))]
-        return 200, found[(page - 1) * PAGE : page * PAGE], page + 1 if page * PAGE < len(found) else None
+        if page * PAGE < len(found):
+            return 200, found[(page - 1) * PAGE : page * PAGE], page + 1
+        self.last.set()
+        self.proceed.wait(60)
+        return 200, found[(page - 1) * PAGE :], None
+
+    def rest(self) -> None:
+        """Waits for somebody else's last page."""
+        self.asked.clear()
+        self.last.clear()
+        self.proceed.clear()
 
     def moment(self, told: str) -> str:
         """A moment of a query as the records have it."""
