@@ -42,8 +42,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def whose(item: pytest.Item) -> Identity:
     """The identity that a test is run as; the first, where it does not say."""
     parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    found: Identity = parameters.get("identity", IDENTITIES[0])
-    return found
+    found = parameters.get("identity")
+    return found if isinstance(found, Identity) else IDENTITIES[0]
 
 
 @pytest.fixture(scope="session")
