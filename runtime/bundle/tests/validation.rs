@@ -46,18 +46,29 @@ fn what_runs_a_tap_or_a_source_is_a_connector_and_hands_its_config_on() {
         let dir = tempfile::tempdir().expect("a directory");
         scaffold("shop", Kind::Source, dir.path()).expect("made");
         let source = |base: &str| {
-            format!("from caisson.{module} import {base}\n\n\nclass Shop({base}):\n    command = \"tap-shop\"\n")
+            format!(
+                "from caisson.{module} import {base}\n\n\nclass Shop({base}):\n    command = \"tap-shop\"\n"
+            )
         };
         let file = "src/caisson_shop/__init__.py";
-        for stale in ["src/caisson_shop/connector.py", "src/caisson_shop/config.py"] {
+        for stale in [
+            "src/caisson_shop/connector.py",
+            "src/caisson_shop/config.py",
+        ] {
             let _ = fs::remove_file(dir.path().join(stale));
         }
-        write(dir.path(), &[(file, &source(class))]);
-        assert_eq!(run(dir.path(), "").to_string(), "0 errors, 0 warnings");
-        write(dir.path(), &[(file, &source("Nothing"))]);
-        let found = run(dir.path(), "").to_string();
-        for id in ["C303", "C304", "C211"] {
-            assert!(found.contains(id), "{found}");
+        let manifest = fs::read_to_string(dir.path().join("connector.yaml")).expect("read");
+        let more = "  properties:\n    depth: { type: string, title: Depth }\n";
+        let manifest = manifest.replacen("  properties:\n", more, 1);
+        let found = |base: &str| {
+            let files = [("connector.yaml", manifest.as_str()), (file, &source(base))];
+            write(dir.path(), &files);
+            run(dir.path(), "").to_string()
+        };
+        let (known, unknown) = (found(class), found("Nothing"));
+        for id in ["C211", "C303", "C304"] {
+            assert!(!known.contains(id), "{known}");
+            assert!(unknown.contains(id), "{unknown}");
         }
     }
 }
