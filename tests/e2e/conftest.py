@@ -18,9 +18,32 @@ from servers.httpserver import Api
 IDENTITIES = Identity.available()
 
 
-def pytest_report_header() -> str:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Half of the tests."""
+    names = [identity.name for identity in IDENTITIES]
+    parser.addoption("--identity", choices=names, help=f"those of one identity; what has none is {names[0]}'s")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
     """Who daemons run as in this run."""
-    return f"daemons run as: {', '.join(identity.name for identity in IDENTITIES)}"
+    chosen = config.getoption("--identity") or ", ".join(identity.name for identity in IDENTITIES)
+    return f"daemons run as: {chosen}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the tests of the other identity, where one was chosen."""
+    chosen = config.getoption("--identity")
+    if chosen:
+        others = [item for item in items if whose(item).name != chosen]
+        items[:] = [item for item in items if whose(item).name == chosen]
+        config.hook.pytest_deselected(items=others)
+
+
+def whose(item: pytest.Item) -> Identity:
+    """The identity that a test is run as; the first, where it does not say."""
+    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    found = parameters.get("identity")
+    return found if isinstance(found, Identity) else IDENTITIES[0]
 
 
 @pytest.fixture(scope="session")

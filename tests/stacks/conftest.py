@@ -18,11 +18,12 @@ from stackservers.s3 import S3
 from stackservers.ssh import Ssh
 from stackservers.web import Web
 from tracing import Traces
-from wheels import fetched, site
+from wheels import site
 from works import Work, work
 
 from harness import Daemon, Identity, Stage
 from harness.daemon import inline
+from harness.wheels import published
 from servers.postgres import Postgres
 
 HERE = Path(__file__).parent
@@ -129,29 +130,16 @@ def servers(
         server.close()
 
 
-def published(daemon: Daemon, stage: Stage, name: str) -> Daemon:
-    """A connector of this suite in the daemon's registry, with its wheels."""
-    project = stage.connectors / name
-    cache = project / ".caisson/wheels"
-    if not cache.exists():
-        cache.mkdir(parents=True)
-        for wheel in fetched(name).glob("*.whl"):
-            shutil.copy(wheel, cache)
-    done = daemon.cli("publish", project, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return daemon
-
-
 @pytest.fixture(scope="session")
 def stacks(running: Daemon, stage: Stage) -> Daemon:
     """The daemon, with the data stacks published."""
-    return published(running, stage, "stacks")
+    return published(running, stage, "stacks", "stacks")
 
 
 @pytest.fixture(scope="session")
 def programs(running: Daemon, stage: Stage) -> Daemon:
     """The daemon, with the programs published."""
-    return published(running, stage, "programs")
+    return published(running, stage, "programs", "stacks")
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from stackservers.balance import Balance
 from stackservers.rpc import Rpc
 from works import work
 
-from conftest import HERE, published
+from conftest import HERE
 from harness import Daemon, Identity, Stage
 from harness.read import read, records
+from harness.wheels import published
 from servers.secure import Secure, Signer
 
 # What their workers may do when they are traced.
@@ -60,7 +61,7 @@ def clients(stage: Stage, identity: Identity, signer: Signer) -> Iterator[Daemon
     assert curl, "curl is not installed"
     shutil.copy(Path(curl).resolve(), stage.connectors / "clients/src/caisson_clients/curl")
     daemon.start()
-    yield published(daemon, stage, "clients")
+    yield published(daemon, stage, "clients", "stacks")
     daemon.remove()
 
 

@@ -83,6 +83,9 @@ STANDARD = (
     "zoneinfo",
 )
 
+# What few connectors use is not in every fork's memory.
+SELDOM = ("_program", "airbyte", "singer")
+
 
 def here(path: str) -> str:
     """Where a path of the worker's lies for now."""
@@ -130,7 +133,7 @@ def preload() -> None:
     sys.meta_path.insert(0, Finder)
     for file in sorted(os.listdir(here(f"{SHIM}/{PACKAGE}"))):
         name, ending = os.path.splitext(file)
-        if ending == ".py" and file != os.path.basename(__file__):
+        if ending == ".py" and file != os.path.basename(__file__) and name not in SELDOM:
             importlib.import_module(PACKAGE if name == "__init__" else f"{PACKAGE}.{name}")
     sys.meta_path.remove(Finder)
     for name, module in sys.modules.items():

@@ -37,7 +37,7 @@ def test_all_and_what_type_checkers_see_agree() -> None:
     assert seen == set(caisson.__all__)
 
 
-@pytest.mark.parametrize("name", ["errors", "pages", "testing"])
+@pytest.mark.parametrize("name", ["airbyte", "errors", "pages", "singer", "testing"])
 def test_each_public_module_names_what_it_gives(name: str) -> None:
     module = importlib.import_module(f"caisson.{name}")
     for each in module.__all__:
@@ -47,7 +47,7 @@ def test_each_public_module_names_what_it_gives(name: str) -> None:
 
 def test_modules_are_private_unless_they_are_meant_to_be_public() -> None:
     public = {each.name for each in pkgutil.iter_modules([str(PACKAGE)]) if not each.name.startswith("_")}
-    assert public == {"errors", "pages", "testing"}
+    assert public == {"airbyte", "errors", "pages", "singer", "testing"}
 
 
 def test_every_stable_code_of_the_protocol_that_a_connector_may_use_has_a_class() -> None:

@@ -40,6 +40,39 @@ fn a_name_that_no_connector_has_and_a_full_directory_are_refused() {
     assert!(scaffold("shop", Kind::Source, dir.path()).is_err());
 }
 
+#[test]
+fn what_runs_a_tap_or_a_source_is_a_connector_and_hands_its_config_on() {
+    for (module, class) in [("singer", "Tap"), ("airbyte", "Source")] {
+        let dir = tempfile::tempdir().expect("a directory");
+        scaffold("shop", Kind::Source, dir.path()).expect("made");
+        let source = |base: &str| {
+            format!(
+                "from caisson.{module} import {base}\n\n\nclass Shop({base}):\n    command = \"tap-shop\"\n"
+            )
+        };
+        let file = "src/caisson_shop/__init__.py";
+        for stale in [
+            "src/caisson_shop/connector.py",
+            "src/caisson_shop/config.py",
+        ] {
+            let _ = fs::remove_file(dir.path().join(stale));
+        }
+        let manifest = fs::read_to_string(dir.path().join("connector.yaml")).expect("read");
+        let more = "  properties:\n    depth: { type: string, title: Depth }\n";
+        let manifest = manifest.replacen("  properties:\n", more, 1);
+        let found = |base: &str| {
+            let files = [("connector.yaml", manifest.as_str()), (file, &source(base))];
+            write(dir.path(), &files);
+            run(dir.path(), "").to_string()
+        };
+        let (known, unknown) = (found(class), found("Nothing"));
+        for id in ["C211", "C303", "C304"] {
+            assert!(!known.contains(id), "{known}");
+            assert!(unknown.contains(id), "{unknown}");
+        }
+    }
+}
+
 /// Random enough to be taken for a credential, and written nowhere in this file.
 fn credential() -> String {
     "q7Zr2Xc9Vb4Nm1Kj8Hg5Fd3S".chars().rev().collect()

@@ -68,6 +68,7 @@ fn config_use(context: &Context<'_>, findings: &mut Findings) {
     let Some(properties) = context.properties() else {
         return;
     };
+    let passed_on = super::surface::passes_its_config_on(context);
     let mut used: HashSet<&str> = HashSet::new();
     for module in &context.facts.modules {
         for access in &module.config {
@@ -103,7 +104,7 @@ fn config_use(context: &Context<'_>, findings: &mut Findings) {
     let declared = used_in_manifest(context);
     // A whole config that is handed on may be used anywhere; only its absence is told.
     for name in properties.keys() {
-        if !used.contains(name.as_str()) && !declared.contains(name) {
+        if !passed_on && !used.contains(name.as_str()) && !declared.contains(name) {
             let place = caisson_document::join("/config/properties", name);
             findings.fault(
                 "C211",

@@ -10,6 +10,11 @@ use crate::{Argument, Class, Decorator, Facts, MANIFEST_FILE, Method, Module, Pa
 /// What a stream's method and `read` may ask for, by name.
 const STREAM_PARAMETERS: [&str; 5] = ["since", "state", "partition", "stream", "mode"];
 
+/// Classes of the CDK that are connectors already: what they run brings the streams.
+const WHOLE: [&str; 2] = ["caisson.airbyte.Source", "caisson.singer.Tap"];
+/// What those have.
+const WHOLE_HAS: [&str; 3] = ["test", "list", "read"];
+
 pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
     let Some((module, class)) = context.entrypoint() else {
         return;
@@ -33,12 +38,22 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
     surface.advertised(context, findings);
 }
 
+/// Whether the entrypoint's class hands its config to what it runs, property by property.
+pub(super) fn passes_its_config_on(context: &Context<'_>) -> bool {
+    let class = context
+        .entrypoint()
+        .and_then(|(module, class)| context.facts.class(module, class));
+    class.is_some_and(|(module, class)| Surface::of(context.facts, module, class).whole)
+}
+
 struct Surface<'a> {
     /// Methods by name with the file that defines each; a subclass hides its bases.
     methods: Vec<(&'a Method, &'a str)>,
     /// Those that are declared as streams, with the declaration.
     streams: Vec<(&'a Method, &'a str, &'a Decorator)>,
     is_connector: bool,
+    /// Whether a base is one of [`WHOLE`].
+    whole: bool,
 }
 
 impl<'a> Surface<'a> {
@@ -47,6 +62,7 @@ impl<'a> Surface<'a> {
             methods: Vec::new(),
             streams: Vec::new(),
             is_connector: false,
+            whole: false,
         };
         surface.collect(facts, module, class, 0);
         surface
@@ -71,7 +87,10 @@ impl<'a> Surface<'a> {
         }
         for base in &class.bases {
             let origin = origin(module, base);
-            if origin.starts_with("caisson.") && origin.ends_with(".Connector")
+            if WHOLE.contains(&origin.as_str()) {
+                self.is_connector = true;
+                self.whole = true;
+            } else if origin.starts_with("caisson.") && origin.ends_with(".Connector")
                 || origin == "caisson.Connector"
             {
                 self.is_connector = true;
@@ -88,6 +107,10 @@ impl<'a> Surface<'a> {
             .iter()
             .find(|(method, _)| method.name == name)
             .copied()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.method(name).is_some() || self.whole && WHOLE_HAS.contains(&name)
     }
 
     fn incremental(&self) -> bool {
@@ -115,7 +138,7 @@ impl<'a> Surface<'a> {
 
     /// C304.
     fn needs(&self, context: &Context<'_>, file: &str, class: &Class, findings: &mut Findings) {
-        let has = |name: &str| self.method(name).is_some();
+        let has = |name: &str| self.has(name);
         let streams = !self.streams.is_empty();
         for capability in context.capabilities() {
             let missing = match capability {
@@ -179,7 +202,7 @@ impl<'a> Surface<'a> {
                 findings.fault("C306", &fault);
             }
         };
-        let has = |name: &str| self.method(name).is_some();
+        let has = |name: &str| self.has(name);
         let reads = has("read") || !self.streams.is_empty();
         missing(has("test"), &["test"], "test()");
         missing(
