@@ -12,6 +12,7 @@ mod file;
 mod glob;
 mod lasting;
 mod leases;
+mod memory;
 mod provider;
 mod redact;
 mod reference;

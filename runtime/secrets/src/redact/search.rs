@@ -330,7 +330,7 @@ struct Grams {
 
 impl Grams {
     fn new(bytes: usize, count: usize) -> Grams {
-        let slots = (count * 128).next_power_of_two().clamp(1 << 12, 1 << 21);
+        let slots = (count * 64).next_power_of_two().clamp(1 << 12, 1 << 21);
         Grams {
             bytes,
             mask: u64::MAX >> (8 * (WORD - bytes)),

@@ -112,7 +112,8 @@ impl Undone {
         while let Some(mark) = marks(&text[at..]).map(|found| at + found) {
             match token(&text[mark..]) {
                 Token::Escape(decoded, used) => {
-                    undone.lives |= sought.lives(decoded, extent);
+                    undone.lives |= sought.lives(decoded)
+                        || extent == Extent::Whole && sought.joins(text, mark, used, decoded);
                     undone.push(mark, used, decoded);
                     at = mark + used;
                 }
@@ -228,11 +229,19 @@ impl Sought {
     }
 
     /// Whether what was decoded can be part of a find, or of an escape.
-    fn lives(&self, decoded: Decoded, extent: Extent) -> bool {
+    fn lives(&self, decoded: Decoded) -> bool {
         let mut bytes = decoded.as_slice().iter();
-        bytes.all(|&byte| {
-            self.alive[usize::from(byte)] || extent == Extent::Whole && ends_line(byte)
-        })
+        bytes.all(|&byte| self.alive[usize::from(byte)])
+    }
+
+    /// Whether what was decoded ends a line between two bytes of a find, if their escapes are undone too.
+    fn joins(&self, text: &[u8], start: usize, used: usize, decoded: Decoded) -> bool {
+        let may = |at: usize| {
+            let byte = text.get(at);
+            byte.is_some_and(|&byte| self.alive[usize::from(byte)] || ends_line(byte))
+        };
+        let ends = matches!(decoded.as_slice(), [byte] if ends_line(*byte));
+        ends && start.checked_sub(1).is_some_and(may) && may(start + used)
     }
 
     /// Adds what a find can cover that holds something of `new` or reaches across it. Every byte of it is some pattern's.
