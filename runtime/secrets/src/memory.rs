@@ -74,8 +74,10 @@ mod tests {
         for line in maps.lines() {
             let bounds = line.split(' ').next().and_then(|word| word.split_once('-'));
             if let Some((start, end)) = bounds
-                && let (Ok(start), Ok(end)) =
-                    (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16))
+                && let (Ok(start), Ok(end)) = (
+                    usize::from_str_radix(start, 16),
+                    usize::from_str_radix(end, 16),
+                )
             {
                 inside = (start..end).contains(&address);
             } else if inside && let Some(flags) = line.strip_prefix("VmFlags:") {

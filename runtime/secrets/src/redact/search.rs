@@ -13,6 +13,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind};
 use zeroize::Zeroizing;
 
 use super::views::Sought;
+use crate::memory::Memory;
 
 /// Grams are read as one word and cut.
 const WORD: usize = 8;
@@ -26,8 +27,7 @@ const COMPARED_PER_BYTE: usize = 32;
 
 /// Patterns, ready to be looked for.
 pub(super) struct Search {
-    /// Sorted and without duplicates.
-    patterns: Vec<Zeroizing<Vec<u8>>>,
+    patterns: Patterns,
     /// Of each pattern, the longest other one that it begins with.
     inner: Vec<Option<usize>>,
     longest: usize,
@@ -70,22 +70,21 @@ impl Stride {
 
 impl Search {
     /// Nothing where there is nothing to look for. Patterns have [`super::MIN_BYTES`] or more.
-    pub(super) fn of(mut patterns: Vec<Zeroizing<Vec<u8>>>) -> Option<Search> {
-        patterns.sort_by(|a, b| a[..].cmp(&b[..]));
-        patterns.dedup_by(|a, b| a[..] == b[..]);
-        let shortest = patterns.iter().map(|pattern| pattern.len()).min()?;
-        let longest = patterns.iter().map(|pattern| pattern.len()).max()?;
+    pub(super) fn of(patterns: Vec<Zeroizing<Vec<u8>>>) -> Option<Search> {
+        let patterns = Patterns::of(patterns);
+        let shortest = patterns.iter().map(<[u8]>::len).min()?;
+        let longest = patterns.iter().map(<[u8]>::len).max()?;
         let stride = Stride::of(shortest);
         let bytes = (shortest + 1 - stride.bytes()).min(WORD);
         let mut grams = Grams::new(bytes, patterns.len() * stride.bytes());
         let mut heads = Grams::new(shortest.min(WORD), patterns.len());
-        for pattern in &patterns {
+        for pattern in patterns.iter() {
             heads.add(word(pattern, 0));
             (0..stride.bytes()).for_each(|at| grams.add(word(pattern, at)));
         }
         Some(Search {
             inner: inner(&patterns),
-            sought: Sought::of(patterns.iter().map(|pattern| &pattern[..])),
+            sought: Sought::of(patterns.iter()),
             patterns,
             longest,
             stride,
@@ -158,7 +157,7 @@ impl Search {
             AhoCorasick::builder()
                 .match_kind(MatchKind::Standard)
                 .kind(Some(AhoCorasickKind::ContiguousNFA))
-                .build(self.patterns.iter().map(|pattern| &pattern[..]))
+                .build(self.patterns.iter())
                 .expect("some megabytes of patterns fit the automaton's 31-bit states")
         });
         automaton
@@ -245,29 +244,25 @@ impl Search {
 
     /// Compares what begins with a text.
     fn at(&self, text: &[u8]) -> Found {
-        let after = self.patterns.partition_point(|pattern| pattern[..] < *text);
+        let after = self.patterns.before(text);
         // A pattern that equals the text is complete; one behind it that begins with the text goes on.
-        let equal = self
-            .patterns
-            .get(after)
-            .is_some_and(|pattern| pattern[..] == *text);
-        let goes_on = self
-            .patterns
-            .get(after + usize::from(equal))
-            .is_some_and(|pattern| pattern.starts_with(text));
+        let equal = self.patterns.get(after) == Some(text);
+        let behind = self.patterns.get(after + usize::from(equal));
+        let goes_on = behind.is_some_and(|pattern| pattern.starts_with(text));
         // The patterns that the text begins with are the one before, or stand inside of it at its beginning.
         let before = if equal {
             Some(after)
         } else {
             after.checked_sub(1)
         };
-        let compared = before.map_or(0, |index| alike(&self.patterns[index], text));
+        let pattern = |index: usize| self.patterns.get(index).unwrap_or_default();
+        let compared = before.map_or(0, |index| alike(pattern(index), text));
         let mut longest = before;
-        while let Some(index) = longest.filter(|&index| self.patterns[index].len() > compared) {
+        while let Some(index) = longest.filter(|&index| pattern(index).len() > compared) {
             longest = self.inner[index];
         }
         Found {
-            longest: longest.map_or(0, |index| self.patterns[index].len()),
+            longest: longest.map_or(0, |index| pattern(index).len()),
             goes_on,
             compared,
         }
@@ -284,12 +279,57 @@ struct Found {
     compared: usize,
 }
 
+/// Patterns in memory for secrets, sorted and without duplicates.
+struct Patterns {
+    memory: Memory,
+    places: Vec<Range<usize>>,
+}
+
+impl Patterns {
+    fn of(mut patterns: Vec<Zeroizing<Vec<u8>>>) -> Patterns {
+        patterns.sort_by(|a, b| a[..].cmp(&b[..]));
+        patterns.dedup_by(|a, b| a[..] == b[..]);
+        let mut end = 0;
+        let places = patterns.iter().map(|pattern| {
+            let start = end;
+            end += pattern.len();
+            start..end
+        });
+        Patterns {
+            places: places.collect(),
+            memory: Memory::of(patterns.iter().map(|pattern| &pattern[..])),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn get(&self, index: usize) -> Option<&[u8]> {
+        Some(&self.memory[self.places.get(index)?.clone()])
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.places.iter().map(|place| &self.memory[place.clone()])
+    }
+
+    /// How many sort before a text.
+    fn before(&self, text: &[u8]) -> usize {
+        self.places
+            .partition_point(|place| self.memory[place.clone()] < *text)
+    }
+}
+
 /// Of each pattern, the longest other one that it begins with: it stands somewhere before.
-fn inner(patterns: &[Zeroizing<Vec<u8>>]) -> Vec<Option<usize>> {
-    let mut inner = Vec::with_capacity(patterns.len());
+fn inner(patterns: &Patterns) -> Vec<Option<usize>> {
+    let mut inner: Vec<Option<usize>> = Vec::with_capacity(patterns.len());
     for (index, pattern) in patterns.iter().enumerate() {
+        let begins = |other| {
+            let other = patterns.get(other);
+            other.is_some_and(|other| pattern.starts_with(other))
+        };
         let mut longest = index.checked_sub(1);
-        while let Some(other) = longest.filter(|&other| !pattern.starts_with(&patterns[other])) {
+        while let Some(other) = longest.filter(|&other| !begins(other)) {
             longest = inner[other];
         }
         inner.push(longest);
