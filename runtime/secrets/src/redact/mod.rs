@@ -511,14 +511,15 @@ mod tests {
         let secret = "a".repeat(60_000);
         let r = redactor(&[&format!("{secret}b"), &secret]);
         let began = std::time::Instant::now();
-        let text = format!("{}c{secret}a {secret}", "a".repeat(59_999));
-        let expected = format!("{}c{MARKER} {MARKER}", "a".repeat(59_999));
+        let near = format!("{}c", "a".repeat(59_999)).repeat(16);
+        let text = format!("{near}{secret}a {secret}");
+        let expected = format!("{near}{MARKER} {MARKER}");
         assert!(r.redact(&text) == expected);
         let mut stream = r.stream();
         let mut shown = stream.push(text.as_bytes());
         shown.extend(stream.finish());
         assert!(shown == expected.as_bytes());
-        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+        assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
     }
 
     #[test]
