@@ -320,9 +320,10 @@ impl<'s> Views<'s> {
     }
 
     fn of(source: &'s [u8], sought: &'s Sought, extent: Extent) -> Views<'s> {
+        let all = 0..source.len();
         let whole = View {
             bytes: Bytes::Source(source),
-            news: vec![0..source.len()],
+            news: vec![all],
             escapes: Vec::new(),
             from: 0,
             open: None,
