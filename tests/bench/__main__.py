@@ -31,6 +31,7 @@ PARTS = {
     "concurrency": "concurrency",
     "egress": "egress",
     "inspect": "inspecting",
+    "secrets": "secrecy",
 }
 """The module of each part."""
 QUICK = ("extract", "start", "concurrency")

@@ -13,6 +13,7 @@ mod file;
 mod glob;
 mod lasting;
 mod leases;
+mod memory;
 mod oauth;
 mod provider;
 mod redact;

@@ -1,22 +1,27 @@
 //! The value of a secret: wiped when dropped, invisible to formatting, not serialisable by accident.
 
 use std::fmt;
+use std::sync::Arc;
 
-use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
-/// A secret in memory that is wiped when dropped. `Debug` and `Display` print `[secret]`; there is no `Serialize`.
+use crate::memory::Memory;
+
+/// A secret in memory that is wiped when dropped and stays out of core files. `Debug` and `Display` print `[secret]`; there
+/// is no `Serialize`. A clone is the same memory.
 #[derive(Clone)]
-pub struct SecretValue(SecretString);
+pub struct SecretValue(Arc<Memory>);
 
 impl SecretValue {
     /// Takes ownership of a value. A `String` with spare capacity is moved into an exact allocation; prefer `Box<str>`.
     pub fn new(value: impl Into<Box<str>>) -> SecretValue {
-        SecretValue(SecretString::from(value.into().into_string()))
+        let value = Zeroizing::new(value.into());
+        SecretValue(Arc::new(Memory::of([value.as_bytes()])))
     }
 
     /// The value itself. Every call of this is a place to review.
     pub fn expose(&self) -> &str {
-        self.0.expose_secret()
+        std::str::from_utf8(&self.0).expect("only text comes in")
     }
 }
 

@@ -2,15 +2,16 @@
 //!
 //! The output does not depend on how the text was cut; a property test holds it.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::views::{self, Extent};
-use super::{Inner, MARKER};
+use super::views::{Extent, Views};
+use super::{Inner, MARKER, Ranges};
 
-/// Bytes that are looked through at once: the views of a text take many times its length.
-const PIECE: usize = 16 << 10;
+/// Bytes that are looked through at once: the views of a text can take many times its length.
+const PIECE: usize = 32 << 10;
 
 /// Redacts one stream of text. Push chunks, then take the rest with [`StreamRedactor::finish`].
 pub struct StreamRedactor {
@@ -20,11 +21,18 @@ pub struct StreamRedactor {
     /// another secret may begin inside it.
     covered: usize,
     found: bool,
+    /// Bytes that are looked through at once, or twice the longest pattern.
+    piece: usize,
 }
 
 impl StreamRedactor {
     pub(super) fn new(inner: Arc<Inner>) -> StreamRedactor {
+        StreamRedactor::in_pieces(inner, PIECE)
+    }
+
+    pub(super) fn in_pieces(inner: Arc<Inner>, piece: usize) -> StreamRedactor {
         StreamRedactor {
+            piece,
             inner,
             held: Zeroizing::new(Vec::new()),
             covered: 0,
@@ -34,17 +42,36 @@ impl StreamRedactor {
 
     /// Takes a chunk and gives all that is safe to give.
     pub fn push(&mut self, chunk: &[u8]) -> Vec<u8> {
-        if self.inner.automaton.is_none() {
+        let Some(search) = &self.inner.search else {
             return chunk.to_vec();
-        }
-        let mut out = Vec::with_capacity(chunk.len());
-        for piece in chunk.chunks(PIECE) {
-            // Grown by hand, so that the old allocation is wiped.
-            let mut grown = Zeroizing::new(Vec::with_capacity(self.held.len() + piece.len()));
-            grown.extend_from_slice(&self.held);
-            grown.extend_from_slice(piece);
-            self.held = grown;
-            self.advance(Extent::Piece, &mut out);
+        };
+        let piece = self.piece.max(2 * search.longest());
+        let mut out = Vec::with_capacity(self.held.len() + chunk.len());
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            // What is held back is looked through with what follows it; the rest of a chunk, where it lies.
+            let before = self.held.len();
+            if before == 0 {
+                let (source, more) = rest.split_at(piece.min(rest.len()));
+                let cut = self.advance(source, Extent::Piece, &mut out);
+                rest = if cut == 0 || more.is_empty() {
+                    self.held = Zeroizing::new(source[cut..].to_vec());
+                    more
+                } else {
+                    &rest[cut..]
+                };
+            } else {
+                let (bridge, more) = rest.split_at((piece / 4).min(rest.len()));
+                let joined = Zeroizing::new([&self.held[..], bridge].concat());
+                let cut = self.advance(&joined, Extent::Piece, &mut out);
+                rest = if cut < before || more.is_empty() {
+                    self.held = Zeroizing::new(joined[cut..].to_vec());
+                    more
+                } else {
+                    self.held = Zeroizing::default();
+                    &rest[cut - before..]
+                };
+            }
         }
         out
     }
@@ -52,7 +79,7 @@ impl StreamRedactor {
     /// Gives what was held back; the text has ended.
     pub fn finish(mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        self.advance(Extent::Last, &mut out);
+        self.advance_held(&mut out);
         out
     }
 
@@ -63,7 +90,7 @@ impl StreamRedactor {
 
     /// Whether a secret was found; the text has ended.
     pub fn finish_found(mut self) -> bool {
-        self.advance(Extent::Last, &mut Vec::new());
+        self.advance_held(&mut Vec::new());
         self.found
     }
 
@@ -72,41 +99,49 @@ impl StreamRedactor {
         self.held.len()
     }
 
-    fn advance(&mut self, extent: Extent, out: &mut Vec<u8>) {
-        let views = views::all(&self.held, self.inner.spaces, extent);
-        let ranges = self.inner.ranges(&views);
-        let mut cut = self.held.len();
-        if extent == Extent::Piece {
-            for view in &views {
-                cut = [self.inner.first_open(view), view.open]
-                    .into_iter()
-                    .flatten()
-                    .fold(cut, usize::min);
-            }
-            // No view may be cut inside one of its escapes, or it would read the rest as something else.
-            while let Some(earlier) = views
-                .iter()
-                .map(|view| view.boundary(cut))
-                .find(|&at| at < cut)
-            {
-                cut = earlier;
+    fn advance_held(&mut self, out: &mut Vec<u8>) {
+        let held = std::mem::take(&mut self.held);
+        self.advance(&held, Extent::Last, out);
+    }
+
+    /// Gives what is safe to give of a source, and tells where the rest begins that is not.
+    fn advance(&mut self, source: &[u8], extent: Extent, out: &mut Vec<u8>) -> usize {
+        let mut ranges = Ranges::default();
+        let mut cut = source.len();
+        if let Some(search) = &self.inner.search {
+            let see = &mut |views: &Views, view: usize| {
+                ranges.add_all(search, views, view);
+                if extent == Extent::Piece
+                    && let Some(open) = search.open(&views.view(view).bytes)
+                {
+                    cut = cut.min(views.source(view, open).start);
+                }
+                ControlFlow::Continue(())
+            };
+            let (views, _) = Views::visit(source, search.sought(), extent, see);
+            if extent == Extent::Piece {
+                cut = views.cut(cut);
             }
         }
         let mut from = self.covered;
-        for range in ranges.into_iter().take_while(|range| range.start < cut) {
+        for range in ranges
+            .merged()
+            .into_iter()
+            .take_while(|range| range.start < cut)
+        {
             self.found = true;
             // A find that begins inside what is covered prolongs it.
             if range.start >= self.covered {
-                out.extend_from_slice(&self.held[from..range.start]);
+                out.extend_from_slice(&source[from..range.start]);
                 out.extend_from_slice(MARKER.as_bytes());
             }
             from = from.max(range.end);
         }
         if from < cut {
-            out.extend_from_slice(&self.held[from..cut]);
+            out.extend_from_slice(&source[from..cut]);
         }
         self.covered = from.saturating_sub(cut);
-        self.held = Zeroizing::new(self.held[cut..].to_vec());
+        cut
     }
 }
 

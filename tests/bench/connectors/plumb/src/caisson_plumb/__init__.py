@@ -20,6 +20,8 @@ class Config:
     port: int
     what: str
     amount: int = 1000
+    token: str = ""
+    sealed: str = ""
 
 
 class Plumb(Connector[Config]):
@@ -31,7 +33,12 @@ class Plumb(Connector[Config]):
     @stream(schema=[{"name": "nanoseconds", "type": "int64"}])
     def figure(self) -> Iterator[dict[str, Any]]:
         what, amount = self.config.what, self.config.amount
-        if what in requesting.WORK:
+        if what == "nothing":
+            found = 0
+        elif what == "latency":
+            key = self.config.token or self.config.sealed
+            found = requesting.latency("localhost", self.config.port, amount, None, key)
+        elif what in requesting.WORK:
             # The worker's own roots, which hold the gateway's authority.
             found = requesting.WORK[what]("localhost", self.config.port, amount, None)
         else:

@@ -1,0 +1,404 @@
+//! Finds any of many patterns in a text, at the rate at which memory is read where there is none.
+//!
+//! A pattern holds, within its first bytes, a short run of bytes (a gram) that begins at a multiple of the stride, wherever
+//! the pattern stands. So one gram in each stride is looked up in a set of bits; only where it is there, the few places are
+//! compared at which a pattern with this gram would begin. This is the block shift of Wu and Manber ("A fast algorithm for
+//! multi-pattern searching", 1994) with a shift that does not vary, which a processor likes better.
+
+use std::cmp::Ordering;
+use std::ops::{ControlFlow, Range};
+use std::sync::OnceLock;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind};
+use zeroize::Zeroizing;
+
+use super::views::Sought;
+use crate::memory::Memory;
+
+/// Grams are read as one word and cut.
+const WORD: usize = 8;
+
+/// Grams that are looked up before anything is decided.
+const AT_ONCE: usize = 8;
+
+/// Bytes compared for each byte of text, above which the automaton takes over: patterns and text that repeat themselves
+/// would cost their product.
+const COMPARED_PER_BYTE: usize = 32;
+
+/// Patterns, ready to be looked for.
+pub(super) struct Search {
+    patterns: Patterns,
+    /// Of each pattern, the longest other one that it begins with.
+    inner: Vec<Option<usize>>,
+    longest: usize,
+    sought: Sought,
+    stride: Stride,
+    /// Runs of bytes at the first places of every pattern, one stride of them.
+    grams: Grams,
+    /// The first bytes of every pattern.
+    heads: Grams,
+    /// For texts that make comparing slow. Holds copies of the patterns, which the library does not wipe.
+    automaton: OnceLock<AhoCorasick>,
+}
+
+/// Places from one gram that is looked up to the next.
+#[derive(Clone, Copy)]
+enum Stride {
+    Three,
+    Four,
+    Eight,
+}
+
+impl Stride {
+    fn bytes(self) -> usize {
+        match self {
+            Stride::Three => 3,
+            Stride::Four => 4,
+            Stride::Eight => 8,
+        }
+    }
+
+    /// The widest stride that leaves grams of four bytes.
+    fn of(shortest: usize) -> Stride {
+        match shortest {
+            ..=6 => Stride::Three,
+            7..12 => Stride::Four,
+            12.. => Stride::Eight,
+        }
+    }
+}
+
+impl Search {
+    /// Nothing where there is nothing to look for. Patterns have [`super::MIN_BYTES`] or more.
+    pub(super) fn of(patterns: Vec<Zeroizing<Vec<u8>>>) -> Option<Search> {
+        let patterns = Patterns::of(patterns);
+        let shortest = patterns.iter().map(<[u8]>::len).min()?;
+        let longest = patterns.iter().map(<[u8]>::len).max()?;
+        let stride = Stride::of(shortest);
+        let bytes = (shortest + 1 - stride.bytes()).min(WORD);
+        let mut grams = Grams::new(bytes, patterns.len() * stride.bytes());
+        let mut heads = Grams::new(shortest.min(WORD), patterns.len());
+        for pattern in patterns.iter() {
+            heads.add(word(pattern, 0));
+            (0..stride.bytes()).for_each(|at| grams.add(word(pattern, at)));
+        }
+        Some(Search {
+            inner: inner(&patterns),
+            sought: Sought::of(patterns.iter()),
+            patterns,
+            longest,
+            stride,
+            grams,
+            heads,
+            automaton: OnceLock::new(),
+        })
+    }
+
+    /// The length of the longest pattern.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// What of a text can matter to these patterns.
+    pub(super) fn sought(&self) -> &Sought {
+        &self.sought
+    }
+
+    /// How many patterns there are.
+    pub(super) fn len(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// The same patterns in small letters, for text in small letters.
+    pub(super) fn lowercase(&self) -> Search {
+        let small = self
+            .patterns
+            .iter()
+            .map(|pattern| Zeroizing::new(pattern.to_ascii_lowercase()));
+        let mut search = Search::of(small.collect()).expect("there is a pattern, as there is here");
+        search.sought = search.sought.without_case();
+        search
+    }
+
+    /// Shows where patterns stand, of those that begin at one place the longest: of two secrets that overlap, no half
+    /// may stay.
+    pub(super) fn find(
+        &self,
+        text: &[u8],
+        see: &mut impl FnMut(Range<usize>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut compared = 0;
+        let ended = self.places(text, &mut |at| {
+            let found = self.at(&text[at..]);
+            if found.longest > 0 {
+                see(at..at + found.longest).map_break(|()| None)?;
+            }
+            compared += found.compared;
+            if compared > COMPARED_PER_BYTE * text.len() + self.longest {
+                return ControlFlow::Break(Some(at + 1));
+            }
+            ControlFlow::Continue(())
+        });
+        match ended {
+            ControlFlow::Break(Some(from)) => self.find_slowly(text, from, see),
+            ControlFlow::Break(None) => ControlFlow::Break(()),
+            ControlFlow::Continue(()) => ControlFlow::Continue(()),
+        }
+    }
+
+    /// As [`Search::find`], in a time that does not depend on what the text is.
+    fn find_slowly(
+        &self,
+        text: &[u8],
+        from: usize,
+        see: &mut impl FnMut(Range<usize>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let automaton = self.automaton.get_or_init(|| {
+            AhoCorasick::builder()
+                .match_kind(MatchKind::Standard)
+                .kind(Some(AhoCorasickKind::ContiguousNFA))
+                .build(self.patterns.iter())
+                .expect("some megabytes of patterns fit the automaton's 31-bit states")
+        });
+        automaton
+            .find_overlapping_iter(Input::new(text).range(from..))
+            .try_for_each(|found| see(found.range()))
+    }
+
+    /// The first place from which on a pattern may have begun that what follows the text completes; or, where telling would
+    /// take long, an earlier one.
+    pub(super) fn open(&self, text: &[u8]) -> Option<usize> {
+        let from = text.len().saturating_sub(self.longest - 1);
+        let text = &text[from..];
+        let mut compared = 0;
+        let mut is_open = |at: usize| {
+            let found = self.at(&text[at..]);
+            compared += found.compared;
+            if found.goes_on || compared > COMPARED_PER_BYTE * text.len() + self.longest {
+                return ControlFlow::Break(at);
+            }
+            ControlFlow::Continue(())
+        };
+        let open = match self.places(text, &mut is_open) {
+            ControlFlow::Break(at) => Some(at),
+            // Too near to the end for a whole gram, or a whole head.
+            ControlFlow::Continue(()) => (text.len().saturating_sub(self.reach() - 1)..text.len())
+                .filter(|&at| at + self.heads.bytes > text.len() || self.heads.has(word(text, at)))
+                .find(|&at| is_open(at).is_break()),
+        };
+        open.map(|at| from + at)
+    }
+
+    /// So many bytes of a pattern hold a gram that is looked up, wherever it stands.
+    fn reach(&self) -> usize {
+        self.stride.bytes() + self.grams.bytes - 1
+    }
+
+    /// Every place, in order, at which a pattern may begin that has [`Search::reach`] bytes or more in the text.
+    fn places<B>(
+        &self,
+        text: &[u8],
+        see: &mut impl FnMut(usize) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        match self.stride {
+            Stride::Three => self.places_by::<3, B>(text, see),
+            Stride::Four => self.places_by::<4, B>(text, see),
+            Stride::Eight => self.places_by::<8, B>(text, see),
+        }
+    }
+
+    #[inline(always)]
+    fn places_by<const STRIDE: usize, B>(
+        &self,
+        text: &[u8],
+        see: &mut impl FnMut(usize) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let mut around = |gram: usize| {
+            (gram.saturating_sub(STRIDE - 1)..=gram)
+                .filter(|&at| at + self.heads.bytes <= text.len() && self.heads.has(word(text, at)))
+                .try_for_each(&mut *see)
+        };
+        let mut at = 0;
+        while let Some(block) = text.get(at..at + (AT_ONCE - 1) * STRIDE + WORD) {
+            let mut any = 0;
+            for index in 0..AT_ONCE {
+                any |= self.grams.bit(word(block, index * STRIDE));
+            }
+            if any & 1 != 0 {
+                for index in 0..AT_ONCE {
+                    if self.grams.has(word(block, index * STRIDE)) {
+                        around(at + index * STRIDE)?;
+                    }
+                }
+            }
+            at += AT_ONCE * STRIDE;
+        }
+        while at + self.grams.bytes <= text.len() {
+            if self.grams.has(word(text, at)) {
+                around(at)?;
+            }
+            at += STRIDE;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Compares what begins with a text.
+    fn at(&self, text: &[u8]) -> Found {
+        let after = self.patterns.before(text);
+        // A pattern that equals the text is complete; one behind it that begins with the text goes on.
+        let equal = self.patterns.get(after) == Some(text);
+        let behind = self.patterns.get(after + usize::from(equal));
+        let goes_on = behind.is_some_and(|pattern| pattern.starts_with(text));
+        // The patterns that the text begins with are the one before, or stand inside of it at its beginning.
+        let before = if equal {
+            Some(after)
+        } else {
+            after.checked_sub(1)
+        };
+        let pattern = |index: usize| self.patterns.get(index).unwrap_or_default();
+        let compared = before.map_or(0, |index| alike(pattern(index), text));
+        let mut longest = before;
+        while let Some(index) = longest.filter(|&index| pattern(index).len() > compared) {
+            longest = self.inner[index];
+        }
+        Found {
+            longest: longest.map_or(0, |index| pattern(index).len()),
+            goes_on,
+            compared,
+        }
+    }
+}
+
+/// What begins with a text.
+struct Found {
+    /// The length of the longest pattern that the text begins with, or zero.
+    longest: usize,
+    /// The text is the beginning of a longer pattern.
+    goes_on: bool,
+    /// Bytes that were alike: the time that this took.
+    compared: usize,
+}
+
+/// Patterns in memory for secrets, sorted and without duplicates.
+struct Patterns {
+    memory: Memory,
+    places: Vec<Range<usize>>,
+}
+
+impl Patterns {
+    fn of(mut patterns: Vec<Zeroizing<Vec<u8>>>) -> Patterns {
+        patterns.sort_by(|a, b| a[..].cmp(&b[..]));
+        patterns.dedup_by(|a, b| a[..] == b[..]);
+        let mut end = 0;
+        let places = patterns.iter().map(|pattern| {
+            let start = end;
+            end += pattern.len();
+            start..end
+        });
+        Patterns {
+            places: places.collect(),
+            memory: Memory::of(patterns.iter().map(|pattern| &pattern[..])),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn get(&self, index: usize) -> Option<&[u8]> {
+        Some(&self.memory[self.places.get(index)?.clone()])
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.places.iter().map(|place| &self.memory[place.clone()])
+    }
+
+    /// How many sort before a text.
+    fn before(&self, text: &[u8]) -> usize {
+        self.places
+            .partition_point(|place| self.memory[place.clone()] < *text)
+    }
+}
+
+/// Of each pattern, the longest other one that it begins with: it stands somewhere before.
+fn inner(patterns: &Patterns) -> Vec<Option<usize>> {
+    let mut inner: Vec<Option<usize>> = Vec::with_capacity(patterns.len());
+    for (index, pattern) in patterns.iter().enumerate() {
+        let begins = |other| {
+            let other = patterns.get(other);
+            other.is_some_and(|other| pattern.starts_with(other))
+        };
+        let mut longest = index.checked_sub(1);
+        while let Some(other) = longest.filter(|&other| !begins(other)) {
+            longest = inner[other];
+        }
+        inner.push(longest);
+    }
+    inner
+}
+
+/// How many bytes two texts have in common at their beginning.
+fn alike(a: &[u8], b: &[u8]) -> usize {
+    const RUN: usize = 32;
+    let runs = a.chunks_exact(RUN).zip(b.chunks_exact(RUN));
+    let same = RUN * runs.take_while(|(a, b)| a == b).count();
+    let rest = a[same..].iter().zip(&b[same..]);
+    same + rest
+        .take_while(|(a, b)| a.cmp(b) == Ordering::Equal)
+        .count()
+}
+
+/// The eight bytes at a place; zeros stand for those behind the end.
+#[inline(always)]
+fn word(text: &[u8], at: usize) -> u64 {
+    if let Some(bytes) = text[at..].first_chunk::<WORD>() {
+        return u64::from_le_bytes(*bytes);
+    }
+    let mut bytes = [0; WORD];
+    bytes[..text.len() - at].copy_from_slice(&text[at..]);
+    u64::from_le_bytes(bytes)
+}
+
+/// A set of short runs of bytes. It may hold a run that was never added, one of some hundred.
+struct Grams {
+    /// How long each run is; of a word, what lies beyond is not heeded.
+    bytes: usize,
+    mask: u64,
+    shift: u32,
+    bits: Vec<u64>,
+}
+
+impl Grams {
+    fn new(bytes: usize, count: usize) -> Grams {
+        let slots = (count * 64).next_power_of_two().clamp(1 << 12, 1 << 21);
+        Grams {
+            bytes,
+            mask: u64::MAX >> (8 * (WORD - bytes)),
+            shift: 64 - slots.ilog2(),
+            bits: vec![0; slots / 64],
+        }
+    }
+
+    /// Fibonacci hashing: the upper bits of a product depend on every bit of the word.
+    #[inline(always)]
+    fn slot(&self, word: u64) -> u64 {
+        (word & self.mask).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift
+    }
+
+    fn add(&mut self, word: u64) {
+        let slot = self.slot(word);
+        self.bits[(slot / 64) as usize] |= 1 << (slot % 64);
+    }
+
+    /// In the lowest bit; the others mean nothing.
+    #[inline(always)]
+    fn bit(&self, word: u64) -> u64 {
+        let slot = self.slot(word);
+        self.bits[(slot / 64) as usize] >> (slot % 64)
+    }
+
+    #[inline(always)]
+    fn has(&self, word: u64) -> bool {
+        self.bit(word) & 1 != 0
+    }
+}
