@@ -139,5 +139,9 @@ fn no_provider_text(scheme: Scheme) -> String {
                 .into()
         }
         Scheme::Vault => "no vault is configured; name one in the daemon's configuration".into(),
+        Scheme::Command => {
+            "no command is configured; name one with secrets.command in the daemon's configuration"
+                .into()
+        }
     }
 }

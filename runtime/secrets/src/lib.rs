@@ -4,6 +4,7 @@
 //! The crate decides and reads; it never writes a value anywhere but into zeroizing memory that it hands to the caller.
 #![forbid(unsafe_code)]
 
+mod command;
 mod config;
 mod env;
 mod error;
@@ -21,6 +22,7 @@ mod stand_in;
 mod value;
 mod vault;
 
+pub use command::{CommandConfig, CommandConfigFault, CommandProvider};
 pub use config::{MARKER, Misplaced, Placed, references, references_as_text, replace};
 pub use env::{EnvProvider, PREFIX as ENV_PREFIX};
 pub use error::{SecretError, SecretFaults};
