@@ -278,16 +278,18 @@ def _reveals(nodes: list[ast.AST]) -> list[dict[str, Any]]:
     found = []
     for node in nodes:
         if isinstance(node, ast.Attribute) and node.attr in hidden and isinstance(node.ctx, ast.Load):
-            if id(node) not in others or ast.unparse(node.value).endswith("Secret"):
+            given = node.value
+            name = given.id if isinstance(given, ast.Name) else given.attr if isinstance(given, ast.Attribute) else ""
+            if id(node) not in others or name == "Secret":
                 path = _chain(node.value) or paths.get(id(node), [])
                 found.append({"path": path, "line": node.end_lineno or node.lineno})
         elif isinstance(node, ast.Call):
             # getattr(secret, "reveal"), methodcaller("reveal"), attrgetter("config.key.reveal")
             for each in node.args:
-                if isinstance(each, ast.Constant) and isinstance(each.value, str):
-                    if each.value.rpartition(".")[2] in hidden:
-                        path = _chain(node.args[0]) if each is not node.args[0] else []
-                        found.append({"path": path, "line": each.lineno})
+                text = each.value if isinstance(each, ast.Constant) else None
+                if isinstance(text, str) and text.rpartition(".")[2] in hidden:
+                    path = _chain(node.args[0]) if each is not node.args[0] else []
+                    found.append({"path": path, "line": each.lineno})
     return sorted(found, key=lambda each: (int(each["line"]), list(each["path"])))
 
 

@@ -135,7 +135,7 @@ def test_it_runs_as_a_module(tmp_path: Path) -> None:
 def test_every_place_that_takes_a_secrets_value_is_told(tmp_path: Path) -> None:
     facts = project(
         tmp_path,
-        shop='''
+        shop="""
             from operator import attrgetter, methodcaller
             from caisson import Secret
 
@@ -164,7 +164,7 @@ def test_every_place_that_takes_a_secrets_value_is_told(tmp_path: Path) -> None:
                     "reveal"; reveal(); self.reveal = 1
                     self.curtain.reveal("slowly")
                     # self.config.api_key.reveal()
-        ''',
+        """,
     )
     (module,) = facts["modules"]
     assert [(each["line"], each["path"]) for each in module["reveals"]] == [

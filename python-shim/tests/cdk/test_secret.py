@@ -11,6 +11,7 @@ import pprint
 import reprlib
 import string
 import traceback
+from typing import Any
 
 import pytest
 
@@ -34,8 +35,11 @@ def test_no_way_of_showing_a_secret_shows_its_value() -> None:
     ]  # fmt: skip
     assert all(VALUE not in each for each in shown)
     assert all("[secret]" in each for each in shown[:-1])
-    for refused in (lambda: "%d" % secret, lambda: bytes(secret), lambda: len(secret), lambda: list(secret), lambda: "" + secret):  # type: ignore[str-format, call-overload, arg-type, operator]
-        with pytest.raises((TypeError, ValueError)) as told:
+    as_any: Any = secret
+    for refused in (
+        lambda: "%d" % as_any, lambda: bytes(as_any), lambda: len(as_any), lambda: list(as_any), lambda: "" + as_any,  # noqa: UP031
+    ):  # fmt: skip
+        with pytest.raises(TypeError) as told:
             refused()
         assert VALUE not in str(told.value)
 
