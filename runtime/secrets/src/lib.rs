@@ -29,14 +29,14 @@ pub use error::{SecretError, SecretFaults};
 pub use file::{FileProvider, FileProviderError, MAX_FILE_BYTES};
 pub use glob::Glob;
 pub use leases::{Ended, Leases};
-pub use provider::{Content, Provider, ProviderError, ProviderFault, Session};
+pub use provider::{Content, Lease, Provider, ProviderError, ProviderFault, Session};
 pub use redact::{
     Gap, MARKER as REDACTED, MAX_BYTES as MAX_REDACTED_BYTES, MIN_BYTES as MIN_REDACTED_BYTES,
     Redactor, StreamRedactor,
 };
 pub use reference::{MAX_REFERENCE_BYTES, Reference, ReferenceError, Scheme};
-pub use resolver::{Resolved, Resolver};
-pub use rule::{RuleFault, SecretRule};
+pub use resolver::{Checked, Had, Resolved, Resolver};
+pub use rule::{RuleFault, SecretRule, property};
 pub use stand_in::StandInProvider;
 pub use value::SecretValue;
 pub use vault::{

@@ -4,6 +4,7 @@
 //! database user whose name and password belong together, both are prolonged while the call lasts, and both end with it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -45,6 +46,11 @@ pub trait Session: Send + Sync {
         None
     }
 
+    /// The shortest life of what was read, as it was granted; nothing where it does not end by itself.
+    fn lease(&self) -> Option<Lease> {
+        None
+    }
+
     /// Prolongs all that was read. Afterwards [`Session::due`] and [`Session::ends`] tell the new times.
     ///
     /// # Errors
@@ -60,6 +66,15 @@ pub trait Session: Send + Sync {
     async fn close(&mut self) -> Result<(), ProviderError> {
         Ok(())
     }
+}
+
+/// How long something that was read lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// From when it was read, unless it is prolonged.
+    pub life: Duration,
+    /// It can be prolonged.
+    pub renewable: bool,
 }
 
 /// What stands at a path.

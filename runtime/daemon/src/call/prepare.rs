@@ -338,7 +338,7 @@ impl Prepared {
 }
 
 /// Where the manifest's auth puts a property of the config.
-fn declared(manifest: &Manifest, property: &str) -> Vec<Place> {
+pub(crate) fn declared(manifest: &Manifest, property: &str) -> Vec<Place> {
     let is_it = |name: &str| property.strip_prefix('/') == Some(name);
     let place = |auth: &Auth| match auth {
         Auth::Bearer { token, .. } if is_it(token) => "header:authorization".parse().ok(),
@@ -388,7 +388,7 @@ impl Prepared {
     }
 }
 
-fn secret_error(faults: SecretFaults) -> CallError {
+pub(crate) fn secret_error(faults: SecretFaults) -> CallError {
     let code = if faults.is_config_fault() {
         ErrorCode::ConfigInvalid
     } else {
