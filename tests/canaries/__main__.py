@@ -84,6 +84,7 @@ class House:
                 ("env", f"env:CAISSON_SECRET_{'SEALED' if sealed else 'SHOWN'}"),
                 ("file", f"file:{'sealed' if sealed else 'shown'}"),
                 ("vault", f"vault:secret/data/{'sealed' if sealed else 'shown'}#key"),
+                ("command", f"command:printed/{'sealed' if sealed else 'shown'}"),
             ]
         ]
         signer = Signer(stage.folder("private"))
@@ -92,9 +93,15 @@ class House:
         self.api.__enter__()
         self.api.records = tied(25)
         login = {"address": vault.address, "auth": {"token": {"file": "vault-token"}}}
-        self.daemon = Daemon(
-            stage, identity, egress={"ca": "upstream.pem"}, secrets={"files": "secrets", "vault": login}
-        )
+        self.daemon = Daemon(stage, identity, egress={"ca": "upstream.pem"})
+        # It says on stderr what it prints, as a script under `set -x` does.
+        command = self.daemon.folder / "command"
+        command.write_text(f'#!/bin/sh\ncat "{self.daemon.folder}/secrets/$1" | tee /dev/stderr\n')
+        command.chmod(0o755)
+        (self.daemon.folder / "secrets/printed").mkdir()
+        self.daemon.configuration["secrets"] = {
+            "files": "secrets", "vault": login, "command": {"run": [str(command), "{path}"]},
+        }  # fmt: skip
         self.daemon.environment["CAISSON_LOG"] = "debug"
         shutil.copy(signer.folder / "ca.pem", self.daemon.folder / "upstream.pem")
         paths = "\n".join(f'path "secret/data/{name}" {{ capabilities = ["read"] }}' for name in ("sealed", "shown"))
@@ -103,7 +110,7 @@ class House:
             kind, _, place = canary.reference.partition(":")
             if kind == "env":
                 self.daemon.environment[place] = canary.value
-            elif kind == "file":
+            elif kind in ("file", "command"):
                 (self.daemon.folder / "secrets" / place).write_text(canary.value)
             else:
                 vault.put(place.split("/")[-1].partition("#")[0], key=canary.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -103,3 +104,25 @@ def test_a_vault_that_is_gone_is_a_failure_that_may_pass(
     assert refused.value.code == "SECRET_UNAVAILABLE"
     assert refused.value.details["ErrorInfo"].metadata["retryable"] == "true"
     assert refused.value.status == "UNAVAILABLE"
+
+
+def test_a_check_of_secrets_says_what_the_vault_has_and_leaves_nothing_there(
+    using: Daemon, stage: Stage, vault: Vault
+) -> None:
+    using.policy("web", secrets=GRANT)
+    config = using.folder / "web.json"
+    for path, available, told in [
+        ("secret/data/shop#key", True, ""),
+        ("secret/data/shop#none", False, "no field"),
+        ("secret/data/admin#key", False, "secret/data/admin"),
+        ("secret/metadata/shop#key", False, "lists only"),
+    ]:
+        config.write_text(json.dumps({"port": 1, "token": {"$secret": f"vault:{path}"}}))
+        config.chmod(0o644)
+        done = using.cli("secrets", "check", "--json", "--path", stage.connectors / "web", "--config", config)
+        assert done.returncode == (0 if available else 1), done.stderr
+        found = json.loads(done.stdout)
+        assert found["available"] is available
+        assert told in found["problem"]
+        assert KEY not in done.stdout + done.stderr + using.log
+    assert vault.of_calls() == []

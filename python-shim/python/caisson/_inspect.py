@@ -99,6 +99,7 @@ def _module(project: str, file: str) -> dict[str, Any]:
         "classes": [_class(node) for node in tree.body if isinstance(node, ast.ClassDef)],
         "names": _names(tree),
         "config": _config(nodes),
+        "reveals": _reveals(nodes),
         "urls": _urls(tree),
     }
 
@@ -258,6 +259,56 @@ def _is_config(node: ast.expr) -> bool:
         and isinstance(node.value, ast.Name)
         and node.value.id == "self"
     )
+
+
+def _reveals(nodes: list[ast.AST]) -> list[dict[str, Any]]:
+    """Where a secret's value is taken out of it, and of which property, where that can be told."""
+    hidden = ("reveal", "_Secret__value")
+    paths: dict[int, list[str]] = {}
+    for function in nodes:
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            own = list(_own(function))
+            names = _aliases(own)
+            for node in own:
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                    paths[id(node)] = names.get(node.value.id, [])
+    others = {
+        id(node.func) for node in nodes if isinstance(node, ast.Call) and (node.args or node.keywords)
+    }  # what takes arguments is another reveal(), unless it is Secret.reveal(secret)
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and node.attr in hidden and isinstance(node.ctx, ast.Load):
+            given = node.value
+            name = given.id if isinstance(given, ast.Name) else given.attr if isinstance(given, ast.Attribute) else ""
+            if id(node) not in others or name == "Secret":
+                path = _chain(node.value) or paths.get(id(node), [])
+                found.append({"path": path, "line": node.end_lineno or node.lineno})
+        elif isinstance(node, ast.Call):
+            # getattr(secret, "reveal"), methodcaller("reveal"), attrgetter("config.key.reveal")
+            for each in node.args:
+                text = each.value if isinstance(each, ast.Constant) else None
+                if isinstance(text, str) and text.rpartition(".")[2] in hidden:
+                    path = _chain(node.args[0]) if each is not node.args[0] else []
+                    found.append({"path": path, "line": each.lineno})
+    return sorted(found, key=lambda each: (int(each["line"]), list(each["path"])))
+
+
+def _aliases(own: list[ast.AST]) -> dict[str, list[str]]:
+    """Names of a function that are bound once, to a property of the config."""
+    bound: dict[str, int] = {}
+    paths: dict[str, list[str]] = {}
+    for node in own:
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound[node.id] = bound.get(node.id, 0) + 1
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)):
+            targets = [node.target]
+        for target in targets:
+            if isinstance(target, ast.Name) and isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)):
+                paths[target.id] = _chain(node.value) if node.value else []
+    return {name: path for name, path in paths.items() if path and bound.get(name) == 1}
 
 
 def _urls(tree: ast.Module) -> list[dict[str, Any]]:

@@ -42,5 +42,8 @@ class Secret:
     def __bool__(self) -> bool:
         return bool(self.__value)
 
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a secret cannot be pickled or copied out of its worker")
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret cannot be pickled or copied out of its worker")

@@ -130,3 +130,44 @@ def test_it_runs_as_a_module(tmp_path: Path) -> None:
     )
     assert json.loads(done.stdout)["modules"][0]["names"] == ["x"]
     assert subprocess.run([sys.executable, "-m", "caisson._inspect"], capture_output=True).returncode == 2
+
+
+def test_every_place_that_takes_a_secrets_value_is_told(tmp_path: Path) -> None:
+    facts = project(
+        tmp_path,
+        shop="""
+            from operator import attrgetter, methodcaller
+            from caisson import Secret
+
+            class Shop:
+                def open(self):
+                    direct = self.config.api_key.reveal()
+                    nested = (
+                        self.config.database
+                        .password
+                        .reveal()
+                    )
+                    password = self.config.password
+                    sent = password.reveal() if password else ""
+                    changed = self.config.token
+                    changed = self.other
+                    changed.reveal()
+                    if held := self.config.walrus:
+                        return held.reveal
+                    Secret.reveal(direct)
+                    getattr(self.config.key, "reveal")()
+                    map(methodcaller("reveal"), attrgetter("config.key.reveal")(self))
+                    return self.config.key._Secret__value
+
+                def other(self):
+                    password.reveal()
+                    "reveal"; reveal(); self.reveal = 1
+                    self.curtain.reveal("slowly")
+                    # self.config.api_key.reveal()
+        """,
+    )
+    (module,) = facts["modules"]
+    assert [(each["line"], each["path"]) for each in module["reveals"]] == [
+        (7, ["api_key"]), (11, ["database", "password"]), (14, ["password"]), (17, []), (19, ["walrus"]), (20, []),
+        (21, ["key"]), (22, []), (22, []), (23, ["key"]), (26, []),
+    ]  # fmt: skip

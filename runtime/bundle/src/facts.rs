@@ -63,6 +63,10 @@ pub struct Module {
     /// Uses of the connection's config anywhere in the file.
     #[serde(default)]
     pub config: Vec<ConfigAccess>,
+    /// Places that take the value out of a secret: `.reveal`, also by way of `getattr` and the like. The path is that of the
+    /// property of config, empty where it cannot be told.
+    #[serde(default)]
+    pub reveals: Vec<ConfigAccess>,
     /// String literals that contain `://`.
     #[serde(default)]
     pub urls: Vec<UrlLiteral>,

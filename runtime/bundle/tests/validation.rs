@@ -168,6 +168,17 @@ fn every_check_finds_what_it_is_for() {
 }
 
 #[test]
+fn code_that_takes_a_secrets_value_is_shown_and_does_not_keep_from_publishing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    scaffold("shop", Kind::Source, dir.path()).expect("made");
+    let code = "class Other:\n    def take(self, given):\n        sign(self.config.api_key.reveal())\n        sign(given.reveal())\n";
+    write(dir.path(), &[("src/caisson_shop/other.py", code)]);
+    let report = run(dir.path(), "");
+    assert!(report.publishable());
+    insta::assert_snapshot!(report.to_string());
+}
+
+#[test]
 fn findings_are_data_as_well() {
     let dir = tempfile::tempdir().expect("a directory");
     scaffold("shop", Kind::Source, dir.path()).expect("made");

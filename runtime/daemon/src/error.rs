@@ -199,7 +199,7 @@ fn describe(fault: &v1::Fault) -> String {
 }
 
 /// At most so many bytes of a text, and a sign where something is missing.
-fn cut(mut text: String, most: usize) -> String {
+pub(crate) fn cut(mut text: String, most: usize) -> String {
     if text.len() > most {
         let end = (0..=most).rev().find(|&i| text.is_char_boundary(i));
         text.truncate(end.unwrap_or(0));

@@ -20,6 +20,7 @@ mod error;
 mod identity;
 mod listen;
 mod roots;
+mod secrets;
 mod serve;
 mod start;
 mod usage;

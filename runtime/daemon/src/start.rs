@@ -16,8 +16,8 @@ use caisson_sandbox::{
     HostConfig, InstanceError, Interpreter, InterpreterError, LaunchError, Launcher,
 };
 use caisson_secrets::{
-    EnvProvider, FileProvider, FileProviderError, Provider, Resolver, RevocationDir,
-    Tokens, VaultConfigFault, VaultProvider,
+    CommandConfigFault, CommandProvider, EnvProvider, FileProvider, FileProviderError, Provider,
+    Resolver, RevocationDir, Tokens, VaultConfigFault, VaultProvider,
 };
 use caisson_state::{Checkpoints, Connections, OpenError, Registry, RegistryError, Store, Writers};
 use chrono::Utc;
@@ -94,6 +94,9 @@ pub enum StartError {
     /// TLS with those who give access tokens.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+    /// What the configuration says of the command of secrets, or the program itself.
+    #[error("secrets.command: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Command(Vec<CommandConfigFault>),
     /// A name in `egress.hosts`.
     #[error("egress.hosts: `{0}` is no host name: {1}")]
     HostName(String, caisson_egress::NameError),
@@ -431,6 +434,10 @@ fn resolver(config: &Config) -> Result<(Resolver, Option<VaultProvider>), StartE
     let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(EnvProvider::new())];
     if let Some(dir) = &config.secret_files {
         providers.push(Arc::new(FileProvider::new(dir)?));
+    }
+    if let Some(command) = &config.secret_command {
+        let command = CommandProvider::new(command.clone()).map_err(StartError::Command)?;
+        providers.push(Arc::new(command));
     }
     let vault = config.vault.as_ref().map(|vault| {
         let left = config.data_dir.join("vault");

@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 ///
 /// To be called by the daemon after its [`crate::Launcher`] was started and before it holds a secret. Programs
 /// that it executes later are dumpable again, so a launcher that ended can still be replaced, by way of
-/// `/proc/self/exe` too; that they write no core is inherited.
+/// `/proc/self/exe` too; that they write no core is inherited, and no descriptor that this process has now is.
 ///
 /// Both are needed where the limit is an inherited 0: a core that goes to a pipe (core(5)) heeds no limit but 1.
 ///
@@ -18,6 +18,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 /// When the kernel refuses, which a filter around the daemon may cause.
 pub fn harden_process() -> io::Result<()> {
     no_core()?;
+    // Whatever started the daemon may have left some open across exec, for a program that the daemon starts.
+    crate::sys::close_from(3, true)?;
     Ok(set_dumpable(false)?)
 }
 

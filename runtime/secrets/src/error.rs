@@ -6,7 +6,7 @@ use crate::config::Misplaced;
 use crate::glob::Glob;
 use crate::provider::ProviderError;
 use crate::reference::{Reference, Scheme};
-use crate::rule::name_of;
+use crate::rule::{name_of, property};
 
 /// One secret that cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +66,20 @@ impl SecretError {
         }
     }
 
+    /// What happened, without where.
+    pub fn cause(&self) -> String {
+        match self {
+            SecretError::Malformed(misplaced) => {
+                format!("{}; {}", misplaced.message, misplaced.help)
+            }
+            SecretError::NotGranted {
+                pointer, granted, ..
+            } => granted_text(pointer, granted),
+            SecretError::NoProvider { reference, .. } => no_provider_text(reference.scheme()),
+            SecretError::Provider { source, .. } => source.to_string(),
+        }
+    }
+
     /// Whether the same call may succeed later without anybody mending anything.
     pub fn retryable(&self) -> bool {
         matches!(self, SecretError::Provider { source, .. } if source.retryable())
@@ -117,12 +131,7 @@ fn granted_text(pointer: &str, granted: &[Glob]) -> String {
 }
 
 fn add_text(pointer: &str, reference: &Reference) -> String {
-    let name = name_of(pointer);
-    let name = if name.starts_with('/') {
-        format!("\"{name}\"")
-    } else {
-        name
-    };
+    let name = property(pointer);
     format!(
         "to allow it, write under secrets of the policy {name}: {{ from: [\"{reference}\"], reveal: true }}"
     )
@@ -139,5 +148,9 @@ fn no_provider_text(scheme: Scheme) -> String {
                 .into()
         }
         Scheme::Vault => "no vault is configured; name one in the daemon's configuration".into(),
+        Scheme::Command => {
+            "no command is configured; name one with secrets.command in the daemon's configuration"
+                .into()
+        }
     }
 }

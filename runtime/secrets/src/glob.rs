@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::env::PREFIX;
 use crate::reference::{
-    MAX_REFERENCE_BYTES, Reference, ReferenceError, Scheme, check_key, check_path, split_scheme,
+    MAX_REFERENCE_BYTES, Reference, ReferenceError, Scheme, check_command_path, check_key,
+    check_path, split_scheme,
 };
 
 /// One entry of `from`.
@@ -47,6 +48,9 @@ impl Glob {
         }
         if scheme == Scheme::Env && (!path.starts_with(PREFIX) || path.contains('/')) {
             return Err(ReferenceError::OutsideFence);
+        }
+        if scheme == Scheme::Command {
+            check_command_path(path)?;
         }
         Ok(Glob {
             scheme,

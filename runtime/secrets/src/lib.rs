@@ -4,6 +4,7 @@
 //! The crate decides and reads; it never writes a value anywhere but into zeroizing memory that it hands to the caller.
 #![forbid(unsafe_code)]
 
+mod command;
 mod config;
 mod entry;
 mod env;
@@ -25,6 +26,7 @@ mod value;
 mod vault;
 mod web;
 
+pub use command::{CommandConfig, CommandConfigFault, CommandProvider};
 pub use config::{MARKER, Misplaced, Placed, references, references_as_text, replace};
 pub use entry::Entry;
 pub use env::{EnvProvider, PREFIX as ENV_PREFIX};
@@ -36,14 +38,14 @@ pub use oauth::{
     AccessToken, Algorithm, ClientAuth, Grant, Held, OAuth2, OWN_PARAMS, Signing, TokenUrl,
     TokenUrlError, Tokens, Told,
 };
-pub use provider::{Content, Provider, ProviderError, ProviderFault, Session};
+pub use provider::{Content, Lease, Provider, ProviderError, ProviderFault, Session};
 pub use redact::{
     Gap, MARKER as REDACTED, MAX_BYTES as MAX_REDACTED_BYTES, MIN_BYTES as MIN_REDACTED_BYTES,
     Redactor, StreamRedactor,
 };
 pub use reference::{MAX_REFERENCE_BYTES, Reference, ReferenceError, Scheme};
-pub use resolver::{Resolved, Resolver};
-pub use rule::{RuleFault, SecretRule, pointer_of};
+pub use resolver::{Checked, Had, Resolved, Resolver};
+pub use rule::{RuleFault, SecretRule, pointer_of, property};
 pub use value::SecretValue;
 pub use vault::{
     RevocationDir, Revocations, VaultAuth, VaultConfig, VaultConfigFault, VaultProvider,

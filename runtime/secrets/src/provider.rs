@@ -4,6 +4,7 @@
 //! database user whose name and password belong together, both are prolonged while the call lasts, and both end with it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -46,6 +47,11 @@ pub trait Session: Send + Sync {
         None
     }
 
+    /// The shortest life of what was read, as it was granted; nothing where it does not end by itself.
+    fn lease(&self) -> Option<Lease> {
+        None
+    }
+
     /// Prolongs all that was read. Afterwards [`Session::due`] and [`Session::ends`] tell the new times.
     ///
     /// # Errors
@@ -84,6 +90,15 @@ fn unstorable(path: &str) -> ProviderError {
         format!("nothing can be stored at {path}"),
         "keep it in a KV store of version 2 (vault:MOUNT/data/NAME#KEY); a refresh token that the service does not replace may stay, with rotates: false in the policy",
     )
+}
+
+/// How long something that was read lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// From when it was read, unless it is prolonged.
+    pub life: Duration,
+    /// It can be prolonged.
+    pub renewable: bool,
 }
 
 /// What stands at a path.

@@ -22,11 +22,13 @@ pub enum Scheme {
     File,
     /// A path of HashiCorp Vault or OpenBao.
     Vault,
+    /// What the operator's command prints when it is given the path.
+    Command,
 }
 
 impl Scheme {
     /// Every scheme, in the order in which messages list them.
-    pub const ALL: [Scheme; 3] = [Scheme::Env, Scheme::File, Scheme::Vault];
+    pub const ALL: [Scheme; 4] = [Scheme::Env, Scheme::File, Scheme::Vault, Scheme::Command];
 
     /// The scheme as it is written before the colon.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Scheme {
             Scheme::Env => "env",
             Scheme::File => "file",
             Scheme::Vault => "vault",
+            Scheme::Command => "command",
         }
     }
 
@@ -77,6 +80,9 @@ impl Reference {
         check_path(path, |_| false)?;
         if scheme == Scheme::Env && !is_variable_name(path) {
             return Err(ReferenceError::NotAVariable);
+        }
+        if scheme == Scheme::Command {
+            check_command_path(path)?;
         }
         Ok(Reference {
             scheme,
@@ -138,7 +144,9 @@ impl From<Reference> for String {
 #[non_exhaustive]
 pub enum ReferenceError {
     /// There is no `scheme:` in front, or an unknown one.
-    #[error("no known scheme; write env:CAISSON_SECRET_NAME, file:NAME or vault:PATH#KEY")]
+    #[error(
+        "no known scheme; write env:CAISSON_SECRET_NAME, file:NAME, vault:PATH#KEY or command:PATH"
+    )]
     Scheme,
     /// Longer than [`MAX_REFERENCE_BYTES`].
     #[error(
@@ -162,6 +170,11 @@ pub enum ReferenceError {
     /// An `env:` path that no variable can have.
     #[error("not a variable name; write env:CAISSON_SECRET_NAME with letters, digits and _")]
     NotAVariable,
+    /// A segment of a `command:` path that a program could take for an option, a file or a user's home.
+    #[error(
+        "a segment of a command's path begins with {0:?}; begin each with a letter, a digit or _"
+    )]
+    OptionLike(char),
     /// A pattern for `env:` outside the names that the environment provider reads.
     #[error(
         "env reads only variables that begin with CAISSON_SECRET_; write env:CAISSON_SECRET_NAME or env:CAISSON_SECRET_*"
@@ -193,6 +206,17 @@ pub(crate) fn check_path(path: &str, also: impl Fn(char) -> bool) -> Result<(), 
     Ok(())
 }
 
+/// What a program is given as an argument: neither `-f` nor `@file`, `~root`, `+x` or `.x`, also where it splits at slashes.
+pub(crate) fn check_command_path(path: &str) -> Result<(), ReferenceError> {
+    check_path(path, |c| c == '*')?;
+    let firsts = path.split('/').filter_map(|segment| segment.chars().next());
+    let plain = |c: &char| c.is_ascii_alphanumeric() || "_*".contains(*c);
+    match firsts.into_iter().find(|first| !plain(first)) {
+        Some(first) => Err(ReferenceError::OptionLike(first)),
+        None => Ok(()),
+    }
+}
+
 pub(crate) fn check_key(key: &str) -> Result<&str, ReferenceError> {
     if key.is_empty() || key.chars().any(|c| c.is_control() || c == '#') {
         return Err(ReferenceError::Key);
@@ -216,6 +240,7 @@ mod tests {
             "file:shop/api.token",
             "file:shop#token",
             "vault:kv/data/shop#api_key",
+            "command:shop/stripe@live#api_key",
         ] {
             assert_eq!(Reference::parse(text).unwrap().to_string(), text);
         }
@@ -241,6 +266,19 @@ mod tests {
             ("file:x#a#b", ReferenceError::Key),
             ("env:A/B", ReferenceError::NotAVariable),
             ("env:1A", ReferenceError::NotAVariable),
+            ("command:-x", ReferenceError::OptionLike('-')),
+            ("command:--help", ReferenceError::OptionLike('-')),
+            ("command:shop/-x", ReferenceError::OptionLike('-')),
+            ("command:@file", ReferenceError::OptionLike('@')),
+            ("command:~root/x", ReferenceError::OptionLike('~')),
+            ("command:=x", ReferenceError::OptionLike('=')),
+            ("command:.x", ReferenceError::OptionLike('.')),
+            ("command:../x", ReferenceError::DotSegment),
+            ("command:a b", ReferenceError::Character(' ')),
+            ("command:a;b", ReferenceError::Character(';')),
+            ("command:$(x)", ReferenceError::Character('$')),
+            ("command:*", ReferenceError::Character('*')),
+            ("command:", ReferenceError::EmptySegment),
             ("hunter22", ReferenceError::Scheme),
             ("ENV:CAISSON_SECRET_X", ReferenceError::Scheme),
             ("https://example.com", ReferenceError::Scheme),

@@ -12,8 +12,8 @@ use crate::error::{SecretError, SecretFaults};
 use crate::field::pick;
 use crate::leases::Leases;
 use crate::oauth::{Held, Tokens};
-use crate::provider::{Content, Provider, ProviderError, Session};
-use crate::redact::MIN_BYTES;
+use crate::provider::{Content, Lease, Provider, ProviderError, Session};
+use crate::redact::{Gap, MIN_BYTES};
 use crate::reference::{Reference, Scheme};
 use crate::rule::SecretRule;
 use crate::stand_in::StandInProvider;
@@ -107,14 +107,7 @@ impl Resolver {
                 Err(error) => Err(error.clone()),
             };
             let revealed = is_revealed(&pointer, &reference, rules);
-            let value = value.and_then(|value| {
-                if revealed || value.expose().len() >= MIN_BYTES {
-                    Ok(value)
-                } else {
-                    Err(unsealable())
-                }
-            });
-            match value {
+            match value.and_then(|value| usable(value, revealed)) {
                 Ok(value) => {
                     if !revealed {
                         let seal = Seal {
@@ -207,6 +200,64 @@ impl Resolver {
         Ok(first)
     }
 
+    /// What would become of every reference of `config`, without telling a value: those that `rules` grant are read now,
+    /// each path in a session of its own that is closed at once, the others are not.
+    ///
+    /// # Errors
+    /// References that are malformed.
+    pub async fn check(
+        &self,
+        call: &str,
+        config: &Value,
+        rules: &[SecretRule],
+    ) -> Result<Vec<Checked>, SecretFaults> {
+        let placed = references(config)
+            .map_err(|faults| SecretFaults(faults.into_iter().map(SecretError::from).collect()))?;
+        let mut reads: BTreeMap<(Scheme, String), Result<(Content, Option<Lease>), ProviderError>> =
+            BTreeMap::new();
+        // A provider that could not be opened is not asked for every path.
+        let mut sessions = Sessions::new();
+        let mut checked = Vec::new();
+        for placed in placed {
+            let outcome = match self.refusal(&placed, rules) {
+                Some(refusal) => Err(refusal),
+                None => {
+                    let at = (
+                        placed.reference.scheme(),
+                        placed.reference.path().to_owned(),
+                    );
+                    if !reads.contains_key(&at) {
+                        let outcome = self.read_alone(call, &at, &mut sessions).await;
+                        reads.insert(at.clone(), outcome);
+                    }
+                    had(&placed, &reads[&at], rules)
+                }
+            };
+            checked.push(Checked { placed, outcome });
+        }
+        Ok(checked)
+    }
+
+    /// Reads one path in a session that ends with it.
+    async fn read_alone(
+        &self,
+        call: &str,
+        at: &(Scheme, String),
+        sessions: &mut Sessions,
+    ) -> Result<(Content, Option<Lease>), ProviderError> {
+        let content = self.read(call, at, sessions).await;
+        let mut lease = None;
+        match sessions.remove(&at.0) {
+            Some(Ok(session)) => {
+                lease = session.lease();
+                Leases::keep(call, vec![(at.0, session)]).close().await;
+            }
+            Some(unopened) => drop(sessions.insert(at.0, unopened)),
+            None => {}
+        }
+        content.map(|content| (content, lease))
+    }
+
     /// The pure decision about one reference: nothing where it may be read.
     fn refusal(&self, placed: &Placed, rules: &[SecretRule]) -> Option<SecretError> {
         let Placed { pointer, reference } = placed.clone();
@@ -263,6 +314,58 @@ impl Resolver {
         tokio::time::timeout(self.timeout, asked)
             .await
             .map_err(late)?
+    }
+}
+
+/// What would become of one reference.
+#[derive(Debug)]
+pub struct Checked {
+    /// The reference, and where it stands.
+    pub placed: Placed,
+    /// What is known of the value, or why it cannot be had.
+    pub outcome: Result<Had, SecretError>,
+}
+
+/// A value that can be had: all that is told of it.
+#[derive(Debug)]
+pub struct Had {
+    /// The worker would see it.
+    pub revealed: bool,
+    /// How long it lives; nothing where it does not end by itself.
+    pub lease: Option<Lease>,
+    /// What of it is not redacted.
+    pub gap: Option<Gap>,
+}
+
+fn had(
+    Placed { pointer, reference }: &Placed,
+    read: &Result<(Content, Option<Lease>), ProviderError>,
+    rules: &[SecretRule],
+) -> Result<Had, SecretError> {
+    let revealed = is_revealed(pointer, reference, rules);
+    let had = read
+        .as_ref()
+        .map_err(Clone::clone)
+        .and_then(|(content, lease)| {
+            let value = usable(pick(content, reference.key())?, revealed)?;
+            Ok(Had {
+                revealed,
+                lease: *lease,
+                gap: Gap::of(pointer, &value),
+            })
+        });
+    had.map_err(|source| SecretError::Provider {
+        pointer: pointer.clone(),
+        reference: reference.clone(),
+        source,
+    })
+}
+
+/// The value, if it can be used as the policy says.
+fn usable(value: SecretValue, revealed: bool) -> Result<SecretValue, ProviderError> {
+    match revealed || value.expose().len() >= MIN_BYTES {
+        true => Ok(value),
+        false => Err(unsealable()),
     }
 }
 

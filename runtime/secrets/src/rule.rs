@@ -4,6 +4,7 @@
 //! that the check, the explanation and the enforcement share it.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::glob::Glob;
 use crate::oauth::OAuth2;
@@ -111,6 +112,16 @@ pub fn pointer_of(name: &str) -> String {
     }
 }
 
+/// The property at `pointer` as a key of a policy's `secrets`, in YAML: `api_key` or `"/database/password"`.
+pub fn property(pointer: &str) -> String {
+    let name = name_of(pointer);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    match name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain) {
+        true => name,
+        false => Value::from(name).to_string(),
+    }
+}
+
 /// The name under which a policy would write the property at `pointer`: the short form where there is one.
 pub(crate) fn name_of(pointer: &str) -> String {
     match pointer.strip_prefix('/') {
@@ -148,5 +159,8 @@ mod tests {
         assert_eq!(rule("/database/password").pointer(), "/database/password");
         assert_eq!(name_of("/api_key"), "api_key");
         assert_eq!(name_of("/database/password"), "/database/password");
+        assert_eq!(property("/api_key"), "api_key");
+        assert_eq!(property("/database/password"), "\"/database/password\"");
+        assert_eq!(property("/a \"b\": c"), r#""a \"b\": c""#);
     }
 }

@@ -281,3 +281,54 @@ async fn environment_and_files_serve_one_config() {
         ])
     );
 }
+
+#[tokio::test]
+async fn a_check_reads_what_is_granted_in_sessions_that_end_and_tells_no_value() {
+    let (vault, resolver) = with_vault();
+    let config = json!({
+        "user": { "$secret": "vault:kv/a#user" },
+        "password": { "$secret": "vault:kv/a#password" },
+        "gone": { "$secret": "vault:kv/none#user" },
+        "admin": { "$secret": "vault:admin/a#user" },
+        "other": { "$secret": "file:x" },
+    });
+    let mut rules: Vec<_> = ["user", "gone", "admin"]
+        .map(|name| rule(name, &["vault:kv/*"], true))
+        .into();
+    rules.push(rule("password", &["vault:kv/*"], false));
+    rules.push(rule("other", &["file:*"], true));
+    let checked = resolver.check("c1", &config, &rules).await.unwrap();
+    let told: Vec<_> = checked
+        .iter()
+        .map(|checked| match &checked.outcome {
+            Ok(had) => format!("{} revealed {}", checked.placed.pointer, had.revealed),
+            Err(error) => format!("{} {}", checked.placed.pointer, error.cause()),
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "/user revealed true",
+            "/password revealed false",
+            "/gone nothing there; write it",
+            "/admin the policy's secrets.admin lists only \"vault:kv/*\"",
+            "/other no directory of secret files is configured; name one in the daemon's configuration",
+        ]
+    );
+    assert!(!format!("{checked:?}").contains("user-2"));
+    assert_eq!(
+        vault.asked(),
+        ["open c1", "read kv/a", "close", "open c1", "read kv/none", "close"]
+    );
+    let pin = Resolver::new([
+        Arc::new(EnvProvider::reading(|_| Some("pin-1".into()))) as Arc<dyn Provider>
+    ]);
+    let config = json!({ "pin": { "$secret": "env:CAISSON_SECRET_PIN" } });
+    let of = |reveal| [rule("pin", &["env:CAISSON_SECRET_PIN"], reveal)];
+    let checked = pin.check("c1", &config, &of(true)).await.unwrap();
+    let had = checked[0].outcome.as_ref().unwrap();
+    assert!(matches!(had.gap, Some(Gap::TooShort { .. })) && had.lease.is_none());
+    // A call would refuse it too.
+    let checked = pin.check("c1", &config, &of(false)).await.unwrap();
+    assert!(checked[0].outcome.is_err());
+}

@@ -21,7 +21,16 @@ SERVICES = {
         "Runtime": ("Spec", "Test", "List", "Read", "Write", "Sync", "Commit"),
         "Connections": ("Put", "Get", "Delete"),
         "Registry": ("Publish", "Install", "Resolve", "ListConnectors", "Validate", "Promote", "Yank"),
-        "Operations": ("ListCalls", "GetCall", "Cancel", "ReloadPolicies", "ExplainEgress", "WatchAudit", "Drain"),
+        "Operations": (
+            "ListCalls",
+            "GetCall",
+            "Cancel",
+            "ReloadPolicies",
+            "ExplainEgress",
+            "CheckSecrets",
+            "WatchAudit",
+            "Drain",
+        ),
     }.items()
     for name in names
 }

@@ -186,6 +186,12 @@ pub const CHECKS: &[Check] = &[
         "no credential stands in any file",
     ),
     check(
+        "C502",
+        "secret-revealed",
+        Warning,
+        "no code takes the value out of a secret",
+    ),
+    check(
         "C601",
         "egress-undeclared",
         Warning,

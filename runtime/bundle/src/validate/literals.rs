@@ -218,7 +218,7 @@ fn is_placeholder(value: &str) -> bool {
         // What the CDK's recorder writes in a secret's place.
         "[secret]",
     ];
-    let references = ["env:", "file:", "vault:", "cmd:", "http://", "https://"];
+    let references = ["env:", "file:", "vault:", "command:", "http://", "https://"];
     marks.iter().any(|mark| lower.contains(mark))
         || references.iter().any(|start| lower.starts_with(start))
 }

@@ -10,6 +10,7 @@ mod egress;
 mod files;
 mod literals;
 mod report;
+mod reveals;
 mod secrets;
 mod surface;
 
@@ -73,6 +74,7 @@ pub fn validate(
         config::check(&context, &mut findings);
         code::check(&context, &mut findings);
         surface::check(&context, &mut findings);
+        reveals::check(&context, &mut findings);
         egress::check(&context, &mut findings);
         dependencies::check(&context, allowed, &mut findings)?;
         files::readme(&context, &mut findings);

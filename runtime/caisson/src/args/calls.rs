@@ -1,4 +1,4 @@
-//! commit, calls, policy, audit.
+//! commit, calls, policy, secrets, audit.
 
 use std::path::PathBuf;
 
@@ -66,6 +66,27 @@ pub(crate) enum CallsCommand {
         /// Identifier of the call.
         #[arg(value_name = "CALL")]
         id: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SecretsArgs {
+    #[command(subcommand)]
+    pub(crate) command: SecretsCommand,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum SecretsCommand {
+    /// Say for every reference of a connection whether the policy grants it, where its value goes, and whether it can be had
+    /// now. No value is shown.
+    Check {
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        connection: ConnectionArgs,
         #[command(flatten)]
         server: ServerArgs,
     },

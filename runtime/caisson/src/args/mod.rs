@@ -12,7 +12,7 @@ mod tests;
 
 pub(crate) use calls::{
     AuditArgs, CallsArgs, CallsCommand, CommitArgs, DiffArgs, ExplainArgs, LearnArgs, PolicyArgs,
-    PolicyCommand,
+    PolicyCommand, SecretsArgs, SecretsCommand,
 };
 pub(crate) use connection::ConnectionArgs;
 pub(crate) use data::{
@@ -113,6 +113,8 @@ pub(crate) enum Command {
     Calls(CallsArgs),
     /// Check policies, or explain what one decides.
     Policy(PolicyArgs),
+    /// Look at what a connection's secrets come to.
+    Secrets(SecretsArgs),
     /// Follow the audit log of a running daemon.
     Audit(AuditArgs),
 }

@@ -12,6 +12,7 @@ mod new;
 mod policy;
 mod publish;
 mod read;
+mod secrets;
 mod serve;
 mod spec;
 mod sync;
@@ -73,6 +74,7 @@ impl Job {
             Command::Sync(args) => sync::build(args),
             Command::Commit(args) => commit::build(args),
             Command::Calls(args) => calls::build(args),
+            Command::Secrets(args) => secrets::build(args),
             Command::Audit(args) => audit::build(args),
             Command::Policy(args) => policy::build(args),
         }

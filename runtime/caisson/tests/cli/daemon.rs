@@ -287,6 +287,13 @@ impl Operations for Service {
         Err(Status::unimplemented("explain_egress"))
     }
 
+    async fn check_secrets(
+        &self,
+        _: Request<v1::CheckSecretsRequest>,
+    ) -> Result<Response<v1::CheckSecretsResponse>, Status> {
+        Err(Status::unimplemented("check_secrets"))
+    }
+
     async fn watch_audit(
         &self,
         _: Request<v1::WatchAuditRequest>,

@@ -19,7 +19,7 @@ pub(crate) use form::{Form, Forms};
 pub(crate) use listening::Listening;
 pub(crate) use live::{Begun, Calls, End, Live, What, ended, state_error};
 pub(crate) use names::{check_name, joined};
-pub(crate) use prepare::{Connector, Prepared, Source, prepare};
+pub(crate) use prepare::{Connector, Prepared, Source, declared, prepare, secret_error};
 pub(crate) use read::{
     States, Streams, check_opening, encoding, is_unbounded, read_opening, selections, selects,
     states_limit, states_too_large, wire_encoding,

@@ -365,7 +365,7 @@ fn tokens_are_got(
 }
 
 /// Where the manifest's auth puts a property of the config.
-fn declared(manifest: &Manifest, property: &str) -> Vec<Place> {
+pub(crate) fn declared(manifest: &Manifest, property: &str) -> Vec<Place> {
     let is_it = |name: &str| property.strip_prefix('/') == Some(name);
     let place = |auth: &Auth| match auth {
         Auth::Bearer { token, .. } if is_it(token) => "header:authorization".parse().ok(),
@@ -416,7 +416,7 @@ impl Prepared {
     }
 }
 
-fn secret_error(faults: SecretFaults) -> CallError {
+pub(crate) fn secret_error(faults: SecretFaults) -> CallError {
     let code = if faults.is_config_fault() {
         ErrorCode::ConfigInvalid
     } else {

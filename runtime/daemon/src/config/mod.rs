@@ -1,6 +1,7 @@
 //! The daemon's configuration. Works without a file: everything has a default
 //! inside one data directory.
 
+mod command;
 mod keys;
 mod listen;
 mod rights;
@@ -17,7 +18,7 @@ use caisson_bundle::{Size, Span};
 use caisson_document::{Document, Fault, Faults, ReadError, Schema};
 use caisson_egress::{AuditConfig, CassetteMode, RecorderConfig};
 use caisson_sandbox::{Layer, Limits};
-use caisson_secrets::VaultConfig;
+use caisson_secrets::{CommandConfig, VaultConfig};
 
 pub use listen::{Listen, Tls};
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub secret_files: Option<PathBuf>,
     /// The vault that `vault:` references read.
     pub vault: Option<VaultConfig>,
+    /// The program that `command:` references run.
+    pub secret_command: Option<CommandConfig>,
     /// Which packages connectors may carry.
     pub dependencies: Option<PathBuf>,
     /// The workers' interpreter; found on the usual paths if not named.
@@ -131,6 +134,7 @@ impl Config {
             policies: None,
             secret_files: None,
             vault: None,
+            secret_command: None,
             dependencies: None,
             python: None,
             shim: None,
@@ -209,6 +213,10 @@ impl Config {
             .secrets
             .vault
             .map(|wire| vault::vault(document, wire, base, &mut config.own_files, &mut faults));
+        config.secret_command = wire
+            .secrets
+            .command
+            .map(|wire| command::command(document, wire, &mut config.own_files, &mut faults));
         config.dependencies = wire.dependencies.as_ref().map(at);
         config.python = wire.python.as_ref().map(at);
         config.shim = wire.shim.as_ref().map(at);
@@ -336,6 +344,53 @@ mod tests {
         ] {
             let faults = vault(&text).unwrap_err();
             assert!(faults.contains(told), "{faults}");
+        }
+    }
+
+    #[test]
+    fn a_command_of_secrets_is_judged_with_the_rest_of_the_file() {
+        let command = |text: &str| parse(&format!("secrets:\n  command:\n    {text}\n"));
+        let config = command(
+            "{ run: [/usr/bin/pass, show, '{path}'], timeout: 3s, environment: [GNUPGHOME], max_output: 4KiB }",
+        );
+        let config = config.unwrap();
+        assert!(config.own_files.contains(&"/usr/bin/pass".into()));
+        let command_of = config.secret_command.unwrap();
+        assert_eq!(command_of.timeout, Duration::from_secs(3));
+        assert_eq!(command_of.max_output, 4096);
+        assert_eq!(command_of.environment, ["GNUPGHOME"]);
+        for (text, told) in [
+            ("{ run: [] }", "secrets.command.run"),
+            ("{ run: pass }", "secrets.command.run"),
+            (
+                "{ run: [pass, '{path}'] }",
+                "secrets.command.run[0]: the program is no absolute path",
+            ),
+            (
+                "{ run: [/usr/bin/pass] }",
+                "secrets.command.run: the program is not told",
+            ),
+            (
+                "{ run: [/usr/bin/pass, '{path}'], timeout: soon }",
+                "secrets.command.timeout",
+            ),
+            (
+                "{ run: [/usr/bin/pass, '{path}'], timeout: 1m }",
+                "secrets.command.timeout",
+            ),
+            (
+                "{ run: [/usr/bin/pass, '{path}'], max_output: 2MiB }",
+                "secrets.command.max_output",
+            ),
+            (
+                "{ run: [/usr/bin/pass, '{path}'], environment: [A=b] }",
+                "secrets.command.environment[0]",
+            ),
+            ("{ run: [/usr/bin/pass, '{path}'], shell: true }", "shell"),
+        ] {
+            let faults = command(text).unwrap_err();
+            assert!(faults.to_string().contains(told), "{text}: {faults}");
+            assert!(faults.0.iter().all(|fault| fault.line == 3), "{faults}");
         }
     }
 

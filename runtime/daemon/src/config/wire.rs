@@ -78,6 +78,16 @@ pub(super) struct WireRights {
 pub(super) struct WireSecrets {
     pub(super) files: Option<String>,
     pub(super) vault: Option<WireVault>,
+    pub(super) command: Option<WireCommand>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WireCommand {
+    pub(super) run: Vec<String>,
+    pub(super) timeout: Option<String>,
+    #[serde(default)]
+    pub(super) environment: Vec<String>,
+    pub(super) max_output: Option<String>,
 }
 
 #[derive(Deserialize)]

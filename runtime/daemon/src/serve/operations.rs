@@ -6,14 +6,18 @@ use std::sync::Arc;
 use caisson_proto::v1::operations_server::Operations;
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_state::{CallFilter, CallRecord, CallState};
+use tokio::time::Instant;
 use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::timeout::grpc_timeout;
 use super::{audit, pages};
 use crate::call::{End, Source, ended, state_error};
 use crate::core::Core;
 use crate::error::CallError;
 use crate::identity::{Caller, caller};
+use crate::secrets;
 
 /// Calls on a page where the request does not say.
 const USUAL: u32 = 100;
@@ -127,6 +131,23 @@ impl Operations for OperationService {
             self.0
                 .explain(&workspace, &source, &request.host, request.port)
                 .await?,
+        ))
+    }
+
+    async fn check_secrets(
+        &self,
+        request: Request<v1::CheckSecretsRequest>,
+    ) -> Result<Response<v1::CheckSecretsResponse>, Status> {
+        let caller = caller(&request);
+        let workspace = caller.workspace(&request.get_ref().workspace)?;
+        let deadline = grpc_timeout(request.metadata()).map(|timeout| Instant::now() + timeout);
+        let request = request.into_inner();
+        let source = Source::of(&self.0, &caller, &workspace, request.connection).await?;
+        // It asks vaults and runs the command, as a call does.
+        let (slots, never) = (self.0.calls.admission(), CancellationToken::new());
+        let _slot = slots.enter(&caller.tenant, 1, deadline, &never).await?;
+        Ok(Response::new(
+            secrets::check(&self.0, &workspace, &source).await?,
         ))
     }
 

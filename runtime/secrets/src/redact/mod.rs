@@ -64,6 +64,20 @@ pub enum Gap {
     },
 }
 
+impl Gap {
+    /// What is not looked for of the value of a property.
+    pub(crate) fn of(name: &str, value: &SecretValue) -> Option<Gap> {
+        let (length, name) = (value.expose().len(), name.to_owned());
+        if length < MIN_BYTES {
+            Some(Gap::TooShort { name })
+        } else if length > MAX_BYTES {
+            Some(Gap::TooLong { name })
+        } else {
+            None
+        }
+    }
+}
+
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -91,16 +105,7 @@ impl Redactor {
             if without(Part::Redactor) {
                 continue;
             }
-            let length = value.expose().len();
-            if length < MIN_BYTES {
-                gaps.push(Gap::TooShort {
-                    name: name.to_owned(),
-                });
-            } else if length > MAX_BYTES {
-                gaps.push(Gap::TooLong {
-                    name: name.to_owned(),
-                });
-            }
+            gaps.extend(Gap::of(name, value));
             forms::of(value.expose(), &mut patterns);
         }
         Redactor(Arc::new(Inner {

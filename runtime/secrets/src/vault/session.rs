@@ -262,6 +262,11 @@ impl Session for VaultSession {
             .min()
     }
 
+    fn lease(&self) -> Option<crate::provider::Lease> {
+        let granted = self.leases.iter().filter_map(|lease| lease.terms.granted());
+        granted.min_by_key(|lease| lease.life)
+    }
+
     async fn renew(&mut self) -> Result<(), ProviderError> {
         let is_due = |terms: &Terms| terms.due().is_some_and(|due| due <= Instant::now());
         let mut outcome = Ok(());

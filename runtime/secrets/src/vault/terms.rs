@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::provider::Lease;
+
 /// A life that may be prolonged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
@@ -29,6 +31,14 @@ impl Terms {
     /// The life that was first granted, in whole seconds.
     pub(crate) fn increment(&self) -> u64 {
         self.first.as_secs()
+    }
+
+    /// As it was granted; nothing for what does not end.
+    pub(crate) fn granted(&self) -> Option<Lease> {
+        self.life.map(|_| Lease {
+            life: self.first,
+            renewable: self.renewable,
+        })
     }
 
     pub(crate) fn renewable(&self) -> bool {

@@ -159,6 +159,18 @@ async fn a_user_is_made_for_a_call_prolonged_with_it_and_dropped_with_it() {
     assert_eq!(*leases.watch().borrow(), None);
     leases.close().await;
     assert!(soon(|| postgres.users().unwrap().is_empty()));
+
+    // A check makes one as well, tells for how long, and drops it.
+    let made = server.count("database/creds/ro");
+    let resolver = Resolver::new([Arc::new(provider) as Arc<dyn Provider>]);
+    let config = json!({ "user": { "$secret": "vault:database/creds/ro#username" } });
+    let from = ["vault:database/creds/ro".to_owned()];
+    let rules = [SecretRule::parse("user", &from, true).unwrap()];
+    let checked = resolver.check("check-1", &config, &rules).await.unwrap();
+    let lease = checked[0].outcome.as_ref().unwrap().lease.unwrap();
+    assert_eq!((lease.life, lease.renewable), (Duration::from_secs(3), true));
+    assert!(server.count("database/creds/ro") > made);
+    assert!(soon(|| postgres.users().unwrap().is_empty()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
