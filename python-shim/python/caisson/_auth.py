@@ -5,15 +5,17 @@
       login: { type: basic, username: user, password: password }
       head:  { type: header, name: X-Api-Key, value: api_key }   # prefix: ""
       query: { type: query, name: api_key, value: api_key }
+      tls:   { type: mtls, key: client_key, certificate: client_certificate }
 
-Each value is the name of a configuration property. One that is absent or
+With `mtls` nothing is put on: the gateway shows the certificate in the
+handshake, and its key never comes to the worker. Otherwise each value is the name of a configuration property. One that is absent or
 null puts nothing on: an upstream without authentication is reached as it is.
 """
 
 from __future__ import annotations
 
 from ._secret import Secret
-from .errors import ConnectorFailed
+from .errors import ConfigInvalid, ConnectorFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from ._call import Call
 
-KINDS = ("bearer", "basic", "header", "query")
+KINDS = ("bearer", "basic", "header", "query", "mtls")
 
 
 class Auth:
@@ -45,7 +47,17 @@ class Auth:
         self.query = str(self._spec.get("name", "")) if self._kind == "query" else ""
 
     def headers(self) -> list[tuple[str, str]]:
-        """The headers that authenticate a request."""
+        """The headers that authenticate a request.
+
+        Raises:
+            ConfigInvalid: The key of a client certificate is revealed, and only the gateway shows certificates.
+        """
+        if self._kind == "mtls" and "PRIVATE KEY" in (self._value("key") or ""):
+            name = self._spec["key"]
+            raise ConfigInvalid(
+                f"auth {self._name!r}: the policy reveals {name}, and no certificate is shown with it; "
+                f"write seal with place: client_key for {name} in place of reveal"
+            )
         if self._kind == "bearer":
             token = self._value("token", "value")
             return [("Authorization", f"{self._spec.get('prefix', 'Bearer')} {token}")] if token else []

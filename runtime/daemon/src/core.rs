@@ -258,6 +258,7 @@ impl Core {
                 config: Value::Null,
                 redactor: redactor.clone(),
                 sealed: Arc::default(),
+                certificates: Arc::default(),
                 payer: Credential::of([], "inspect"),
                 party: "inspect".into(),
                 bounds: Default::default(),

@@ -4,6 +4,7 @@ use crate::audit::{Audit, AuditConfig};
 use crate::ca::{Authority, AuthorityError};
 use crate::carriers::Carriers;
 use crate::cassette::{CassetteError, Player, Recorder};
+use crate::client_certificate::ClientCertificate;
 use crate::event::EgressEvent;
 use crate::fault::FaultScript;
 use crate::guard::Guard;
@@ -155,6 +156,8 @@ pub struct CallContext {
     pub redactor: Arc<Redactor>,
     /// What the gateway puts in for the worker.
     pub sealed: Arc<[Sealed]>,
+    /// What the gateway shows upstreams, under keys that are sealed.
+    pub certificates: Arc<[ClientCertificate]>,
     /// Whose budgets its requests are on.
     pub payer: Credential,
     /// The connection, with its workspace: those that share a budget are served in turn.
@@ -405,6 +408,12 @@ impl Gateway {
             .upstream
             .recorder()
             .map_or(Ok(()), Recorder::save)
+    }
+
+    /// Whether a cassette stands for the network, so that nobody is dialled.
+    #[must_use]
+    pub fn is_played(&self) -> bool {
+        self.inner.upstream.played().is_some()
     }
 
     /// Signs for the hosts that are inspected; its certificate is what workers are to trust.

@@ -41,6 +41,10 @@ pub enum Reason {
     SniMissing,
     /// The connection does not begin with a ClientHello.
     NotTls,
+    /// The connection does not begin as one to PostgreSQL does.
+    NotPostgres,
+    /// The worker wants TLS up to the server, where it is the gateway that speaks it.
+    TlsInsisted,
     /// A request for another host than the connection was opened to.
     HostMismatch,
     /// No request, or one that two servers could read in two ways.
@@ -125,6 +129,8 @@ impl Reason {
             Self::SniMismatch => "sni_mismatch",
             Self::SniMissing => "sni_missing",
             Self::NotTls => "not_tls",
+            Self::NotPostgres => "not_postgres",
+            Self::TlsInsisted => "tls_insisted",
             Self::HostMismatch => "host_mismatch",
             Self::RequestMalformed => "request_malformed",
             Self::MethodNotAllowed => "method_not_allowed",

@@ -236,6 +236,11 @@ impl Resolved {
         }
     }
 
+    /// The value of a reference of the config, whatever the worker gets for it.
+    pub fn value(&self, reference: &Reference) -> Option<&SecretValue> {
+        self.values.get(reference)
+    }
+
     /// The sealed secrets: the pointer of the property, what the worker has, and the value.
     pub fn sealed(&self) -> impl Iterator<Item = (&str, &SecretValue, &SecretValue)> {
         self.sealed.iter().map(|(pointer, seal)| {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use caisson_bundle::{Auth, Manifest, SECRET_KEY};
-use caisson_egress::{ConnectorId, Credential, Origin, Place, Policy, SandboxProfile, Sealed};
+use caisson_egress::{
+    ClientCertificate, ConnectorId, Credential, Origin, Place, Policy, SandboxProfile, Sealed,
+};
 use caisson_proto::v1::{self, ErrorCode, connection_ref};
 use caisson_sandbox::{HostDir, Limits, Overlay, ProfileName, WorkerSpec};
 use caisson_secrets::{Ended, Leases, Redactor, Resolved, SecretError, SecretFaults, replace};
@@ -15,6 +17,7 @@ use caisson_wire::Opening;
 use caisson_wire::message::{self, Operation};
 use serde_json::{Value, json};
 
+use super::certificates::certificates;
 use super::form::Form;
 use super::names::check_name;
 use crate::core::Core;
@@ -136,6 +139,8 @@ pub(crate) struct Prepared {
     /// What stands in for the connector's own root bundles.
     pub(crate) overlays: Arc<[Overlay]>,
     pub(crate) secrets: Resolved,
+    /// What the gateway shows upstreams.
+    pub(crate) certificates: Arc<[ClientCertificate]>,
     pub(crate) redactor: Arc<Redactor>,
     pub(crate) limits: Limits,
     pub(crate) duration: Duration,
@@ -190,6 +195,12 @@ pub(crate) async fn prepare(
         .resolve(call_id, &config, rules)
         .await
         .map_err(secret_error)?;
+    let seals = policy.as_ref().map_or(&[][..], |policy| &policy.seals);
+    let certificates = match core.host.gateway.is_played() {
+        // Nobody would be shown any, and no provider was asked for the keys.
+        true => Arc::default(),
+        false => certificates(&config, seals, &secrets)?.into(),
+    };
     let redactor = Arc::new(Redactor::new(secrets.values()));
     let (limits, duration) = limits(core, &connector.form.manifest, policy.as_deref());
     Ok(Prepared {
@@ -210,6 +221,7 @@ pub(crate) async fn prepare(
         files,
         overlays,
         secrets,
+        certificates,
         redactor,
         limits,
         duration,
@@ -319,6 +331,7 @@ impl Prepared {
                 config: self.config.clone(),
                 redactor: self.redactor.clone(),
                 sealed: self.sealed().into(),
+                certificates: self.certificates.clone(),
                 payer: self.payer(),
                 party: self.party().into(),
                 bounds: caisson_egress::Bounds {
@@ -348,6 +361,7 @@ fn declared(manifest: &Manifest, property: &str) -> Vec<Place> {
         }
         Auth::Header { name, value, .. } if is_it(value) => format!("header:{name}").parse().ok(),
         Auth::Query { name, value } if is_it(value) => Some(Place::Query(name.clone())),
+        Auth::Mtls { key, .. } if is_it(key) => Some(Place::ClientKey),
         _ => None,
     };
     manifest.auth.values().filter_map(place).collect()

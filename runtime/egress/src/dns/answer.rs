@@ -258,6 +258,7 @@ mod tests {
         let context = CallContext {
             bounds: Default::default(),
             sealed: std::sync::Arc::default(),
+            certificates: Arc::default(),
             payer: crate::throttle::Credential::of([], "default/shop"),
             party: "default/shop".into(),
             call_id: "c".into(),

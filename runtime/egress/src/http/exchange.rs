@@ -307,7 +307,14 @@ impl Connection {
             SendError::Broken(error) => {
                 let method = &report.admitted.method;
                 let detail = format!("{method} {}: {}", self.place.name, chain(&error));
-                (self.far.address(), Reason::UpstreamBroken, detail)
+                match self.far.wants_certificate() {
+                    Some(wanted) => {
+                        let detail = format!("{detail}; {wanted}");
+                        (self.far.address(), Reason::TlsFailed, detail)
+                    }
+                    None if is_alert(&error) => (self.far.address(), Reason::TlsFailed, detail),
+                    None => (self.far.address(), Reason::UpstreamBroken, detail),
+                }
             }
         };
         let to = Endpoint {
@@ -479,6 +486,14 @@ fn is_event_stream<B>(response: &Response<B>) -> bool {
 /// Whether it was the request's body that broke off.
 fn is_of_body(error: &hyper::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<BodyError>())
+}
+
+/// Whether the upstream ended TLS with an alert, as it does where it does not take a client's certificate.
+fn is_alert(error: &hyper::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    let inner = causes.filter_map(|error| error.downcast_ref::<std::io::Error>()?.get_ref());
+    let mut failures = inner.filter_map(|inner| inner.downcast_ref::<rustls::Error>());
+    failures.any(|failure| matches!(failure, rustls::Error::AlertReceived(_)))
 }
 
 /// An error with its causes: hyper's own words are short.

@@ -1,5 +1,6 @@
 //! A document becomes a policy, or every reason why not.
 
+use super::client_key::rival;
 use super::files::{Dir, absolute};
 use super::rule::read_rules;
 use super::seal::read_seals;
@@ -164,7 +165,17 @@ fn secrets(
         };
         match SecretRule::parse(&name, &from, secret.reveal == Some(true)) {
             Ok(rule) => {
-                seals.extend(read_seals(reader, &at, &rule.pointer(), &secret, rules));
+                for seal in read_seals(reader, &at, &rule.pointer(), &secret, rules) {
+                    if let Some(other) = rival(&seal, &seals) {
+                        let message = format!(
+                            "the key of {} is for the same host and port, and a handshake shows one certificate",
+                            other.property
+                        );
+                        let help = "name other hosts or ports in one of the two";
+                        reader.key_fault(&join(&at, "seal"), message, help);
+                    }
+                    seals.push(seal);
+                }
                 granted.push(rule);
             }
             Err(faults) => {
