@@ -7,7 +7,7 @@ use crate::gateway::{CallContext, Upstream};
 use crate::host::Target;
 use crate::http::Sealing;
 use crate::name::Name;
-use crate::policy::{Bound, Place, PolicySet};
+use crate::policy::{Bound, PolicySet};
 use crate::reason::Reason;
 use crate::relay::PolicyInForce;
 use crate::report::Reporter;
@@ -216,10 +216,7 @@ impl Shared {
     /// resolved for this call.
     pub(crate) fn certificate(&self, host: &Name, port: u16) -> Option<ClientCertificate> {
         let bound = self.policy.borrow().clone()?;
-        let seals = bound.policy.seals.iter();
-        let seal = seals
-            .filter(|seal| seal.place == Some(Place::ClientKey))
-            .find(|seal| seal.is_for(host, port))?;
+        let seal = bound.policy.client_key(host, port)?;
         let mut own = self.context.certificates.iter();
         own.find(|own| own.is_of(&seal.property, seal.certificate.as_deref()))
             .cloned()

@@ -5,8 +5,20 @@
 
 use super::read::Reader;
 use super::wire::WireSeal;
-use super::{Place, Port, Protocol, Rule, Seal};
+use super::{Place, Policy, Port, Protocol, Rule, Seal};
 use crate::host::{Host, Pattern};
+use crate::name::Name;
+
+impl Policy {
+    /// The seal whose certificate is shown to a host, where there is one.
+    pub(crate) fn client_key(&self, host: &Name, port: u16) -> Option<&Seal> {
+        let mut keys = self
+            .seals
+            .iter()
+            .filter(|seal| seal.place == Some(Place::ClientKey));
+        keys.find(|seal| seal.is_for(host, port))
+    }
+}
 
 /// The property that holds the certificate, as a JSON pointer; with every reason why the seal cannot be one of a client key.
 pub(super) fn read_certificate(

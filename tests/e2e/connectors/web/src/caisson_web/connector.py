@@ -21,6 +21,9 @@ class Config:
     host: str = "localhost"
     scheme: str = "http"
     token: Secret | None = None
+    auth: str = "token"
+    client_key: Secret | None = None
+    client_certificate: str | None = None
 
 
 class Web(Connector[Config]):
@@ -28,7 +31,7 @@ class Web(Connector[Config]):
 
     def open(self) -> None:
         url = f"{self.config.scheme}://{self.config.host}:{self.config.port}"
-        self.http = self.client(url, auth="token", timeout=5)
+        self.http = self.client(url, auth=self.config.auth, timeout=5)
 
     def test(self) -> None:
         self.http.get("/me")
