@@ -30,7 +30,7 @@ REF = {"$secret": "env:CAISSON_SECRET_API"}
 def signer(stage: Stage) -> Signer:
     """Who signed for the database and for its clients, and is no root of the host's."""
     made = Signer(stage.folder("signer"))
-    for name in ("certified", "both"):
+    for name in ("certified", "doubly"):
         made.issue(name, f"DNS:{name}")
     return made
 
@@ -46,7 +46,7 @@ def home(stage: Stage, identity: Identity, signer: Signer) -> Iterator[Daemon]:
     """A daemon to which all three connectors are published."""
     daemon = Daemon(stage, identity, dependencies="dependencies.toml", egress={"ca": "upstream.pem"})
     shutil.copy(signer.folder / "ca.pem", daemon.folder / "upstream.pem")
-    for name in ("certified", "both"):
+    for name in ("certified", "doubly"):
         daemon.environment[f"CAISSON_SECRET_{name.upper()}"] = (signer.folder / f"{name}.key").read_text()
     daemon.environment["CAISSON_SECRET_API"] = TOKEN
     daemon.environment["CAISSON_SECRET_PG"] = Postgres.password
@@ -160,9 +160,9 @@ def test_postgres_incremental_moves_only_what_is_new(home: Daemon, postgres: Pos
     assert len(table(home.lake / "t.sqlite", "t")) == 3010
 
 
-def certified(home: Daemon, postgres: Postgres, signer: Signer, user: str, **config: Any) -> Path:
-    """A connection with a client certificate of that user, in plain text up to the gateway."""
-    reference = f"env:CAISSON_SECRET_{user.upper()}"
+def certified(home: Daemon, postgres: Postgres, signer: Signer, of: str, **config: Any) -> Path:
+    """A connection with the client certificate of a user, in plain text up to the gateway."""
+    reference = f"env:CAISSON_SECRET_{of.upper()}"
     seal = {"hosts": ["localhost"], "ports": [postgres.port], "place": "client_key", "certificate": "client_certificate"}
     rule = {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [postgres.port], "protocol": "postgres"}
     granted = {
@@ -171,18 +171,18 @@ def certified(home: Daemon, postgres: Postgres, signer: Signer, user: str, **con
     }
     home.policy("postgres", egress=[rule], secrets=granted)
     config = {
-        "host": "localhost", "port": postgres.port, "sslmode": "disable", "database": "postgres", "user": user,
-        "client_key": {"$secret": reference}, "client_certificate": (signer.folder / f"{user}.pem").read_text(),
+        "host": "localhost", "port": postgres.port, "sslmode": "disable", "database": "postgres", "user": of,
+        "client_key": {"$secret": reference}, "client_certificate": (signer.folder / f"{of}.pem").read_text(),
         **config,
     }  # fmt: skip
     given = {name: value for name, value in config.items() if value is not None}
-    return connection(home, user, connector="postgres@0.1.0", config=given)
+    return connection(home, of, connector="postgres@0.1.0", config=given)
 
 
 PASSWORD = {"password": {"$secret": "env:CAISSON_SECRET_PG"}}
 
 
-@pytest.mark.parametrize(("user", "more"), [("certified", {}), ("both", PASSWORD)])
+@pytest.mark.parametrize(("user", "more"), [("certified", {}), ("doubly", PASSWORD)])
 def test_a_database_that_demands_a_client_certificate_is_read_by_a_worker_that_has_none(
     home: Daemon, postgres: Postgres, signer: Signer, user: str, more: dict[str, Any]
 ) -> None:
@@ -201,7 +201,7 @@ def test_a_database_that_demands_a_client_certificate_is_read_by_a_worker_that_h
     [
         ({"sslmode": "require"}, "EGRESS_DENIED", "sslmode=disable"),
         ({"client_key": None}, "TLS_FAILED", "valid client certificate"),
-        ({"user": "both", **PASSWORD}, "CREDENTIALS_INVALID", "both"),
+        ({"user": "doubly", **PASSWORD}, "CREDENTIALS_INVALID", "doubly"),
     ],
     ids=["the worker wants TLS up to the server", "no key", "the certificate of another user"],
 )

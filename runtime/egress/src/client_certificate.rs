@@ -9,6 +9,7 @@ use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error as TlsFailure, InconsistentKeys, SignatureScheme};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use zeroize::{Zeroize, Zeroizing};
@@ -222,6 +223,14 @@ impl ResolvesClientCert for Notes {
     fn has_certs(&self) -> bool {
         false
     }
+}
+
+/// Whether it was the other side that ended TLS, with an alert: not taking its certificate is this side's own doing.
+pub(crate) fn is_alert(error: &io::Error) -> bool {
+    let failure = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<TlsFailure>());
+    matches!(failure, Some(TlsFailure::AlertReceived(_)))
 }
 
 /// What to write where a server asked for a certificate in vain.

@@ -87,6 +87,8 @@ pub enum Reason {
     DialFailed,
     /// The upstream's certificate cannot be verified, or TLS with it failed otherwise.
     TlsFailed,
+    /// The upstream asks for a client certificate, and the policy has none shown to it.
+    ClientCertificateWanted,
     /// The upstream broke off before its answer was whole.
     UpstreamBroken,
     /// A cassette stands for the network, and does not hold this.
@@ -152,6 +154,7 @@ impl Reason {
             Self::DialUnreachable => "dial_unreachable",
             Self::DialFailed => "dial_failed",
             Self::TlsFailed => "tls_failed",
+            Self::ClientCertificateWanted => "client_certificate_wanted",
             Self::UpstreamBroken => "upstream_broken",
             Self::NotRecorded => "not_recorded",
         }
@@ -178,7 +181,7 @@ impl Reason {
     pub fn kind(self) -> Kind {
         match self {
             Self::DnsFailed => Kind::Dns,
-            Self::TlsFailed => Kind::Tls,
+            Self::TlsFailed | Self::ClientCertificateWanted => Kind::Tls,
             Self::DialRefused
             | Self::DialTimeout
             | Self::DialUnreachable

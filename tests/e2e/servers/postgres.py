@@ -17,10 +17,10 @@ from .secure import Signer
 HBA = """\
 local all all scram-sha-256
 hostssl all certified all cert
-hostssl all both all scram-sha-256 clientcert=verify-full
+hostssl all doubly all scram-sha-256 clientcert=verify-full
 host all postgres all scram-sha-256
 """
-"""Who comes in how: `certified` and `both` with TLS and a client certificate of their own name, and not without."""
+"""Who comes in how: `certified` and `doubly` with TLS and a client certificate of their own name, and not without."""
 
 
 def unprivileged() -> pwd.struct_passwd:
@@ -48,7 +48,7 @@ class Postgres:
     """One cluster on loopback, with a password; gone after `close`.
 
     Attributes:
-        password: Of `postgres`, and of `both`.
+        password: Of `postgres`, and of `doubly`.
     """
 
     password = "pw-1f8e5c"
@@ -72,7 +72,7 @@ class Postgres:
             options += self._secured(signer)
         self._run("pg_ctl", "-D", "data", "-w", "-t", "60", "-l", "log", "-o", options, "start")
         if signer is not None:
-            self.sql(f"CREATE ROLE certified LOGIN; CREATE ROLE both LOGIN PASSWORD '{self.password}'", "postgres")
+            self.sql(f"CREATE ROLE certified LOGIN; CREATE ROLE doubly LOGIN PASSWORD '{self.password}'", "postgres")
 
     def _secured(self, signer: Signer) -> str:
         """Puts certificates and rules in place; what the server is to be started with."""

@@ -8,6 +8,7 @@ use super::tls::Version;
 use super::under_way::{Listed, UnderWay};
 use super::upstream::{Far, SendError};
 use super::{fields, head};
+use crate::client_certificate;
 use crate::decision::Refusal;
 use crate::event::Endpoint;
 use crate::policy::{HttpRule, OnThrottle, RuleAt, Seal};
@@ -310,7 +311,8 @@ impl Connection {
                 match self.far.wants_certificate() {
                     Some(wanted) => {
                         let detail = format!("{detail}; {wanted}");
-                        (self.far.address(), Reason::TlsFailed, detail)
+                        let reason = Reason::ClientCertificateWanted;
+                        (self.far.address(), reason, detail)
                     }
                     None if is_alert(&error) => (self.far.address(), Reason::TlsFailed, detail),
                     None => (self.far.address(), Reason::UpstreamBroken, detail),
@@ -491,9 +493,8 @@ fn is_of_body(error: &hyper::Error) -> bool {
 /// Whether the upstream ended TLS with an alert, as it does where it does not take a client's certificate.
 fn is_alert(error: &hyper::Error) -> bool {
     let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    let inner = causes.filter_map(|error| error.downcast_ref::<std::io::Error>()?.get_ref());
-    let mut failures = inner.filter_map(|inner| inner.downcast_ref::<rustls::Error>());
-    failures.any(|failure| matches!(failure, rustls::Error::AlertReceived(_)))
+    let mut failures = causes.filter_map(|error| error.downcast_ref::<std::io::Error>());
+    failures.any(client_certificate::is_alert)
 }
 
 /// An error with its causes: hyper's own words are short.

@@ -261,13 +261,17 @@ async fn reach(way: &Way) -> Result<(Sender, IpAddr, Version), Undialled> {
     let stream = match tokio::time::timeout(way.timeout, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
+            let detail = format!("TLS with {}: {error}", way.name.to_str());
             let wanted = way.wants_certificate();
-            let wanted = wanted.map(|wanted| format!("; {wanted}"));
-            let name = way.name.to_str();
-            return Err(failed(format!(
-                "TLS with {name}: {error}{}",
-                wanted.unwrap_or_default()
-            )));
+            return Err(
+                match wanted.filter(|_| client_certificate::is_alert(&error)) {
+                    None => failed(detail),
+                    Some(wanted) => Undialled {
+                        reason: Reason::ClientCertificateWanted,
+                        ..failed(format!("{detail}; {wanted}"))
+                    },
+                },
+            );
         }
         Err(_) => {
             let detail = format!(

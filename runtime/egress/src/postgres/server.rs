@@ -2,7 +2,7 @@
 
 use super::mechanisms::{AUTHENTICATION, Offered, unbound};
 use super::packet::{ASK_FOR_TLS, LONGEST};
-use crate::client_certificate::{ClientCertificate, Notes, wanted};
+use crate::client_certificate::{ClientCertificate, Notes, is_alert, wanted};
 use crate::name::Name;
 use crate::reason::Reason;
 use crate::relay::{Count, Undialled, dial};
@@ -65,10 +65,13 @@ pub(super) async fn reach(
     match tokio::time::timeout(timeout, handshake).await {
         Err(_) => Err(late()),
         Ok(Ok(stream)) => Ok((stream, address)),
-        Ok(Err(error)) if shown.is_none() && asked.load(Ordering::Relaxed) => Err(failed(format!(
-            "TLS with {name}: {error}; {}",
-            wanted(name, port)
-        ))),
+        Ok(Err(error)) if shown.is_none() && asked.load(Ordering::Relaxed) && is_alert(&error) => {
+            let detail = format!("TLS with {name}: {error}; {}", wanted(name, port));
+            Err(Undialled {
+                reason: Reason::ClientCertificateWanted,
+                ..failed(detail)
+            })
+        }
         Ok(Err(error)) => Err(failed(format!("TLS with {name}: {error}"))),
     }
 }

@@ -109,7 +109,7 @@ async fn without_a_seal_the_failure_says_what_the_server_wants_and_what_to_write
             inspected.harness.look_up("api.example.com").await;
             assert_eq!(asked(&inspected, spoken).await, None);
             let (reason, detail) = failure(&mut inspected).await;
-            assert_eq!(reason, Reason::TlsFailed, "{detail}");
+            assert_eq!(reason, Reason::ClientCertificateWanted, "{detail}");
             let wanted =
                 format!("seal: {{ hosts: [api.example.com], ports: [{port}], place: client_key");
             assert!(
@@ -142,6 +142,22 @@ async fn a_certificate_that_the_server_does_not_take_is_a_failure_of_tls() {
         !detail.contains("asked for a client certificate"),
         "{detail}"
     );
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_trusted_is_that_and_no_asker() {
+    let signer = Signer::new();
+    let own = signer.issue("client.example");
+    let demand = signer.demand(false);
+    let mut api = Api::verifying("api.example.com", &[Spoken::One], say("hello"), demand).await;
+    api.authority = inspected("", &[Spoken::One], say("")).await.api.authority;
+    let secrets = sealed("db.example.com", api.port);
+    let mut inspected = call(api, &own, &secrets);
+    inspected.harness.look_up("api.example.com").await;
+    assert!(inspected.tls("api.example.com", &[]).await.is_err());
+    let (reason, detail) = failure(&mut inspected).await;
+    assert_eq!(reason, Reason::TlsFailed, "{detail}");
+    assert!(!detail.contains("asked for"), "{detail}");
 }
 
 async fn failure(inspected: &mut Inspected) -> (Reason, String) {
