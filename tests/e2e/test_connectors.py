@@ -163,7 +163,12 @@ def test_postgres_incremental_moves_only_what_is_new(home: Daemon, postgres: Pos
 def certified(home: Daemon, postgres: Postgres, signer: Signer, of: str, **config: Any) -> Path:
     """A connection with the client certificate of a user, in plain text up to the gateway."""
     reference = f"env:CAISSON_SECRET_{of.upper()}"
-    seal = {"hosts": ["localhost"], "ports": [postgres.port], "place": "client_key", "certificate": "client_certificate"}
+    seal = {
+        "hosts": ["localhost"],
+        "ports": [postgres.port],
+        "place": "client_key",
+        "certificate": "client_certificate",
+    }
     rule = {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [postgres.port], "protocol": "postgres"}
     granted = {
         "client_key": {"from": [reference], "seal": seal},
@@ -192,7 +197,11 @@ def test_a_database_that_demands_a_client_certificate_is_read_by_a_worker_that_h
     source = certified(home, postgres, signer, user, database=database, **more)
     assert sync(home, source, lake_of(home, f"of_{user}"))["records_read"] == 500
     secret = (signer.folder / f"{user}.key").read_text().splitlines()[1]
-    seen = [path for path in (home.folder / "data").rglob("*") if path.is_file() and secret in path.read_text(errors="ignore")]
+    seen = [
+        path
+        for path in (home.folder / "data").rglob("*")
+        if path.is_file() and secret in path.read_text(errors="ignore")
+    ]
     assert not seen and secret not in home.log
 
 

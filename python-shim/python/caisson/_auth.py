@@ -8,8 +8,9 @@
       tls:   { type: mtls, key: client_key, certificate: client_certificate }
 
 With `mtls` nothing is put on: the gateway shows the certificate in the
-handshake, and its key never comes to the worker. Otherwise each value is the name of a configuration property. One that is absent or
-null puts nothing on: an upstream without authentication is reached as it is.
+handshake, and its key never comes to the worker. Otherwise each value is the
+name of a configuration property. One that is absent or null puts nothing on:
+an upstream without authentication is reached as it is.
 """
 
 from __future__ import annotations

@@ -110,7 +110,10 @@ def test_a_private_key_that_is_revealed_is_told_of_since_nobody_would_use_it(ser
 def test_an_auth_that_is_not_declared_is_named(serve: Serve) -> None:
     run = shop(serve(lambda *_: {}), auth="oauth").test()
     assert run.error is not None
-    assert "auth 'oauth' is not declared in connector.yaml; there is: bearer, basic, header, query, tls" in run.error.message
+    assert (
+        "auth 'oauth' is not declared in connector.yaml; there is: bearer, basic, header, query, tls"
+        in run.error.message
+    )
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,11 @@ pub(super) fn read_certificate(
             reader.key_fault(&format!("{at}/{key}"), message, help);
         }
     }
-    let name = wire.certificate.as_deref()?;
+    // The schema said what is wrong with an empty one.
+    let name = wire.certificate.as_deref().filter(|name| !name.is_empty())?;
     let own = if name.starts_with('/') {
         name.to_owned()
-    } else if name.is_empty() || name.contains('/') {
+    } else if name.contains('/') {
         let help = "write a property (client_certificate) or, for a nested one, a JSON pointer (/tls/certificate)";
         reader.fault(&pointer, "the name is no property of the config", help);
         return None;

@@ -151,6 +151,7 @@ fn read_seal(
             .map_err(|error: PlaceError| reader.error(&format!("{at}/place"), &error))
             .ok()
     });
+    let misspelt = place.is_none() && wire.place.is_some();
     let ports: Vec<u16> = wire.ports.iter().flatten().flatten().copied().collect();
     let ports = if ports.is_empty() { vec![443] } else { ports };
     let certificate = read_certificate(reader, at, property, wire, place.as_ref());
@@ -162,7 +163,7 @@ fn read_seal(
             Ok(pattern) => {
                 if place == Some(Place::ClientKey) {
                     check_host(reader, &at, &pattern, &ports, rules);
-                } else if !rules.iter().any(|rule| inspects(rule, &pattern)) {
+                } else if !misspelt && !rules.iter().any(|rule| inspects(rule, &pattern)) {
                     let message = format!(
                         "no rule of egress inspects {pattern}, so nothing could be put in there"
                     );
