@@ -167,7 +167,7 @@ async fn open(
                 small: is_small(shared),
             };
             match Upstream::connect(way).await {
-                Ok(upstream) => Far::Live(upstream),
+                Ok(upstream) => Far::Live(Box::new(upstream)),
                 Err(undialled) => {
                     shared.reporter.failed(
                         to(undialled.address),

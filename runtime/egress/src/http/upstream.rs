@@ -88,7 +88,7 @@ impl Sender {
 /// Who answers.
 #[derive(Debug)]
 pub(super) enum Far {
-    Live(Upstream),
+    Live(Box<Upstream>),
     /// A cassette, in the HTTP that the worker speaks.
     Cassette(Version),
 }

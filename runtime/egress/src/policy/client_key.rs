@@ -47,7 +47,10 @@ pub(super) fn read_certificate(
         }
     }
     // The schema said what is wrong with an empty one.
-    let name = wire.certificate.as_deref().filter(|name| !name.is_empty())?;
+    let name = wire
+        .certificate
+        .as_deref()
+        .filter(|name| !name.is_empty())?;
     let own = if name.starts_with('/') {
         name.to_owned()
     } else if name.contains('/') {
