@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from harness import Daemon, Identity, Stage
 from servers.datasette import TOKEN, Datasette
 from servers.generate import advance, generate
 from servers.postgres import Postgres
+from servers.secure import Signer
 
 ALLOWED = """\
 adbc-driver-manager = ">=1.8,<2"
@@ -25,15 +27,27 @@ REF = {"$secret": "env:CAISSON_SECRET_API"}
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres() as running:
+def signer(stage: Stage) -> Signer:
+    """Who signed for the database and for its clients, and is no root of the host's."""
+    made = Signer(stage.folder("signer"))
+    for name in ("certified", "doubly"):
+        made.issue(name, f"DNS:{name}")
+    return made
+
+
+@pytest.fixture(scope="module")
+def postgres(signer: Signer) -> Iterator[Postgres]:
+    with Postgres(signer) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def home(stage: Stage, identity: Identity) -> Iterator[Daemon]:
+def home(stage: Stage, identity: Identity, signer: Signer) -> Iterator[Daemon]:
     """A daemon to which all three connectors are published."""
-    daemon = Daemon(stage, identity, dependencies="dependencies.toml")
+    daemon = Daemon(stage, identity, dependencies="dependencies.toml", egress={"ca": "upstream.pem"})
+    shutil.copy(signer.folder / "ca.pem", daemon.folder / "upstream.pem")
+    for name in ("certified", "doubly"):
+        daemon.environment[f"CAISSON_SECRET_{name.upper()}"] = (signer.folder / f"{name}.key").read_text()
     daemon.environment["CAISSON_SECRET_API"] = TOKEN
     daemon.environment["CAISSON_SECRET_PG"] = Postgres.password
     (daemon.folder / "dependencies.toml").write_text(ALLOWED)
@@ -144,6 +158,68 @@ def test_postgres_incremental_moves_only_what_is_new(home: Daemon, postgres: Pos
     postgres.sql("INSERT INTO t SELECT n FROM generate_series(3001, 3010) AS n", database)
     assert sync(home, source, lake)["records_read"] == 10
     assert len(table(home.lake / "t.sqlite", "t")) == 3010
+
+
+def certified(home: Daemon, postgres: Postgres, signer: Signer, of: str, **config: Any) -> Path:
+    """A connection with the client certificate of a user, in plain text up to the gateway."""
+    reference = f"env:CAISSON_SECRET_{of.upper()}"
+    seal = {
+        "hosts": ["localhost"],
+        "ports": [postgres.port],
+        "place": "client_key",
+        "certificate": "client_certificate",
+    }
+    rule = {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [postgres.port], "protocol": "postgres"}
+    granted = {
+        "client_key": {"from": [reference], "seal": seal},
+        "password": {"from": ["env:CAISSON_SECRET_PG"], "reveal": True},
+    }
+    home.policy("postgres", egress=[rule], secrets=granted)
+    config = {
+        "host": "localhost", "port": postgres.port, "sslmode": "disable", "database": "postgres", "user": of,
+        "client_key": {"$secret": reference}, "client_certificate": (signer.folder / f"{of}.pem").read_text(),
+        **config,
+    }  # fmt: skip
+    given = {name: value for name, value in config.items() if value is not None}
+    return connection(home, of, connector="postgres@0.1.0", config=given)
+
+
+PASSWORD = {"password": {"$secret": "env:CAISSON_SECRET_PG"}}
+
+
+@pytest.mark.parametrize(("user", "more"), [("certified", {}), ("doubly", PASSWORD)])
+def test_a_database_that_demands_a_client_certificate_is_read_by_a_worker_that_has_none(
+    home: Daemon, postgres: Postgres, signer: Signer, user: str, more: dict[str, Any]
+) -> None:
+    database = postgres.create()
+    postgres.sql(f"CREATE TABLE t AS SELECT n AS id FROM generate_series(1, 500) AS n; GRANT SELECT ON t TO {user}",
+                 database)  # fmt: skip
+    source = certified(home, postgres, signer, user, database=database, **more)
+    assert sync(home, source, lake_of(home, f"of_{user}"))["records_read"] == 500
+    secret = (signer.folder / f"{user}.key").read_text().splitlines()[1]
+    seen = [
+        path
+        for path in (home.folder / "data").rglob("*")
+        if path.is_file() and secret in path.read_text(errors="ignore")
+    ]
+    assert not seen and secret not in home.log
+
+
+@pytest.mark.parametrize(
+    ("config", "code", "says"),
+    [
+        ({"sslmode": "require"}, "EGRESS_DENIED", "sslmode=disable"),
+        ({"client_key": None}, "TLS_FAILED", "valid client certificate"),
+        ({"user": "doubly", **PASSWORD}, "CREDENTIALS_INVALID", "doubly"),
+    ],
+    ids=["the worker wants TLS up to the server", "no key", "the certificate of another user"],
+)
+def test_what_the_database_or_the_gateway_does_not_take_is_told(
+    home: Daemon, postgres: Postgres, signer: Signer, config: dict[str, Any], code: str, says: str
+) -> None:
+    done = home.cli("test", certified(home, postgres, signer, "certified", **config))
+    told = done.stdout + done.stderr
+    assert done.returncode != 0 and code in told and says in told, told
 
 
 def test_a_connection_is_tested_and_listed_from_the_command_line(home: Daemon, shop: Datasette) -> None:

@@ -8,18 +8,19 @@
       login: { type: oauth2_refresh, refresh_token: refresh_token }
       robot: { type: oauth2_client, client_secret: client_secret }
       robot: { type: oauth2_jwt, private_key: private_key }
-
-Each value is the name of a configuration property. One that is absent or
-null puts nothing on: an upstream without authentication is reached as it is.
+      tls:   { type: mtls, key: client_key, certificate: client_certificate }
 
 With oauth2, what the property holds is a placeholder: the daemon gets access tokens with the secret, as the operator's
-policy says, and the gateway puts them in.
+policy says, and the gateway puts them in. With `mtls` nothing is put on: the gateway shows the certificate in the
+handshake, and its key never comes to the worker. Otherwise each value is the
+name of a configuration property. One that is absent or null puts nothing on:
+an upstream without authentication is reached as it is.
 """
 
 from __future__ import annotations
 
 from ._secret import Secret
-from .errors import ConnectorFailed
+from .errors import ConfigInvalid, ConnectorFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 # The property that holds the secret, by kind.
 TOKENS = {"oauth2_refresh": "refresh_token", "oauth2_client": "client_secret", "oauth2_jwt": "private_key"}
-KINDS = ("bearer", "basic", "header", "query", *TOKENS)
+KINDS = ("bearer", "basic", "header", "query", "mtls", *TOKENS)
 
 
 class Auth:
@@ -53,7 +54,17 @@ class Auth:
         self.query = str(self._spec.get("name", "")) if self._kind == "query" else ""
 
     def headers(self) -> list[tuple[str, str]]:
-        """The headers that authenticate a request."""
+        """The headers that authenticate a request.
+
+        Raises:
+            ConfigInvalid: The key of a client certificate is revealed, and only the gateway shows certificates.
+        """
+        if self._kind == "mtls" and "PRIVATE KEY" in (self._value("key") or ""):
+            name = self._spec["key"]
+            raise ConfigInvalid(
+                f"auth {self._name!r}: the policy reveals {name}, and no certificate is shown with it; "
+                f"write seal with place: client_key for {name} in place of reveal"
+            )
         if self._kind == "bearer":
             token = self._value("token", "value")
             return [("Authorization", f"{self._spec.get('prefix', 'Bearer')} {token}")] if token else []

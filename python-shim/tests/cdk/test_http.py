@@ -24,6 +24,7 @@ AUTH = {
     "basic": {"type": "basic", "username": "user", "password": "api_key"},
     "header": {"type": "header", "name": "X-Key", "value": "api_key"},
     "query": {"type": "query", "name": "key", "value": "api_key"},
+    "tls": {"type": "mtls", "key": "api_key"},
 }
 
 
@@ -90,10 +91,29 @@ def test_without_a_credential_nothing_is_sent(serve: Serve) -> None:
     assert "authorization" not in server.asked[0][3]
 
 
+def test_a_client_certificate_is_in_no_request(serve: Serve) -> None:
+    server = serve(lambda *_: {})
+    shop(server, auth="tls").test().check()
+    shop(server, auth="tls", api_key=None).test().check()
+    assert "k-7" not in str(server.asked)
+
+
+def test_a_private_key_that_is_revealed_is_told_of_since_nobody_would_use_it(serve: Serve) -> None:
+    server = serve(lambda *_: {})
+    key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n"
+    run = shop(server, auth="tls", api_key=key).test()
+    assert run.error is not None
+    assert run.error.code == "CONFIG_INVALID" and "place: client_key" in run.error.message
+    assert server.asked == []
+
+
 def test_an_auth_that_is_not_declared_is_named(serve: Serve) -> None:
     run = shop(serve(lambda *_: {}), auth="oauth").test()
     assert run.error is not None
-    assert "auth 'oauth' is not declared in connector.yaml; there is: bearer, basic, header, query" in run.error.message
+    assert (
+        "auth 'oauth' is not declared in connector.yaml; there is: bearer, basic, header, query, tls"
+        in run.error.message
+    )
 
 
 @pytest.mark.parametrize(

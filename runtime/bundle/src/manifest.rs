@@ -21,7 +21,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
 });
 
 /// Kinds of auth that connector.yaml will know one day.
-const AUTH_NOT_BUILT: [&str; 2] = ["mtls", "aws_sigv4"];
+const AUTH_NOT_BUILT: [&str; 1] = ["aws_sigv4"];
 
 /// What connector.yaml says, checked. Serialises to the JSON that a worker and Spec are given.
 #[derive(Debug, Clone, Serialize)]
@@ -206,6 +206,15 @@ pub enum Auth {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         issuer: Option<String>,
     },
+    /// A client certificate (RFC 8446, section 4.4.2), which the gateway shows where the policy seals its key; requests
+    /// carry nothing.
+    Mtls {
+        /// Property that holds the private key, as PEM.
+        key: String,
+        /// Property that holds the certificate, as PEM; where there is none, the key's holds both.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate: Option<String>,
+    },
 }
 
 impl Auth {
@@ -270,6 +279,14 @@ impl Auth {
                     .chain(issuer)
                     .collect()
             }
+            Auth::Mtls { key, certificate } => {
+                let certificate = certificate.as_deref();
+                let certificate = certificate.map(|name| ("certificate", name, false));
+                [("key", key.as_str(), true)]
+                    .into_iter()
+                    .chain(certificate)
+                    .collect()
+            }
         }
     }
 }
@@ -308,6 +325,8 @@ pub enum Protocol {
     Tls,
     /// HTTP over TLS.
     Https,
+    /// PostgreSQL, in which the client leaves TLS to the gateway.
+    Postgres,
 }
 
 /// The greatest batch that a destination takes; what is not said is the daemon's to decide.
@@ -479,7 +498,7 @@ fn not_built(document: &Document) -> Vec<Fault> {
                 document.fault(
                     &join(&join("/auth", name), "type"),
                     format!("auth of the type {kind} is not built yet"),
-                    "use bearer, basic, header, query, oauth2_refresh, oauth2_client or oauth2_jwt",
+                    "use bearer, basic, header, query, mtls, oauth2_refresh, oauth2_client or oauth2_jwt",
                 )
             })
         })

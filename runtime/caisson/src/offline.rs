@@ -122,5 +122,6 @@ fn protocol(protocol: Protocol) -> &'static str {
         Protocol::Tcp => "tcp",
         Protocol::Tls => "tls",
         Protocol::Https => "https",
+        Protocol::Postgres => "postgres",
     }
 }

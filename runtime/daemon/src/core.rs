@@ -258,6 +258,7 @@ impl Core {
                 config: Value::Null,
                 redactor: redactor.clone(),
                 sealed: Arc::default(),
+                certificates: Arc::default(),
                 payer: Payer::new([], "inspect"),
                 party: "inspect".into(),
                 bounds: Default::default(),

@@ -1,6 +1,6 @@
 //! What `caisson policy check` and `caisson policy explain` print, as data.
 
-use crate::decision::{Attempt, Refusal, Transport, Verdict, decide};
+use crate::decision::{Allowed, Attempt, Refusal, Transport, Verdict, decide};
 use crate::guard::Guard;
 use crate::host::Target;
 use crate::name::NameError;
@@ -132,6 +132,9 @@ pub struct Explanation {
     /// How it would be carried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
+    /// The property whose key the gateway shows a client certificate with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<String>,
     /// Whether the host's addresses were judged too.
     pub addresses_judged: bool,
     /// Why not, and what would allow it.
@@ -162,6 +165,12 @@ pub fn explain(
         addresses,
     };
     let verdict = decide(bound.as_ref(), guard, &attempt);
+    let client_key = match &verdict {
+        Verdict::Allow(allowed) => {
+            policy.and_then(|policy| client_key(policy, &target, port, allowed))
+        }
+        Verdict::Refuse(_) => None,
+    };
     let faults = bound.map(|bound| bound.faults).unwrap_or_default();
     let addresses_judged = addresses.is_some() || matches!(target, Target::Address(_));
     let host = target.to_string();
@@ -175,10 +184,19 @@ pub fn explain(
         allowed: refusal.is_none(),
         rule,
         protocol,
+        client_key,
         addresses_judged,
         refusal,
         faults,
     })
+}
+
+/// The property of the client's key that is for a place at which the gateway speaks TLS.
+fn client_key(policy: &Policy, target: &Target, port: u16, allowed: &Allowed) -> Option<String> {
+    let speaks_tls = matches!(allowed.protocol, Protocol::Https | Protocol::Postgres);
+    let name = speaks_tls.then(|| crate::relay::named(target))?;
+    let seal = policy.client_key(&name, port)?;
+    Some(seal.property.clone())
 }
 
 /// Splits `host:port`; an IPv6 address stands in brackets.
@@ -212,6 +230,12 @@ impl fmt::Display for Explanation {
                 rule.index,
                 protocol.as_str()
             )?;
+            if let Some(property) = &self.client_key {
+                write!(
+                    f,
+                    "\n  the gateway shows a client certificate, with the key of {property}"
+                )?;
+            }
             if !self.addresses_judged {
                 write!(f, "\n  its addresses are judged when it is looked up")?;
             }

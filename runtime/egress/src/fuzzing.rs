@@ -56,6 +56,7 @@ impl Worker {
         let context = CallContext {
             bounds: Default::default(),
             sealed: Arc::default(),
+            certificates: Arc::default(),
             payer: crate::Payer::new([], "default/shop"),
             party: "default/shop".into(),
             call_id: "call".into(),

@@ -4,16 +4,17 @@ use crate::audit::{Audit, AuditConfig};
 use crate::ca::{Authority, AuthorityError};
 use crate::carriers::Carriers;
 use crate::cassette::{CassetteError, Player, Recorder};
+use crate::client_certificate::ClientCertificate;
 use crate::event::EgressEvent;
 use crate::fault::FaultScript;
 use crate::guard::Guard;
 use crate::http::{Tls, TlsError};
 use crate::name::Name;
+use crate::payer::Payer;
 use crate::policy::{ConnectorId, PolicySet};
 use crate::reload::watch_directory;
 use crate::report::Reporter;
 use crate::resolver::Resolver;
-use crate::payer::Payer;
 use crate::sealed::Sealed;
 use crate::session::{Session, WorkerSockets};
 use crate::share::{Share, Whole};
@@ -156,6 +157,8 @@ pub struct CallContext {
     pub redactor: Arc<Redactor>,
     /// What the gateway puts in for the worker.
     pub sealed: Arc<[Sealed]>,
+    /// What the gateway shows upstreams, under keys that are sealed.
+    pub certificates: Arc<[ClientCertificate]>,
     /// Whose budgets its requests are on.
     pub payer: Payer,
     /// The connection, with its workspace: those that share a budget are served in turn.
@@ -406,6 +409,12 @@ impl Gateway {
             .upstream
             .recorder()
             .map_or(Ok(()), Recorder::save)
+    }
+
+    /// Whether a cassette stands for the network, so that nobody is dialled.
+    #[must_use]
+    pub fn is_played(&self) -> bool {
+        self.inner.upstream.played().is_some()
     }
 
     /// Signs for the hosts that are inspected; its certificate is what workers are to trust.

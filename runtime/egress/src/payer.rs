@@ -28,7 +28,13 @@ impl Payer {
 
     /// The credential at one host. A sealed secret counts where the policy has it put in; where the worker has the value,
     /// nobody knows where it goes, and it counts everywhere.
-    pub(crate) fn at(&self, host: &Name, port: u16, sealed: &[Sealed], seals: &[Seal]) -> Credential {
+    pub(crate) fn at(
+        &self,
+        host: &Name,
+        port: u16,
+        sealed: &[Sealed],
+        seals: &[Seal],
+    ) -> Credential {
         let counts = |property: &String| {
             let is_sealed = sealed.iter().any(|sealed| sealed.property == *property);
             let mut here = seals.iter().filter(|seal| seal.property == *property);
@@ -83,9 +89,6 @@ mod tests {
             Credential::of(["env:2", "env:3"], "x")
         );
         assert_eq!(at("b.a.com", &all), Credential::of(["env:3"], "x"));
-        assert_eq!(
-            at("b.a.com", &all[..2]),
-            Credential::of([], "default/shop")
-        );
+        assert_eq!(at("b.a.com", &all[..2]), Credential::of([], "default/shop"));
     }
 }

@@ -41,6 +41,10 @@ pub enum Reason {
     SniMissing,
     /// The connection does not begin with a ClientHello.
     NotTls,
+    /// The connection does not begin as one to PostgreSQL does.
+    NotPostgres,
+    /// The worker wants TLS up to the server, where it is the gateway that speaks it.
+    TlsInsisted,
     /// A request for another host than the connection was opened to.
     HostMismatch,
     /// No request, or one that two servers could read in two ways.
@@ -83,6 +87,8 @@ pub enum Reason {
     DialFailed,
     /// The upstream's certificate cannot be verified, or TLS with it failed otherwise.
     TlsFailed,
+    /// The upstream asks for a client certificate, and the policy has none shown to it.
+    ClientCertificateWanted,
     /// The upstream broke off before its answer was whole.
     UpstreamBroken,
     /// A cassette stands for the network, and does not hold this.
@@ -127,6 +133,8 @@ impl Reason {
             Self::SniMismatch => "sni_mismatch",
             Self::SniMissing => "sni_missing",
             Self::NotTls => "not_tls",
+            Self::NotPostgres => "not_postgres",
+            Self::TlsInsisted => "tls_insisted",
             Self::HostMismatch => "host_mismatch",
             Self::RequestMalformed => "request_malformed",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -148,6 +156,7 @@ impl Reason {
             Self::DialUnreachable => "dial_unreachable",
             Self::DialFailed => "dial_failed",
             Self::TlsFailed => "tls_failed",
+            Self::ClientCertificateWanted => "client_certificate_wanted",
             Self::UpstreamBroken => "upstream_broken",
             Self::NotRecorded => "not_recorded",
             Self::SecretUnavailable => "secret_unavailable",
@@ -175,7 +184,7 @@ impl Reason {
     pub fn kind(self) -> Kind {
         match self {
             Self::DnsFailed => Kind::Dns,
-            Self::TlsFailed => Kind::Tls,
+            Self::TlsFailed | Self::ClientCertificateWanted => Kind::Tls,
             Self::DialRefused
             | Self::DialTimeout
             | Self::DialUnreachable

@@ -1,15 +1,19 @@
 //! What the tasks of one session share: the policy in force, the table of names, the reporter.
 
+use crate::client_certificate::ClientCertificate;
 use crate::decision::{Attempt, Refusal, Verdict, decide};
 use crate::event::Endpoint;
 use crate::gateway::{CallContext, Upstream};
 use crate::host::Target;
 use crate::http::Sealing;
+use crate::name::Name;
 use crate::policy::{Bound, PolicySet};
 use crate::reason::Reason;
+use crate::relay::PolicyInForce;
 use crate::report::Reporter;
 use crate::share::Share;
 use crate::stand_in::StandIns;
+use caisson_without::{Part, without};
 use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
@@ -206,6 +210,32 @@ impl Shared {
     pub(crate) fn decide(&self, attempt: &Attempt<'_>) -> Verdict {
         let policy = self.policy.borrow().clone();
         decide(policy.as_deref(), &self.upstream.guard(), attempt)
+    }
+
+    /// What an upstream is shown by the policy in force. A seal that came with a reload has nothing to show: its key was not
+    /// resolved for this call.
+    pub(crate) fn certificate(&self, host: &Name, port: u16) -> Option<ClientCertificate> {
+        let bound = self.policy.borrow().clone()?;
+        let seal = bound.policy.client_key(host, port)?;
+        let mut own = self.context.certificates.iter();
+        own.find(|own| own.is_of(&seal.property, seal.certificate.as_deref()))
+            .cloned()
+    }
+
+    /// Returns once the policy in force has an upstream shown another certificate than `shown`, or none.
+    pub(crate) async fn shows_another(
+        &self,
+        mut policy: PolicyInForce,
+        host: &Name,
+        port: u16,
+        shown: Option<&ClientCertificate>,
+    ) {
+        while policy.changed().await.is_ok() {
+            if !without(Part::Revocation) && self.certificate(host, port).as_ref() != shown {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     /// What a worker means by an address it dialled. One that was never given out for a name means itself, and the

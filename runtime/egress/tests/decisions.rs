@@ -217,6 +217,30 @@ fn an_explanation_reads_well() {
 }
 
 #[test]
+fn an_explanation_says_with_whose_key_a_certificate_is_shown() {
+    let text = "format: 1\nconnector: shop\negress:\n\
+                \x20 - { host: db.example.com, ports: [5432, 5433], protocol: postgres }\n\
+                \x20 - { host: tls.example.com, ports: [5432], protocol: tls }\n\
+                secrets:\n\
+                \x20 client_key: { from: ['file:key'], seal: { hosts: ['*.example.com'], ports: [5432], place: client_key } }\n";
+    let policy = Arc::new(Policy::parse("shop.yaml", text).unwrap());
+    let ask = |to| explain(Some(&policy), &json!({}), &guard(), to, None).unwrap();
+    insta::assert_snapshot!(ask("db.example.com:5432"), @r"
+    allowed: db.example.com port 5432
+      by shop.yaml:4 (egress[0]), protocol postgres
+      the gateway shows a client certificate, with the key of /client_key
+      its addresses are judged when it is looked up
+    ");
+    for other in [
+        "db.example.com:5433",
+        "tls.example.com:5432",
+        "evil.example.com:5432",
+    ] {
+        assert_eq!(ask(other).client_key, None, "{other}");
+    }
+}
+
+#[test]
 fn a_snippet_that_a_refusal_offers_does_allow_the_attempt() {
     let mut tried = 0;
     for (text, port, resolved) in ATTEMPTS {

@@ -107,6 +107,21 @@ const FILES: &[(&str, &str)] = &[
          \x20 f: { from: ['file:a'], oauth2: { grant: refresh_token, token_url: 'https://a.com/t', client_secret: b, client_auth: sign } }\n",
     ),
     (
+        "client-keys",
+        "egress:\n\
+         \x20 - { host: a.com, ports: [443], protocol: https }\n\
+         \x20 - { host: db.com, ports: ['${config.port}'], within_ports: [5432-5439], protocol: postgres }\n\
+         \x20 - { host: 10.1.2.3, networks: [10.1.2.0/24], ports: [5432], protocol: postgres }\n\
+         \x20 - { host: b.com, ports: [443], protocol: tls, rate: { per_second: 1 } }\n\
+         secrets:\n\
+         \x20 a: { from: ['file:a'], seal: { hosts: [a.com], place: client_key, certificate: chain, methods: [GET], paths: [/v1] } }\n\
+         \x20 b: { from: ['file:b'], seal: { hosts: [b.com, db.com], place: client_key, certificate: '' } }\n\
+         \x20 c: { from: ['file:c'], seal: { hosts: ['*.com'], place: client_key, certificate: c } }\n\
+         \x20 d: { from: ['file:d'], seal: { hosts: [a.com], certificate: tls/chain } }\n\
+         \x20 e: { from: ['file:e'], seal: { hosts: [db.com], ports: [5433], place: client_key, certificate: tls/chain } }\n\
+         \x20 f: { from: ['file:f'], seal: { hosts: [db.com], ports: [5433], place: clientkey, certificate: 5 } }\n",
+    ),
+    (
         "files",
         "files:\n\
          \x20 - { dir: data, access: read }\n\

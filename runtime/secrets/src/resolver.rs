@@ -169,7 +169,9 @@ impl Resolver {
             Value::Number(number) => Some(SecretValue::new(number.to_string())),
             other => {
                 let placed = references(other).ok()?;
-                let whole = placed.into_iter().find(|placed| placed.pointer.is_empty())?;
+                let whole = placed
+                    .into_iter()
+                    .find(|placed| placed.pointer.is_empty())?;
                 values.get(&whole.reference).cloned()
             }
         };
@@ -399,10 +401,7 @@ fn is_revealed(pointer: &str, reference: &Reference, rules: &[SecretRule]) -> bo
 }
 
 fn tokenless() -> ProviderError {
-    ProviderError::denied(
-        "nobody gets access tokens here",
-        "run the call by a daemon",
-    )
+    ProviderError::denied("nobody gets access tokens here", "run the call by a daemon")
 }
 
 fn unsealable() -> ProviderError {
@@ -427,6 +426,11 @@ impl Resolved {
             Some(seal) => Some(&seal.placeholder),
             None => self.values.get(&placed.reference),
         }
+    }
+
+    /// The value of a reference of the config, whatever the worker gets for it.
+    pub fn value(&self, reference: &Reference) -> Option<&SecretValue> {
+        self.values.get(reference)
     }
 
     /// The sealed secrets: the pointer of the property, what the worker has, and what the gateway puts in.

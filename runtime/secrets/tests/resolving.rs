@@ -318,7 +318,14 @@ async fn a_check_reads_what_is_granted_in_sessions_that_end_and_tells_no_value()
     assert!(!format!("{checked:?}").contains("user-2"));
     assert_eq!(
         vault.asked(),
-        ["open c1", "read kv/a", "close", "open c1", "read kv/none", "close"]
+        [
+            "open c1",
+            "read kv/a",
+            "close",
+            "open c1",
+            "read kv/none",
+            "close"
+        ]
     );
     let pin = Resolver::new([
         Arc::new(EnvProvider::reading(|_| Some("pin-1".into()))) as Arc<dyn Provider>

@@ -12,6 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from .attacker import free_port
+from .secure import Signer
+
+HBA = """\
+local all all scram-sha-256
+hostssl all certified all cert
+hostssl all doubly all scram-sha-256 clientcert=verify-full
+host all postgres all scram-sha-256
+"""
+"""Who comes in how: `certified` and `doubly` with TLS and a client certificate of their own name, and not without."""
 
 
 def unprivileged() -> pwd.struct_passwd:
@@ -36,11 +45,16 @@ def binaries() -> Path:
 
 
 class Postgres:
-    """One cluster on loopback, with a password; gone after `close`."""
+    """One cluster on loopback, with a password; gone after `close`.
+
+    Attributes:
+        password: Of `postgres`, and of `doubly`.
+    """
 
     password = "pw-1f8e5c"
 
-    def __init__(self) -> None:
+    def __init__(self, signer: Signer | None = None) -> None:
+        """A cluster; with a signer, it speaks TLS as localhost and asks for client certificates of the signer's."""
         self.port = free_port()
         self.bin = binaries()
         self.user = unprivileged()
@@ -54,7 +68,24 @@ class Postgres:
             "-E", "UTF8", "--locale", "C", "--no-sync",
         )  # fmt: skip
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} -c fsync=off"
+        if signer is not None:
+            options += self._secured(signer)
         self._run("pg_ctl", "-D", "data", "-w", "-t", "60", "-l", "log", "-o", options, "start")
+        if signer is not None:
+            self.sql(f"CREATE ROLE certified LOGIN; CREATE ROLE doubly LOGIN PASSWORD '{self.password}'", "postgres")
+
+    def _secured(self, signer: Signer) -> str:
+        """Puts certificates and rules in place; what the server is to be started with."""
+        signer.issue("postgres-server", "DNS:localhost")
+        files = {"server.crt": "postgres-server.pem", "server.key": "postgres-server.key", "root.crt": "ca.pem"}
+        for name, source in files.items():
+            path = self.folder / "data" / name
+            shutil.copy(signer.folder / source, path)
+            path.chmod(0o600)
+            if os.geteuid() == 0:
+                os.chown(path, self.user.pw_uid, self.user.pw_gid)
+        (self.folder / "data/pg_hba.conf").write_text(HBA)
+        return " -c ssl=on -c ssl_ca_file=root.crt"
 
     def create(self) -> str:
         """A fresh database; returns its name."""

@@ -42,6 +42,13 @@ class Signer:
         context.load_cert_chain(self.folder / f"{name}.pem", self.folder / f"{name}.key")
         return context
 
+    def demanding(self, name: str) -> ssl.SSLContext:
+        """The same of a server that turns away who shows no certificate of this authority."""
+        context = self.context(name)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(self.folder / "ca.pem")
+        return context
+
     def _openssl(self, *arguments: str) -> None:
         new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
         subprocess.run(["openssl", *arguments, *new_key], cwd=self.folder, check=True, capture_output=True)

@@ -12,5 +12,7 @@ class Config(Settings):
     database: str
     user: str
     password: Secret | None = None
+    client_key: Secret | None = None
+    client_certificate: str | None = None
     schema: str = "public"
     cursor: str = "updated_at"

@@ -1,6 +1,7 @@
 //! Calls: what they are, where they are kept, how they end.
 
 mod admission;
+mod certificates;
 mod event;
 mod form;
 mod listening;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use caisson_bundle::{Auth, Manifest, SECRET_KEY};
-use caisson_egress::{ConnectorId, Origin, Payer, Place, Policy, SandboxProfile, Sealed};
+use caisson_egress::{
+    ClientCertificate, ConnectorId, Origin, Payer, Place, Policy, SandboxProfile, Sealed,
+};
 use caisson_proto::v1::{self, ErrorCode, connection_ref};
 use caisson_sandbox::{HostDir, Limits, Overlay, ProfileName, WorkerSpec};
 use caisson_secrets::{
@@ -17,6 +19,7 @@ use caisson_wire::Opening;
 use caisson_wire::message::{self, Operation};
 use serde_json::{Value, json};
 
+use super::certificates::certificates;
 use super::form::Form;
 use super::names::check_name;
 use crate::core::Core;
@@ -138,6 +141,8 @@ pub(crate) struct Prepared {
     /// What stands in for the connector's own root bundles.
     pub(crate) overlays: Arc<[Overlay]>,
     pub(crate) secrets: Resolved,
+    /// What the gateway shows upstreams.
+    pub(crate) certificates: Arc<[ClientCertificate]>,
     pub(crate) redactor: Arc<Redactor>,
     pub(crate) limits: Limits,
     pub(crate) duration: Duration,
@@ -193,6 +198,12 @@ pub(crate) async fn prepare(
         .resolve(call_id, &config, rules)
         .await
         .map_err(secret_error)?;
+    let seals = policy.as_ref().map_or(&[][..], |policy| &policy.seals);
+    let certificates = match core.host.gateway.is_played() {
+        // Nobody would be shown any, and no provider was asked for the keys.
+        true => Arc::default(),
+        false => certificates(&config, seals, &secrets)?.into(),
+    };
     let redactor = Arc::new(Redactor::new(secrets.values()));
     let (limits, duration) = limits(core, &connector.form.manifest, policy.as_deref());
     Ok(Prepared {
@@ -213,6 +224,7 @@ pub(crate) async fn prepare(
         files,
         overlays,
         secrets,
+        certificates,
         redactor,
         limits,
         duration,
@@ -321,6 +333,7 @@ impl Prepared {
                 config: self.config.clone(),
                 redactor: self.redactor.clone(),
                 sealed: self.sealed().into(),
+                certificates: self.certificates.clone(),
                 payer: self.payer(),
                 party: self.party().into(),
                 bounds: caisson_egress::Bounds {
@@ -348,8 +361,13 @@ fn tokens_are_got(
     let wants = manifest.auth.values().filter_map(Auth::of_tokens);
     for property in wants {
         let pointer = pointer_of(property);
-        let is_given = config.pointer(&pointer).is_some_and(|value| !value.is_null());
-        let mut here = rules.iter().filter(|rule| rule.pointer() == pointer).peekable();
+        let is_given = config
+            .pointer(&pointer)
+            .is_some_and(|value| !value.is_null());
+        let mut here = rules
+            .iter()
+            .filter(|rule| rule.pointer() == pointer)
+            .peekable();
         // A property without any rule is not granted, which is told with what to write.
         if is_given && here.peek().is_some() && !here.any(|rule| rule.oauth2.is_some()) {
             let message = format!(
@@ -376,6 +394,7 @@ pub(crate) fn declared(manifest: &Manifest, property: &str) -> Vec<Place> {
         Auth::Header { name, value, .. } if is_it(value) => format!("header:{name}").parse().ok(),
         Auth::Query { name, value } if is_it(value) => Some(Place::Query(name.clone())),
         auth if auth.of_tokens().is_some_and(is_it) => "header:authorization".parse().ok(),
+        Auth::Mtls { key, .. } if is_it(key) => Some(Place::ClientKey),
         _ => None,
     };
     manifest.auth.values().filter_map(place).collect()

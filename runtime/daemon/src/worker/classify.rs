@@ -92,6 +92,9 @@ pub(crate) fn failed(
         // Its own words, and said to be so.
         error.action = format!("the connector says: {}", failed.action);
     }
+    if let Some(advice) = advice(error.code, refusals) {
+        error.action = advice.to_owned();
+    }
     if failed.retry_at_unix_ms > 0 {
         // A worker can say any number; a year is further than anybody waits.
         let ms = failed.retry_at_unix_ms.min(far_future_ms());
@@ -103,6 +106,10 @@ pub(crate) fn failed(
     error.partition = failed.partition;
     error
 }
+
+/// Reasons of the gateway's that say by themselves what is to be done.
+const INSISTED: &str = "tls_insisted";
+const WANTED: &str = "client_certificate_wanted";
 
 /// A limit of the worker that an exception tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,12 +239,29 @@ fn is_named(refusal: &EgressRefusal, about: &str) -> bool {
         .any(|place| !place.is_empty() && about.contains(place.as_str()))
 }
 
+/// What to do where the gateway knows it better than the code does.
+fn advice(code: ErrorCode, refusals: &[EgressRefusal]) -> Option<&'static str> {
+    let seen = |reason| refusals.iter().any(|refusal| refusal.reason == reason);
+    match code {
+        ErrorCode::EgressDenied if seen(INSISTED) => Some(
+            "write sslmode=disable or prefer in the connection's config: under protocol: postgres the gateway speaks TLS with the server",
+        ),
+        ErrorCode::TlsFailed if seen(WANTED) => Some(
+            "the server asks for a client certificate: have the policy seal its key with place: client_key, for this host and port",
+        ),
+        _ => None,
+    }
+}
+
 /// What the gateway saw explains a failed connection better than the
 /// connector can: any that it saw where the connector has no word of its own,
 /// else those of the place that it names.
 fn better_network_code(code: ErrorCode, about: &str, refusals: &[EgressRefusal]) -> ErrorCode {
-    let explains =
-        |refusal: &&EgressRefusal| code == ErrorCode::ConnectorFailed || is_named(refusal, about);
+    let explains = |refusal: &&EgressRefusal| {
+        // Drivers of databases tell of what TLS came to, and not of the host.
+        let is_of_tls = code == ErrorCode::TlsFailed && refusal.reason == INSISTED;
+        code == ErrorCode::ConnectorFailed || is_of_tls || is_named(refusal, about)
+    };
     let mut seen = refusals.iter().filter(explains).peekable();
     let first = seen.peek().copied();
     if seen.any(denied) {
@@ -245,7 +269,9 @@ fn better_network_code(code: ErrorCode, about: &str, refusals: &[EgressRefusal])
     }
     match first {
         Some(failed) if failed.reason == "dns_failed" => ErrorCode::DnsFailed,
-        Some(failed) if failed.reason == "tls_failed" => ErrorCode::TlsFailed,
+        Some(failed) if failed.reason == "tls_failed" || failed.reason == WANTED => {
+            ErrorCode::TlsFailed
+        }
         Some(_) => ErrorCode::UpstreamUnavailable,
         None => code,
     }
@@ -277,6 +303,39 @@ mod tests {
             layer: layer.into(),
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn what_the_gateway_knows_of_tls_says_what_is_to_be_done() {
+        let end = |code: &str, message: &str, reason: &str| {
+            let said = said(code, "psycopg.OperationalError", message);
+            let mut told = refusal(reason);
+            if reason == WANTED {
+                told.layer = crate::egress::UPSTREAM.into();
+            }
+            failed(said, &Death::default(), &Limits::default(), &[told])
+        };
+        let insisted = end(
+            "TLS_FAILED",
+            "server does not support SSL, but SSL was required",
+            INSISTED,
+        );
+        assert_eq!(insisted.code, ErrorCode::EgressDenied);
+        assert!(
+            insisted.action.contains("sslmode=disable"),
+            "{}",
+            insisted.action
+        );
+        let wanted = end("CONNECTOR_FAILED", "Connection broken", WANTED);
+        assert_eq!(wanted.code, ErrorCode::TlsFailed);
+        assert!(
+            wanted.action.contains("place: client_key"),
+            "{}",
+            wanted.action
+        );
+        let other = end("TLS_FAILED", "certificate has expired", "name_not_allowed");
+        assert_eq!(other.code, ErrorCode::TlsFailed);
+        assert!(!other.action.contains("sslmode"), "{}", other.action);
     }
 
     #[test]

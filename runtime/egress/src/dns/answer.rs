@@ -258,6 +258,7 @@ mod tests {
         let context = CallContext {
             bounds: Default::default(),
             sealed: std::sync::Arc::default(),
+            certificates: Arc::default(),
             payer: crate::Payer::new([], "default/shop"),
             party: "default/shop".into(),
             call_id: "c".into(),

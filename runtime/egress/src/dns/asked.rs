@@ -58,6 +58,7 @@ mod tests {
         let context = CallContext {
             bounds: Default::default(),
             sealed: Arc::default(),
+            certificates: Arc::default(),
             payer: crate::Payer::new([], "default/shop"),
             party: "default/shop".into(),
             call_id: "c".into(),

@@ -10,6 +10,7 @@ use super::tls::Version;
 use super::under_way::{Listed, UnderWay};
 use super::upstream::{Far, SendError};
 use super::{fields, head};
+use crate::client_certificate;
 use crate::decision::Refusal;
 use crate::event::Endpoint;
 use crate::policy::{HttpRule, OnThrottle, RuleAt, Seal};
@@ -333,7 +334,15 @@ impl Connection {
             SendError::Broken(error) => {
                 let method = &report.admitted.method;
                 let detail = format!("{method} {}: {}", self.place.name, chain(&error));
-                (self.far.address(), Reason::UpstreamBroken, detail)
+                match self.far.wants_certificate() {
+                    Some(wanted) => {
+                        let detail = format!("{detail}; {wanted}");
+                        let reason = Reason::ClientCertificateWanted;
+                        (self.far.address(), reason, detail)
+                    }
+                    None if is_alert(&error) => (self.far.address(), Reason::TlsFailed, detail),
+                    None => (self.far.address(), Reason::UpstreamBroken, detail),
+                }
             }
         };
         let to = Endpoint {
@@ -441,6 +450,13 @@ fn is_event_stream<B>(response: &Response<B>) -> bool {
 /// Whether it was the request's body that broke off.
 fn is_of_body(error: &hyper::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<BodyError>())
+}
+
+/// Whether the upstream ended TLS with an alert, as it does where it does not take a client's certificate.
+fn is_alert(error: &hyper::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    let mut failures = causes.filter_map(|error| error.downcast_ref::<std::io::Error>());
+    failures.any(client_certificate::is_alert)
 }
 
 /// An error with its causes: hyper's own words are short.

@@ -35,6 +35,7 @@ pub(crate) use seal::Sealing;
 pub(crate) use tls::Tls;
 pub use tls::TlsError;
 
+use crate::client_certificate::ClientCertificate;
 use crate::decision::{Allowed, Refusal};
 use crate::event::{Ended, Endpoint};
 use crate::fault::CertificateFault;
@@ -78,19 +79,23 @@ pub(crate) async fn carry(
     allowed: Allowed,
     certificate: Option<CertificateFault>,
 ) {
-    let (target, port) = (place.target.clone(), place.port);
+    let (target, name, port) = (place.target.clone(), place.name.clone(), place.port);
     let tasks = Tasks::default();
     let requests = policy.clone();
+    // After the subscription, so that a change from here on is noticed.
+    let shown = shared.certificate(&name, port);
+    let others = shared.shows_another(policy.clone(), &name, port, shown.as_ref());
+    let own = shown.as_ref();
     let inspected = async {
-        let Some(opened) = open(shared, worker, place, &allowed, &tasks, certificate).await else {
-            return;
-        };
+        let opened = open(shared, worker, place, &allowed, &tasks, own, certificate).await;
+        let Some(opened) = opened else { return };
         serve(shared, opened, &allowed, tasks.clone(), requests).await;
     };
     // In this order: a policy that changed lets no further byte through.
     tokio::select! {
         biased;
         () = revoked(shared, &mut policy, &target, port, &allowed.addresses, Protocol::Https) => {}
+        () = others => {}
         () = shared.ended.cancelled() => {}
         () = inspected => {}
         never = tasks.run() => match never {},
@@ -111,6 +116,7 @@ async fn open(
     place: Place,
     allowed: &Allowed,
     tasks: &Tasks,
+    shown: Option<&ClientCertificate>,
     certificate: Option<CertificateFault>,
 ) -> Option<Opened> {
     let (target, port) = (place.target.clone(), place.port);
@@ -154,13 +160,15 @@ async fn open(
                 addresses: allowed.addresses.clone(),
                 port: place.port,
                 name: ServerName::try_from(place.name.as_str().to_owned()).ok()?,
-                config: shared.upstream.tls.client(offer),
+                config: shared.upstream.tls.client(offer, shown),
+                shows: shown.is_some(),
+                asked: Arc::default(),
                 timeout: shared.upstream.dial_timeout,
                 tasks: tasks.clone(),
                 small: is_small(shared),
             };
             match Upstream::connect(way).await {
-                Ok(upstream) => Far::Live(upstream),
+                Ok(upstream) => Far::Live(Box::new(upstream)),
                 Err(undialled) => {
                     shared.reporter.failed(
                         to(undialled.address),

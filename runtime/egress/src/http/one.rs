@@ -3,12 +3,12 @@
 use super::body::Meter;
 use super::ending::Clean;
 use super::exchange::Connection;
-use super::sent::Switched;
 use super::head::{Head, Malformed};
 use super::inbound::{HeadError, Inbound, Replayed};
 use super::intake::{Ended, Intake};
 use super::judge::malformed;
 use super::outbound::{self, Asked};
+use super::sent::Switched;
 use http::{Method, Request, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;

@@ -2,9 +2,10 @@
 //! the upstream.
 
 use crate::ca::Authority;
+use crate::client_certificate::{ClientCertificate, Notes};
 use crate::fault::CertificateFault;
 use crate::name::Name;
-use rustls::client::Resumption;
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -14,6 +15,8 @@ use std::sync::Arc;
 
 /// TLS sessions with upstreams that are remembered, so that the next handshake is short.
 const SESSIONS: usize = 1_024;
+/// The same of those begun under a client certificate, which no other call resumes.
+const OWN_SESSIONS: usize = 16;
 
 /// The HTTP of a connection, as ALPN names it (RFC 7301). Both sides speak the same one: nothing is translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +99,7 @@ impl Tls {
         more: &[CertificateDer<'static>],
     ) -> Result<Self, TlsError> {
         let roots = Arc::new(roots(more));
+        let none: Arc<dyn ResolvesClientCert> = Arc::new(Notes);
         Ok(Self {
             authority: Arc::clone(authority),
             servers: [
@@ -104,10 +108,10 @@ impl Tls {
                 server(authority, Some(Version::Two))?,
             ],
             clients: [
-                client(&roots, &[])?,
-                client(&roots, &[Version::One])?,
-                client(&roots, &[Version::Two])?,
-                client(&roots, &[Version::Two, Version::One])?,
+                client(&roots, &none, &[])?,
+                client(&roots, &none, &[Version::One])?,
+                client(&roots, &none, &[Version::Two])?,
+                client(&roots, &none, &[Version::Two, Version::One])?,
             ],
         })
     }
@@ -144,8 +148,40 @@ impl Tls {
         Some(Arc::new(config))
     }
 
-    pub(super) fn client(&self, offer: Offer) -> Arc<ClientConfig> {
-        Arc::clone(&self.clients[offer.index()])
+    /// Towards an upstream to which HTTP is spoken, with the certificate that it is shown.
+    pub(super) fn client(
+        &self,
+        offer: Offer,
+        certificate: Option<&ClientCertificate>,
+    ) -> Arc<ClientConfig> {
+        let shared = &self.clients[offer.index()];
+        match certificate {
+            None => Arc::clone(shared),
+            Some(certificate) => Arc::new(self.showing(certificate, &shared.alpn_protocols)),
+        }
+    }
+
+    /// Towards an upstream that speaks something else.
+    pub(crate) fn plain_client(
+        &self,
+        certificate: Option<&ClientCertificate>,
+    ) -> Arc<ClientConfig> {
+        match certificate {
+            None => Arc::clone(&self.clients[0]),
+            Some(certificate) => Arc::new(self.showing(certificate, &[])),
+        }
+    }
+
+    /// One that shows a certificate, with its own sessions and nobody else's.
+    fn showing(&self, certificate: &ClientCertificate, alpn: &[Vec<u8>]) -> ClientConfig {
+        let mut config = certificate.config(|shows| {
+            let mut config = ClientConfig::clone(&self.clients[0]);
+            config.client_auth_cert_resolver = Arc::new(shows);
+            config.resumption = Resumption::in_memory_sessions(OWN_SESSIONS);
+            config
+        });
+        config.alpn_protocols = alpn.to_vec();
+        config
     }
 }
 
@@ -188,11 +224,15 @@ fn server(
     Ok(Arc::new(config))
 }
 
-fn client(roots: &Arc<RootCertStore>, alpn: &[Version]) -> Result<Arc<ClientConfig>, TlsError> {
+fn client(
+    roots: &Arc<RootCertStore>,
+    none: &Arc<dyn ResolvesClientCert>,
+    alpn: &[Version],
+) -> Result<Arc<ClientConfig>, TlsError> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(Arc::clone(roots))
-        .with_no_client_auth();
+        .with_client_cert_resolver(Arc::clone(none));
     config.alpn_protocols = alpn.iter().map(|version| version.alpn().to_vec()).collect();
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
     Ok(Arc::new(config))

@@ -3,6 +3,7 @@
 use super::body::{AnyBody, BodyError};
 use super::tasks::Tasks;
 use super::tls::{Version, chosen};
+use crate::client_certificate::{self, Notes};
 use crate::reason::Reason;
 use crate::relay::{Undialled, dial};
 use http::{Request, Response};
@@ -13,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -32,6 +34,10 @@ pub(super) struct Way {
     pub(super) port: u16,
     pub(super) name: ServerName<'static>,
     pub(super) config: Arc<ClientConfig>,
+    /// Whether it is shown a client certificate.
+    pub(super) shows: bool,
+    /// Whether it asked for one in vain.
+    pub(super) asked: Arc<AtomicBool>,
     pub(super) timeout: Duration,
     pub(super) tasks: Tasks,
     /// Whether the worker has so many connections that each gets little memory.
@@ -46,6 +52,8 @@ pub(super) struct Upstream {
     address: std::sync::Mutex<IpAddr>,
     pub(super) version: Version,
     sender: Mutex<Numbered>,
+    /// Whether it ever answered.
+    answered: AtomicBool,
 }
 
 /// A sender, and the how manieth of its connection it is.
@@ -80,7 +88,7 @@ impl Sender {
 /// Who answers.
 #[derive(Debug)]
 pub(super) enum Far {
-    Live(Upstream),
+    Live(Box<Upstream>),
     /// A cassette, in the HTTP that the worker speaks.
     Cassette(Version),
 }
@@ -96,6 +104,14 @@ impl Far {
     pub(super) fn address(&self) -> Option<IpAddr> {
         match self {
             Self::Live(upstream) => Some(upstream.address()),
+            Self::Cassette(_) => None,
+        }
+    }
+
+    /// What to write where it hung up for want of a client certificate.
+    pub(super) fn wants_certificate(&self) -> Option<String> {
+        match self {
+            Self::Live(upstream) => upstream.wants_certificate(),
             Self::Cassette(_) => None,
         }
     }
@@ -124,11 +140,19 @@ impl Upstream {
             address: std::sync::Mutex::new(address),
             version,
             sender: Mutex::new(Numbered { sender, number: 0 }),
+            answered: AtomicBool::new(false),
         })
     }
 
     fn address(&self) -> IpAddr {
         *self.address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What to write where the upstream asks for a client certificate, is shown none, and so hangs up: in TLS 1.3 it does
+    /// that when the gateway's side of the handshake is over, so that it shows in the first request.
+    fn wants_certificate(&self) -> Option<String> {
+        let answered = self.answered.load(Ordering::Relaxed);
+        (!answered).then(|| self.way.wants_certificate()).flatten()
     }
 
     /// Sends a request. A connection that ended since the last one is made anew, and one that ended under the request before
@@ -137,17 +161,17 @@ impl Upstream {
         &self,
         request: Request<AnyBody>,
     ) -> Result<Response<Incoming>, SendError> {
-        match self.try_send(request, None).await {
-            Ok(response) => Ok(response),
+        let sent = match self.try_send(request, None).await {
             Err(Unanswered {
                 unsent: Some((request, number)),
                 ..
-            }) => {
-                let again = self.try_send(request, Some(number)).await;
-                again.map_err(|unanswered| unanswered.error)
-            }
-            Err(unanswered) => Err(unanswered.error),
+            }) => self.try_send(request, Some(number)).await,
+            sent => sent,
+        };
+        if sent.is_ok() {
+            self.answered.store(true, Ordering::Relaxed);
         }
+        sent.map_err(|unanswered| unanswered.error)
     }
 
     /// Sends a request by another sender than number `not`.
@@ -207,6 +231,13 @@ impl Upstream {
     }
 }
 
+impl Way {
+    fn wants_certificate(&self) -> Option<String> {
+        let wants = !self.shows && self.asked.load(Ordering::Relaxed);
+        wants.then(|| client_certificate::wanted(&self.name.to_str(), self.port))
+    }
+}
+
 impl From<SendError> for Unanswered {
     fn from(error: SendError) -> Self {
         Self {
@@ -226,9 +257,22 @@ async fn reach(way: &Way) -> Result<(Sender, IpAddr, Version), Undialled> {
     };
     let _ = stream.set_nodelay(true);
     let handshake = TlsConnector::from(Arc::clone(&way.config)).connect(way.name.clone(), stream);
+    let handshake = Notes::during(&way.asked, handshake);
     let stream = match tokio::time::timeout(way.timeout, handshake).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(failed(format!("TLS with {}: {error}", way.name.to_str()))),
+        Ok(Err(error)) => {
+            let detail = format!("TLS with {}: {error}", way.name.to_str());
+            let wanted = way.wants_certificate();
+            return Err(
+                match wanted.filter(|_| client_certificate::is_alert(&error)) {
+                    None => failed(detail),
+                    Some(wanted) => Undialled {
+                        reason: Reason::ClientCertificateWanted,
+                        ..failed(format!("{detail}; {wanted}"))
+                    },
+                },
+            );
+        }
         Err(_) => {
             let detail = format!(
                 "TLS with {}: no answer within {} s",

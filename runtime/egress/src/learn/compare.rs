@@ -44,6 +44,10 @@ impl Row {
             self.declared.is_none() && (self.observed.unwrap_or(0) > 0 || self.refused > 0);
         let not_allowed = self.declared.is_some() && self.allowed.is_none();
         let otherwise = match (&self.declared, &self.allowed) {
+            // Who asks for bytes gets them under postgres too.
+            (Some(declared), Some(allowed)) if declared == "tcp" => {
+                !allowed.starts_with("tcp") && !allowed.starts_with("postgres")
+            }
             (Some(declared), Some(allowed)) => !allowed.starts_with(declared.as_str()),
             _ => false,
         };

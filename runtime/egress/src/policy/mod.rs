@@ -4,6 +4,7 @@
 //! connection's config in place. Nothing here opens a socket.
 
 mod bind;
+mod client_key;
 mod files;
 mod http;
 mod oauth2;
@@ -157,6 +158,8 @@ pub enum Protocol {
     Tls,
     /// TLS ends at the gateway, and every request is judged.
     Https,
+    /// Bytes are relayed after PostgreSQL's startup; the gateway speaks TLS with the server.
+    Postgres,
 }
 
 impl Protocol {
@@ -167,6 +170,7 @@ impl Protocol {
             Self::Tcp => "tcp",
             Self::Tls => "tls",
             Self::Https => "https",
+            Self::Postgres => "postgres",
         }
     }
 }

@@ -4,7 +4,7 @@ use super::read::Reader;
 use super::wire::{WireOAuth2, WireTold};
 use caisson_document::join;
 use caisson_secrets::{
-    Algorithm, ClientAuth, Grant, OAuth2, OWN_PARAMS, Signing, Told, TokenUrl, pointer_of,
+    Algorithm, ClientAuth, Grant, OAuth2, OWN_PARAMS, Signing, TokenUrl, Told, pointer_of,
 };
 use serde_json::Value;
 
@@ -75,7 +75,8 @@ pub(super) fn read_oauth2(reader: &mut Reader<'_>, at: &str, wire: &WireOAuth2) 
             "write client_auth: basic, body or private_key_jwt",
         );
     }
-    let signs = matches!(grant, Grant::JwtBearer { .. }) || client_auth == ClientAuth::PrivateKeyJwt;
+    let signs =
+        matches!(grant, Grant::JwtBearer { .. }) || client_auth == ClientAuth::PrivateKeyJwt;
     if matches!(grant, Grant::JwtBearer { .. }) && issuer.is_none() && client_id.is_none() {
         reader.fault(
             at,

@@ -1,5 +1,6 @@
 //! A document becomes a policy, or every reason why not.
 
+use super::client_key::rival;
 use super::files::{Dir, absolute};
 use super::oauth2::read_oauth2;
 use super::rule::read_rules;
@@ -173,7 +174,17 @@ fn secrets(
         match SecretRule::parse(&name, &from, secret.reveal == Some(true)) {
             Ok(mut rule) => {
                 rule.oauth2 = recipes.remove(&name);
-                seals.extend(read_seals(reader, &at, &rule.pointer(), &secret, rules));
+                for seal in read_seals(reader, &at, &rule.pointer(), &secret, rules) {
+                    if let Some(other) = rival(&seal, &seals) {
+                        let message = format!(
+                            "the key of {} is for the same host and port, and a handshake shows one certificate",
+                            other.property
+                        );
+                        let help = "name other hosts or ports in one of the two";
+                        reader.key_fault(&join(&at, "seal"), message, help);
+                    }
+                    seals.push(seal);
+                }
                 granted.push(rule);
             }
             Err(faults) => {
@@ -187,10 +198,7 @@ fn secrets(
 }
 
 /// How access tokens are got, by the name of the entry.
-fn recipes(
-    reader: &mut Reader<'_>,
-    wire: &[(String, WireSecret)],
-) -> BTreeMap<String, OAuth2> {
+fn recipes(reader: &mut Reader<'_>, wire: &[(String, WireSecret)]) -> BTreeMap<String, OAuth2> {
     let entries: Vec<String> = wire.iter().map(|(name, _)| pointer_of(name)).collect();
     let mut recipes = BTreeMap::new();
     for (name, secret) in wire {
@@ -211,7 +219,11 @@ fn recipes(
                 "write an entry for it beside this one: {}: {{ from: [\"file:shop\"] }}",
                 oauth2.client_secret.as_deref().unwrap_or(pointer)
             );
-            reader.fault(&join(&at, "client_secret"), "no entry of secrets is for this property", help);
+            reader.fault(
+                &join(&at, "client_secret"),
+                "no entry of secrets is for this property",
+                help,
+            );
         }
         recipes.insert(name.clone(), recipe);
     }

@@ -33,17 +33,21 @@ pub(super) fn read_rules(reader: &mut Reader<'_>, wire: Vec<Option<WireRule>>) -
         let protocol = match rule.protocol.as_deref() {
             Some("tcp") => Protocol::Tcp,
             Some("https") => Protocol::Https,
+            Some("postgres") => Protocol::Postgres,
             _ => Protocol::Tls,
         };
         let Some(host) = host else { continue };
         let nameless = matches!(host, Host::Address(_))
             || (host == Host::AnyInNetworks && !networks.is_empty());
-        if nameless && matches!(rule.protocol.as_deref(), Some("tls" | "https")) {
-            reader.fault(
-                &format!("{at}/protocol"),
-                "an address cannot be named in a ClientHello",
-                "write protocol: tcp, or the host's name",
-            );
+        if nameless && protocol != Protocol::Tcp && rule.protocol.is_some() {
+            let message = match protocol {
+                Protocol::Postgres => {
+                    "the server's certificate is verified by its name, and an address is none"
+                }
+                _ => "an address cannot be named in a ClientHello",
+            };
+            let help = "write protocol: tcp, or the host's name";
+            reader.fault(&format!("{at}/protocol"), message, help);
         }
         let (line, column) = reader.place(&at);
         let at = RuleAt {

@@ -1,9 +1,10 @@
 //! Where a policy has the gateway put a sealed secret in.
 
+use super::client_key::{check_host, may_be_for, read_certificate};
 use super::read::Reader;
 use super::wire::{WireSeal, WireSecret};
 use super::{Protocol, Rule};
-use crate::host::{Host, Pattern};
+use crate::host::Pattern;
 use crate::http::path;
 use crate::name::Name;
 use http::HeaderName;
@@ -25,9 +26,12 @@ pub struct Seal {
     pub paths: Option<Vec<path::Pattern>>,
     /// Where it stands. `None`: in Authorization, as it is or in Basic's pair.
     pub place: Option<Place>,
+    /// JSON pointer of the property that holds the certificate of a client's key. `None`: the key's own value does.
+    pub certificate: Option<String>,
 }
 
-/// Where in a request a sealed secret stands. The text form is the policy's: `header:X-Api-Key`.
+/// Where a sealed secret stands, in a request or in the handshake before it. The text form is the policy's:
+/// `header:X-Api-Key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// In the value of this header field, whatever stands around it.
@@ -40,12 +44,14 @@ pub enum Place {
     Json(String),
     /// The user name or the password of Basic authentication (RFC 7617).
     Basic,
+    /// In no request: it is the private key of a client certificate (RFC 8446, 4.4.2), used in handshakes.
+    ClientKey,
 }
 
 /// Why a text is no place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no place in a request; write header:NAME, query:KEY, form:FIELD, json:/POINTER or basic"
+    "{0:?} is no place in a request; write header:NAME, query:KEY, form:FIELD, json:/POINTER, basic or client_key"
 )]
 pub struct PlaceError(String);
 
@@ -54,8 +60,10 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, PlaceError> {
         let none = || PlaceError(text.to_owned());
-        if text == "basic" {
-            return Ok(Self::Basic);
+        match text {
+            "basic" => return Ok(Self::Basic),
+            "client_key" => return Ok(Self::ClientKey),
+            _ => {}
         }
         let (kind, name) = text.split_once(':').ok_or_else(none)?;
         if name.is_empty() {
@@ -79,6 +87,7 @@ impl fmt::Display for Place {
             Self::Form(field) => write!(f, "form:{field}"),
             Self::Json(pointer) => write!(f, "json:{pointer}"),
             Self::Basic => f.write_str("basic"),
+            Self::ClientKey => f.write_str("client_key"),
         }
     }
 }
@@ -136,13 +145,25 @@ fn read_seal(
     wire: &WireSeal,
     rules: &[Rule],
 ) -> Seal {
+    let place = wire.place.as_deref().and_then(|text| {
+        let place = text.parse();
+        place
+            .map_err(|error: PlaceError| reader.error(&format!("{at}/place"), &error))
+            .ok()
+    });
+    let misspelt = place.is_none() && wire.place.is_some();
+    let ports: Vec<u16> = wire.ports.iter().flatten().flatten().copied().collect();
+    let ports = if ports.is_empty() { vec![443] } else { ports };
+    let certificate = read_certificate(reader, at, property, wire, place.as_ref());
     let mut hosts = Vec::new();
     for (index, text) in wire.hosts.iter().flatten().enumerate() {
         let Some(text) = text else { continue };
         let at = format!("{at}/hosts/{index}");
         match Pattern::parse(text) {
             Ok(pattern) => {
-                if !rules.iter().any(|rule| inspects(rule, &pattern)) {
+                if place == Some(Place::ClientKey) {
+                    check_host(reader, &at, &pattern, &ports, rules);
+                } else if !misspelt && !rules.iter().any(|rule| inspects(rule, &pattern)) {
                     let message = format!(
                         "no rule of egress inspects {pattern}, so nothing could be put in there"
                     );
@@ -165,34 +186,21 @@ fn read_seal(
             Err(error) => reader.error(&format!("{at}/paths/{index}"), &error),
         }
     }
-    let place = wire.place.as_deref().and_then(|text| {
-        let place = text.parse();
-        place
-            .map_err(|error: PlaceError| reader.error(&format!("{at}/place"), &error))
-            .ok()
-    });
-    let ports: Vec<u16> = wire.ports.iter().flatten().flatten().copied().collect();
     Seal {
         property: property.to_owned(),
         hosts,
-        ports: if ports.is_empty() { vec![443] } else { ports },
+        ports,
         methods: wire
             .methods
             .is_some()
             .then(|| wire.methods.iter().flatten().flatten().cloned().collect()),
         paths: wire.paths.is_some().then_some(paths),
         place,
+        certificate,
     }
 }
 
 /// Whether a rule ends TLS for what a pattern stands for, as far as that can be told without a connection's config.
 fn inspects(rule: &Rule, pattern: &Pattern) -> bool {
-    rule.protocol == Protocol::Https
-        && match (&rule.host, pattern) {
-            (Host::Names(own), Pattern::Exact(name)) => own.matches(name),
-            (Host::Names(Pattern::Exact(name)), pattern) => pattern.matches(name),
-            (Host::Names(own), other) => own == other,
-            (Host::FromConfig { .. }, _) => true,
-            _ => false,
-        }
+    rule.protocol == Protocol::Https && may_be_for(&rule.host, pattern)
 }

@@ -192,6 +192,8 @@ pub(super) struct WireSeal {
     pub paths: List<String>,
     #[serde(deserialize_with = "fitting")]
     pub place: Option<String>,
+    #[serde(deserialize_with = "fitting")]
+    pub certificate: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -10,25 +10,25 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 /// Bytes of one direction: of this connection, and in the session's sum.
-pub(super) struct Count<'a> {
-    pub(super) own: AtomicU64,
-    pub(super) sum: &'a AtomicU64,
+pub(crate) struct Count<'a> {
+    own: AtomicU64,
+    sum: &'a AtomicU64,
 }
 
 impl<'a> Count<'a> {
-    pub(super) fn in_sum(sum: &'a AtomicU64) -> Self {
+    pub(crate) fn in_sum(sum: &'a AtomicU64) -> Self {
         Self {
             own: AtomicU64::new(0),
             sum,
         }
     }
 
-    pub(super) fn add(&self, bytes: usize) {
+    pub(crate) fn add(&self, bytes: usize) {
         self.own.fetch_add(bytes as u64, Ordering::Relaxed);
         self.sum.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.own.load(Ordering::Relaxed)
     }
 }

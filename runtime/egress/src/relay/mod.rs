@@ -9,9 +9,10 @@ mod hello;
 mod pipe;
 mod serve;
 
+pub(crate) use copy::Count;
 pub(crate) use dial::{Undialled, dial};
 pub(crate) use hello::{Hello, HelloError, check as check_name};
 pub(crate) use pipe::{Lent, Pipes};
 pub(crate) use serve::{
-    PolicyInForce, accept, judge, reset_on_close, revoked, serve_port, still_allowed,
+    PolicyInForce, accept, judge, named, reset_on_close, revoked, serve_port, still_allowed, tune,
 };

@@ -123,7 +123,12 @@ async fn allow(
             );
             return failed(Reason::NotRecorded, detail);
         }
-        return carry(&shared, &mut worker, policy, &target, port, allowed).await;
+        return match allowed.protocol {
+            Protocol::Postgres => {
+                crate::postgres::carry(&shared, &mut worker, policy, &target, port, allowed).await;
+            }
+            _ => carry(&shared, &mut worker, policy, &target, port, allowed).await,
+        };
     }
     let Ok(worker) = worker.into_std() else {
         return;
@@ -301,7 +306,7 @@ pub(crate) fn named(target: &Target) -> Name {
     }
 }
 
-fn tune(worker: &TcpStream, upstream: &TcpStream) {
+pub(crate) fn tune(worker: &TcpStream, upstream: &TcpStream) {
     // Failing here costs speed, never correctness.
     let _ = worker.set_nodelay(true);
     let _ = upstream.set_nodelay(true);

@@ -40,7 +40,7 @@ impl Class {
     pub(super) fn of(to: &Endpoint) -> Self {
         match &*to.protocol {
             "dns" => Self::Dns,
-            "tcp" | "tls" => Self::Tcp,
+            "tcp" | "tls" | "postgres" => Self::Tcp,
             "https" => Self::Https,
             _ => Self::Other,
         }

@@ -32,7 +32,10 @@ impl Places {
     /// Names and connections count, and requests. A packet that nobody waits for an answer to (UDP, ICMP) never keeps a
     /// connector from its work.
     pub(super) fn refused(&self, to: &Endpoint) -> bool {
-        if !matches!(to.protocol, Cow::Borrowed("dns" | "tcp" | "tls" | "https")) {
+        if !matches!(
+            to.protocol,
+            Cow::Borrowed("dns" | "tcp" | "tls" | "https" | "postgres")
+        ) {
             return false;
         }
         let host = match (&to.host, to.address) {

@@ -21,6 +21,7 @@ fn reporter(audit: Audit, secret: Option<&SecretValue>) -> (Reporter, mpsc::Rece
         )),
         bounds: Default::default(),
         sealed: Arc::default(),
+        certificates: Arc::default(),
         payer: crate::Payer::new([], "default/shop"),
         party: "default/shop".into(),
     };

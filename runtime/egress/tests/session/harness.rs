@@ -36,6 +36,8 @@ pub(crate) struct Harness {
     pub(crate) dns_udp_v6: u16,
     pub(crate) dns_tcp: u16,
     pub(crate) watch: std::os::unix::net::UnixDatagram,
+    context: CallContext,
+    listen: Vec<SocketAddrV4>,
     _dir: tempfile::TempDir,
 }
 
@@ -45,6 +47,7 @@ pub(crate) struct Setup {
     pub(crate) listen: Vec<SocketAddrV4>,
     pub(crate) gateway: GatewayConfig,
     pub(crate) sealed: Vec<caisson_egress::Sealed>,
+    pub(crate) certificates: Vec<caisson_egress::ClientCertificate>,
 }
 
 impl Setup {
@@ -76,6 +79,7 @@ impl Setup {
             config: json!({}),
             listen: Vec::new(),
             sealed: Vec::new(),
+            certificates: Vec::new(),
             gateway: GatewayConfig {
                 hosts,
                 stand_ins: Ipv4Addr::new(127, 18, 0, 0),
@@ -102,6 +106,63 @@ impl Setup {
             ..self.gateway
         })
         .unwrap();
+        let context = CallContext {
+            bounds: Default::default(),
+            sealed: self.sealed.into(),
+            certificates: self.certificates.into(),
+            payer: caisson_egress::Payer::new([], "default/shop"),
+            party: "default/shop".into(),
+            call_id: "call-1".into(),
+            worker: 7,
+            connector: ConnectorId {
+                name: "shop".into(),
+                version: "1.4.2".parse().unwrap(),
+                origin: Origin::OwnFolder,
+                workspace: "default".into(),
+            },
+            config: self.config,
+            redactor: std::sync::Arc::new(caisson_secrets::Redactor::new([(
+                "key",
+                &caisson_secrets::SecretValue::new(SECRET),
+            )])),
+        };
+        let worker = Worker::new(&self.listen);
+        let mut session = gateway.attach(context.clone(), worker.sockets);
+        let events = session.events().unwrap();
+        Harness {
+            gateway,
+            session,
+            events,
+            policies,
+            audit,
+            dns_udp: worker.dns_udp,
+            dns_udp_v6: worker.dns_udp_v6,
+            dns_tcp: worker.dns_tcp,
+            watch: worker.watch,
+            context,
+            listen: self.listen,
+            _dir: dir,
+        }
+    }
+
+    pub(crate) fn open(self) -> Harness {
+        let harness = self.attach();
+        harness.session.open();
+        harness
+    }
+}
+
+/// A worker's sockets, and where they are.
+struct Worker {
+    sockets: WorkerSockets,
+    dns_udp: u16,
+    dns_udp_v6: u16,
+    dns_tcp: u16,
+    watch: std::os::unix::net::UnixDatagram,
+}
+
+impl Worker {
+    fn new(listen: &[SocketAddrV4]) -> Self {
         let dns_udp = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
         nix::sys::socket::setsockopt(&dns_udp, nix::sys::socket::sockopt::Ipv4PacketInfo, &true)
             .unwrap();
@@ -119,7 +180,7 @@ impl Setup {
             dns_tcp.local_addr().unwrap().port(),
         );
         let (watch, watched) = std::os::unix::net::UnixDatagram::pair().unwrap();
-        let tcp = self.listen.iter().map(|&address| {
+        let tcp = listen.iter().map(|&address| {
             (
                 address.port(),
                 std::net::TcpListener::bind(address).unwrap(),
@@ -131,49 +192,40 @@ impl Setup {
             dns_tcp: vec![dns_tcp],
             watch: Some(OwnedFd::from(watched)),
         };
-        let context = CallContext {
-            bounds: Default::default(),
-            sealed: self.sealed.into(),
-            payer: caisson_egress::Payer::new([], "default/shop"),
-            party: "default/shop".into(),
-            call_id: "call-1".into(),
-            worker: 7,
-            connector: ConnectorId {
-                name: "shop".into(),
-                version: "1.4.2".parse().unwrap(),
-                origin: Origin::OwnFolder,
-                workspace: "default".into(),
-            },
-            config: self.config,
-            redactor: std::sync::Arc::new(caisson_secrets::Redactor::new([(
-                "key",
-                &caisson_secrets::SecretValue::new(SECRET),
-            )])),
-        };
-        let mut session = gateway.attach(context, sockets);
-        let events = session.events().unwrap();
-        Harness {
-            gateway,
-            session,
-            events,
-            policies,
-            audit,
+        Self {
+            sockets,
             dns_udp: ports.0,
             dns_udp_v6: port_v6,
             dns_tcp: ports.1,
             watch,
-            _dir: dir,
         }
-    }
-
-    pub(crate) fn open(self) -> Harness {
-        let harness = self.attach();
-        harness.session.open();
-        harness
     }
 }
 
 impl Harness {
+    /// Ends the call, and begins one of the same daemon that has other certificates to show.
+    pub(crate) async fn follow(self, certificates: Vec<caisson_egress::ClientCertificate>) -> Self {
+        self.session.close().await;
+        let context = CallContext {
+            certificates: certificates.into(),
+            ..self.context
+        };
+        let worker = Worker::new(&self.listen);
+        let mut session = self.gateway.attach(context.clone(), worker.sockets);
+        let events = session.events().unwrap();
+        session.open();
+        Self {
+            session,
+            events,
+            dns_udp: worker.dns_udp,
+            dns_udp_v6: worker.dns_udp_v6,
+            dns_tcp: worker.dns_tcp,
+            watch: worker.watch,
+            context,
+            ..self
+        }
+    }
+
     pub(crate) async fn event(&mut self) -> EgressEvent {
         tokio::time::timeout(PATIENCE, self.events.recv())
             .await

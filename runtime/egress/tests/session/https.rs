@@ -1,6 +1,7 @@
 //! Requests that the gateway inspects: judged, carried, cut where two servers might cut them in two ways.
 
 mod ends;
+mod mutual;
 mod sealed;
 mod server;
 

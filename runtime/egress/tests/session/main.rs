@@ -7,7 +7,9 @@
 mod dns;
 mod harness;
 mod https;
+mod postgres;
 mod relay;
 mod reload;
+mod signer;
 mod tls;
 mod watch;

@@ -142,7 +142,8 @@ fn given(body: &[u8], since: Instant) -> Result<Given, ProviderError> {
     if !answer.token_type.as_ref().is_none_or(is_bearer) {
         return Err(strange("its token_type is not Bearer"));
     }
-    if access_token.expose().is_empty() || access_token.expose().bytes().any(|b| !b.is_ascii_graphic())
+    if access_token.expose().is_empty()
+        || access_token.expose().bytes().any(|b| !b.is_ascii_graphic())
     {
         return Err(strange("its access_token has characters that no token has"));
     }
@@ -175,7 +176,12 @@ struct Refusal {
     error_description: Option<String>,
 }
 
-fn refused(url: &TokenUrl, status: StatusCode, body: &[u8], sent: &[&SecretValue]) -> ProviderError {
+fn refused(
+    url: &TokenUrl,
+    status: StatusCode,
+    body: &[u8],
+    sent: &[&SecretValue],
+) -> ProviderError {
     let Refusal {
         error,
         error_description,
@@ -245,7 +251,8 @@ mod tests {
             ("\"soon\"", None),
             ("1e300", Some(366 * 24 * 3600)),
         ] {
-            let body = format!(r#"{{"access_token":"t","token_type":"bearer","expires_in":{life}}}"#);
+            let body =
+                format!(r#"{{"access_token":"t","token_type":"bearer","expires_in":{life}}}"#);
             let seconds = read(&body).unwrap().life.map(|life| life.as_secs());
             assert_eq!(seconds, expected, "{life}");
         }
@@ -281,8 +288,18 @@ mod tests {
             (302, "", false, "redirects"),
             (503, "<html>", true, "try again"),
             (429, "", true, "try again"),
-            (400, r#"{"error":"x","error_description":"no\nhunter22"}"#, false, ": x;"),
-            (400, r#"{"error":"x","error_description":"no\n  such"}"#, false, ": x: no such;"),
+            (
+                400,
+                r#"{"error":"x","error_description":"no\nhunter22"}"#,
+                false,
+                ": x;",
+            ),
+            (
+                400,
+                r#"{"error":"x","error_description":"no\n  such"}"#,
+                false,
+                ": x: no such;",
+            ),
         ] {
             let error = told(status, body);
             assert_eq!(error.retryable(), retryable, "{error}");

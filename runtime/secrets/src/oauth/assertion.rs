@@ -79,14 +79,15 @@ fn signer(
     key: &SecretValue,
     algorithm: Algorithm,
 ) -> Result<Box<dyn rustls::sign::Signer>, ProviderError> {
-    let der = PrivateKeyDer::from_pem_slice(key.expose().as_bytes())
-        .map_err(|_| unusable(algorithm))?;
+    let der =
+        PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(|_| unusable(algorithm))?;
     let key = any_supported_type(&der).map_err(|_| unusable(algorithm))?;
     let scheme = match algorithm {
         Algorithm::RS256 => SignatureScheme::RSA_PKCS1_SHA256,
         Algorithm::ES256 => SignatureScheme::ECDSA_NISTP256_SHA256,
     };
-    key.choose_scheme(&[scheme]).ok_or_else(|| unusable(algorithm))
+    key.choose_scheme(&[scheme])
+        .ok_or_else(|| unusable(algorithm))
 }
 
 fn unusable(algorithm: Algorithm) -> ProviderError {
@@ -134,11 +135,22 @@ mod tests {
     #[test]
     fn the_numbers_of_a_signature_are_side_by_side_whatever_their_length() {
         let long = [&[0x80; 32][..], &[0x7f; 32]].concat();
-        let der = [&[0x30, 69, 0x02, 33, 0][..], &long[..32], &[0x02, 32], &long[32..]].concat();
+        let der = [
+            &[0x30, 69, 0x02, 33, 0][..],
+            &long[..32],
+            &[0x02, 32],
+            &long[32..],
+        ]
+        .concat();
         assert_eq!(numbers(&der).unwrap(), long);
         let small = numbers(&[0x30, 6, 0x02, 1, 5, 0x02, 1, 9]).unwrap();
         assert_eq!((small.len(), small[31], small[63]), (64, 5, 9));
-        for broken in [&der[..40], &[0x30, 0][..], &[], &[0x31, 6, 2, 1, 5, 2, 1, 9]] {
+        for broken in [
+            &der[..40],
+            &[0x30, 0][..],
+            &[],
+            &[0x31, 6, 2, 1, 5, 2, 1, 9],
+        ] {
             assert_eq!(numbers(broken), None);
         }
     }

@@ -159,7 +159,10 @@ impl Granted {
                 };
                 fields.insert("client_id", plain(id));
                 fields.insert("client_assertion_type", plain(CLIENT_ASSERTION));
-                fields.insert("client_assertion", assertion(key, self.signing()?, &claims)?);
+                fields.insert(
+                    "client_assertion",
+                    assertion(key, self.signing()?, &claims)?,
+                );
             }
             (_, None) => return Err(missing("client_id")),
         }
@@ -170,7 +173,10 @@ impl Granted {
     }
 
     fn signing(&self) -> Result<&Signing, ProviderError> {
-        self.recipe.signing.as_ref().ok_or_else(|| missing("algorithm"))
+        self.recipe
+            .signing
+            .as_ref()
+            .ok_or_else(|| missing("algorithm"))
     }
 }
 
@@ -199,11 +205,13 @@ fn form(fields: &BTreeMap<&str, Zeroizing<String>>) -> Zeroizing<String> {
 fn basic(id: &str, secret: &str) -> Result<HeaderValue, ProviderError> {
     let coded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
     let pair = Zeroizing::new(format!("{}:{}", coded(id), *Zeroizing::new(coded(secret))));
-    let text = format!("Basic {}", *Zeroizing::new(BASE64_STANDARD.encode(pair.as_bytes())));
-    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(Zeroizing::new(
-        text.into_bytes(),
-    )))
-    .map_err(|_| missing("client_secret"))?;
+    let text = format!(
+        "Basic {}",
+        *Zeroizing::new(BASE64_STANDARD.encode(pair.as_bytes()))
+    );
+    let mut value =
+        HeaderValue::from_maybe_shared(Bytes::from_owner(Zeroizing::new(text.into_bytes())))
+            .map_err(|_| missing("client_secret"))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -234,6 +234,8 @@ fn stored(entry: &Entry, names: &Names, rejected: Option<&SecretValue>) -> Optio
 }
 
 fn unix(after: Duration) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     (now + after).as_secs()
 }

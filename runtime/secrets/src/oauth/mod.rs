@@ -22,11 +22,11 @@ use crate::provider::{Provider, ProviderError};
 use crate::reference::Reference;
 use crate::value::SecretValue;
 
+pub use self::grant::OWN as OWN_PARAMS;
 pub use self::recipe::{
     Algorithm, ClientAuth, Grant, OAuth2, Signing, TokenUrl, TokenUrlError, Told,
 };
 pub use self::token::AccessToken;
-pub use self::grant::OWN as OWN_PARAMS;
 
 /// What the gateway puts in for a placeholder.
 #[derive(Debug, Clone)]
@@ -129,9 +129,8 @@ impl Tokens {
                 reference: reference.clone(),
             }),
         };
-        let hidden = |value: &Option<SecretValue>| {
-            value.as_ref().map(|value| value.expose().to_owned())
-        };
+        let hidden =
+            |value: &Option<SecretValue>| value.as_ref().map(|value| value.expose().to_owned());
         // What is asked for, and as whom. A client's secret may change and the token is the same.
         let key = format!(
             "{reference} {recipe:?} {:?} {:?} {:?}",

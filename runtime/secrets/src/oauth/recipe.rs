@@ -102,10 +102,14 @@ pub struct TokenUrl(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenUrlError {
     /// No URL of HTTP, or one with a user or a fragment.
-    #[error("not a URL; write https://HOST/PATH, as the service's documentation names its token endpoint")]
+    #[error(
+        "not a URL; write https://HOST/PATH, as the service's documentation names its token endpoint"
+    )]
     NoUrl,
     /// Secrets would cross a network in the clear.
-    #[error("http:// would send the secret in the clear; write https://, or http:// with a loopback address")]
+    #[error(
+        "http:// would send the secret in the clear; write https://, or http:// with a loopback address"
+    )]
     InTheClear,
 }
 

@@ -161,10 +161,7 @@ impl AccessToken {
     async fn another(&self, rejected: Option<&SecretValue>) -> Result<SecretValue, ProviderError> {
         let late = |_| {
             ProviderError::unavailable(
-                format!(
-                    "there was no access token within {} s",
-                    PATIENCE.as_secs()
-                ),
+                format!("there was no access token within {} s", PATIENCE.as_secs()),
                 "look at the token endpoint and the vault, and try again",
             )
         };
@@ -180,7 +177,8 @@ impl AccessToken {
             }
             // On its own: a call that ends meanwhile must not cut off what is half done.
             let replacing = tokio::spawn(self.clone().replace(turn, rejected.cloned()));
-            let cut = |_| ProviderError::unavailable("getting a token was interrupted", "try again");
+            let cut =
+                |_| ProviderError::unavailable("getting a token was interrupted", "try again");
             replacing.await.map_err(cut)?
         };
         timeout(PATIENCE, found).await.map_err(late)?

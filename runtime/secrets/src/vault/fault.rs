@@ -7,10 +7,10 @@ use http::StatusCode;
 
 use super::answer::{Envelope, deleted};
 use super::client::Answer;
-use crate::web::Address;
 use super::path::SecretPath;
 use crate::provider::ProviderError;
 use crate::value::SecretValue;
+use crate::web::Address;
 
 /// How much of one text of the vault is told, in characters.
 const MAX_TEXT: usize = 200;

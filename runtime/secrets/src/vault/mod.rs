@@ -35,11 +35,11 @@ use async_trait::async_trait;
 
 use self::children::Children;
 use self::client::Client;
-use crate::web::Address;
 use self::own::Own;
 use self::session::VaultSession;
 use crate::provider::{Provider, ProviderError, Session};
 use crate::reference::Scheme;
+use crate::web::Address;
 
 pub use self::config::{VaultAuth, VaultConfig, VaultConfigFault};
 pub use self::revocations::{RevocationDir, Revocations};

@@ -168,7 +168,10 @@ async fn a_user_is_made_for_a_call_prolonged_with_it_and_dropped_with_it() {
     let rules = [SecretRule::parse("user", &from, true).unwrap()];
     let checked = resolver.check("check-1", &config, &rules).await.unwrap();
     let lease = checked[0].outcome.as_ref().unwrap().lease.unwrap();
-    assert_eq!((lease.life, lease.renewable), (Duration::from_secs(3), true));
+    assert_eq!(
+        (lease.life, lease.renewable),
+        (Duration::from_secs(3), true)
+    );
     assert!(server.count("database/creds/ro") > made);
     assert!(soon(|| postgres.users().unwrap().is_empty()));
 }

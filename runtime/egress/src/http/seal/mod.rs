@@ -106,6 +106,8 @@ impl Sealing {
     ) -> impl Iterator<Item = (&'a Sealed, &'a Seal)> {
         let seals = bound.policy.seals.iter();
         seals
+            // A client's key is put into no request.
+            .filter(|seal| seal.place != Some(Place::ClientKey))
             .filter(|seal| seal.is_for(&place.name, place.port))
             .flat_map(|seal| {
                 let sealed = self.sealed.iter();

@@ -116,7 +116,7 @@ impl Inspected {
 }
 
 impl Client {
-    async fn try_send(
+    pub(super) async fn try_send(
         &mut self,
         mut request: Request<Full<Bytes>>,
     ) -> hyper::Result<Response<hyper::body::Incoming>> {

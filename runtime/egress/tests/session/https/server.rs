@@ -9,8 +9,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::HandshakeKind;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -64,6 +67,17 @@ impl Spoken {
     }
 }
 
+/// Who sent a request; in its extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// The certificate that it showed.
+    pub(crate) certificate: Option<Vec<u8>>,
+    /// Whether it resumed a session.
+    pub(crate) resumed: bool,
+    /// The how manieth connection of the server it is, from 0.
+    pub(crate) connection: usize,
+}
+
 pub(crate) struct Api {
     pub(crate) port: u16,
     pub(crate) authority: CertificateDer<'static>,
@@ -75,13 +89,23 @@ pub(crate) struct Api {
 impl Api {
     /// Serves as `name`.
     pub(crate) async fn start(name: &str, spoken: &'static [Spoken], answer: Answer) -> Self {
+        Self::verifying(name, spoken, answer, WebPkiClientVerifier::no_client_auth()).await
+    }
+
+    /// Serves as `name` to clients that pass the verifier.
+    pub(crate) async fn verifying(
+        name: &str,
+        spoken: &'static [Spoken],
+        answer: Answer,
+        verifier: Arc<dyn ClientCertVerifier>,
+    ) -> Self {
         let authority = Authority::new().unwrap();
         let key = authority.leaf(&Name::parse(name).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
         config.alpn_protocols = spoken
             .iter()
@@ -108,10 +132,17 @@ impl Api {
                     let Ok(stream) = acceptor.accept(stream).await else {
                         return;
                     };
-                    accepted.fetch_add(1, Ordering::Relaxed);
-                    let is_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                    let service = service_fn(move |request| {
+                    let number = accepted.fetch_add(1, Ordering::Relaxed);
+                    let tls = stream.get_ref().1;
+                    let is_two = tls.alpn_protocol() == Some(b"h2");
+                    let caller = Caller {
+                        certificate: tls.peer_certificates().map(|chain| chain[0].to_vec()),
+                        resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+                        connection: number,
+                    };
+                    let service = service_fn(move |mut request: Request<Incoming>| {
                         seen.fetch_add(1, Ordering::Relaxed);
+                        request.extensions_mut().insert(caller.clone());
                         let answered = answer(request);
                         async move { Ok::<_, std::convert::Infallible>(answered.await) }
                     });

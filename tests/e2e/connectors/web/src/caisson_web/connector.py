@@ -22,6 +22,9 @@ class Config:
     scheme: str = "http"
     token: Secret | None = None
     client_secret: Secret | None = None
+    auth: str = "token"
+    client_key: Secret | None = None
+    client_certificate: str | None = None
 
 
 class Web(Connector[Config]):
@@ -29,7 +32,7 @@ class Web(Connector[Config]):
 
     def open(self) -> None:
         url = f"{self.config.scheme}://{self.config.host}:{self.config.port}"
-        self.http = self.client(url, auth="token", timeout=5)
+        self.http = self.client(url, auth=self.config.auth, timeout=5)
 
     def test(self) -> None:
         self.http.get("/me")
