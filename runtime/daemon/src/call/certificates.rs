@@ -4,7 +4,7 @@
 
 use caisson_egress::{ClientCertificate, Place, Seal};
 use caisson_proto::v1::{self, ErrorCode};
-use caisson_secrets::{Placed, Resolved, references};
+use caisson_secrets::{Held, Placed, Resolved, references};
 use serde_json::Value;
 
 use crate::error::CallError;
@@ -57,7 +57,7 @@ fn one(
     certificate: Option<&str>,
 ) -> Result<Option<ClientCertificate>, Fault> {
     let sealed = secrets.sealed().find(|(pointer, ..)| *pointer == property);
-    let Some((_, _, key)) = sealed else {
+    let Some((_, _, Held::Value(key))) = sealed else {
         return Ok(None);
     };
     let at = |pointer: &str| placed.iter().find(|placed| placed.pointer == pointer);

@@ -6,7 +6,7 @@ use super::oauth2::read_oauth2;
 use super::rule::read_rules;
 use super::seal::read_seals;
 use super::wire::{WireFile, WireLimits, WirePolicy, WireSecret};
-use super::{Access, FileRule, Limits, Policy, Rule, Seal, Selector, quantity};
+use super::{Access, FileRule, Limits, Place, Policy, Rule, Seal, Selector, quantity};
 use crate::template::Template;
 use caisson_document::{Document, Fault, Faults, Schema, join};
 use caisson_secrets::{OAuth2, SecretRule, pointer_of};
@@ -174,6 +174,7 @@ fn secrets(
         match SecretRule::parse(&name, &from, secret.reveal == Some(true)) {
             Ok(mut rule) => {
                 rule.oauth2 = recipes.remove(&name);
+                let has_tokens = rule.oauth2.is_some();
                 for seal in read_seals(reader, &at, &rule.pointer(), &secret, rules) {
                     if let Some(other) = rival(&seal, &seals) {
                         let message = format!(
@@ -182,6 +183,11 @@ fn secrets(
                         );
                         let help = "name other hosts or ports in one of the two";
                         reader.key_fault(&join(&at, "seal"), message, help);
+                    }
+                    if has_tokens && seal.place == Some(Place::ClientKey) {
+                        let message = "the key of a client certificate is shown in the handshake, and no tokens are got with it";
+                        let help = "leave out oauth2, or write another place";
+                        reader.key_fault(&join(&at, "oauth2"), message, help);
                     }
                     seals.push(seal);
                 }
