@@ -46,6 +46,16 @@ if wants "test test-long bench"; then
     command -v openssl >/dev/null 2>&1 || need openssl
     command -v setpriv >/dev/null 2>&1 || need util-linux
 fi
+# The OAuth server of the tests; npm installs it from its lock file.
+if wants "test test-long"; then
+    if command -v node >/dev/null 2>&1; then
+        node --eval 'process.exit(process.versions.node.split(".")[0] >= 18 ? 0 : 1)' ||
+            fault "Node.js 18 or later (this is $(node --version)): https://nodejs.org"
+    else
+        need nodejs
+    fi
+    command -v npm >/dev/null 2>&1 || need npm
+fi
 # Under the GPL, so only who asks for the data stacks gets it.
 if wants test-long; then
     [ -n "$(PATH="$PATH:/usr/sbin" command -v mariadbd)" ] || need mariadb-server-core
