@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import secrets
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -22,13 +24,17 @@ from pathlib import Path
 from typing import Any
 
 from harness import CallFailed, Daemon, Identity, Stage
+from harness.client import Stream
 from harness.daemon import inline
 from harness.read import read
 from scenarios.secrecy import Service, files_below, of_maker, of_process
 from servers.httpserver import Api, tied
+from servers.oauth import OAuth
 from servers.secure import Signer
 from servers.vault import POLICY, Vault
 from suite.gossips import found
+
+import tokens
 
 HOLDER = "import os, sys; kept = os.environ['TOKEN'] * 2; print('ready', flush=True); sys.stdin.read()"
 
@@ -87,13 +93,13 @@ class House:
                 ("command", f"command:printed/{'sealed' if sealed else 'shown'}"),
             ]
         ]
-        signer = Signer(stage.folder("private"))
-        signer.issue("server", "DNS:localhost")
+        self.signer = signer = Signer(stage.folder("private"))
+        self.daemon = Daemon(stage, identity, egress={"ca": "upstream.pem"})
+        tokens.issue(signer, self.daemon.folder)
         self.api = Api(tls=signer.context("server"))
         self.api.__enter__()
         self.api.records = tied(25)
         login = {"address": vault.address, "auth": {"token": {"file": "vault-token"}}}
-        self.daemon = Daemon(stage, identity, egress={"ca": "upstream.pem"})
         # It says on stderr what it prints, as a script under `set -x` does.
         command = self.daemon.folder / "command"
         command.write_text(f'#!/bin/sh\ncat "{self.daemon.folder}/secrets/$1" | tee /dev/stderr\n')
@@ -103,8 +109,9 @@ class House:
             "files": "secrets", "vault": login, "command": {"run": [str(command), "{path}"]},
         }  # fmt: skip
         self.daemon.environment["CAISSON_LOG"] = "debug"
-        shutil.copy(signer.folder / "ca.pem", self.daemon.folder / "upstream.pem")
+        self.daemon.environment.update(tokens.environment(signer))
         paths = "\n".join(f'path "secret/data/{name}" {{ capabilities = ["read"] }}' for name in ("sealed", "shown"))
+        paths += '\npath "secret/data/sealed-crm" { capabilities = ["read", "update"] }'
         (self.daemon.folder / "vault-token").write_text(vault.token(POLICY + paths))
         for canary in self.canaries:
             kind, _, place = canary.reference.partition(":")
@@ -164,12 +171,15 @@ class House:
 
     def record(self, canary: Canary) -> Path:
         """A cassette of a call with the canary."""
-        folder = self.stage.folder("recorded")
         self.grant("web", canary)
+        config = {"port": self.api.port, "scheme": "https", "token": {"$secret": canary.reference}}
+        return self.recorded(canary, config)
+
+    def recorded(self, canary: Canary, config: dict[str, Any]) -> Path:
+        """A cassette of a call under the policy that stands."""
+        folder = self.stage.folder("recorded")
         shutil.copytree(self.daemon.folder / "policies", folder / "policies")
-        (folder / "config.json").write_text(
-            json.dumps({"port": self.api.port, "scheme": "https", "token": {"$secret": canary.reference}})
-        )
+        (folder / "config.json").write_text(json.dumps(config))
         environment = {"CAISSON_SHIM": str(self.stage.shim), "CAISSON_PYTHON": str(self.stage.python)}
         environment["SSL_CERT_FILE"] = str(self.daemon.folder / "upstream.pem")
         self.daemon.identity.own(folder)
@@ -190,12 +200,29 @@ class House:
         return self.said + self.daemon.log
 
     def die(self, canary: Canary) -> None:
-        """SIGKILL in the middle of a call, and another daemon."""
+        """A worker that aborts, the daemon's own abort or SIGKILL in the middle of a call, and another daemon."""
         self.grant("rows", canary)
-        read(self.daemon, self.connection("rows", canary), "counted", mode="streaming").until("batch")
-        self.said += self.daemon.log
-        self.daemon.kill()
-        self.daemon.start()
+        for dies in (self.worker_aborts, self.daemon_aborts, lambda _: self.daemon.kill()):
+            running = read(self.daemon, self.connection("rows", canary), "counted", mode="streaming")
+            running.until("batch")
+            said = self.daemon.log
+            dies(running)
+            if self.daemon.process is None or self.daemon.process.poll() is not None:
+                self.said += said
+                self.daemon.kill()
+                self.daemon.start()
+
+    def worker_aborts(self, running: Stream) -> None:
+        """SIGABRT, on which a process leaves a core if it may."""
+        (worker,) = self.daemon.client.call("GetCall", call_id=running.call_id)["worker_pids"]
+        os.kill(worker, signal.SIGABRT)
+        running.drain()
+
+    def daemon_aborts(self, _: Stream) -> None:
+        """The same of the daemon."""
+        assert self.daemon.process is not None
+        self.daemon.process.send_signal(signal.SIGABRT)
+        self.daemon.process.wait(20)
 
 
 def children_of(daemon: Daemon) -> list[int]:
@@ -260,6 +287,29 @@ def holder(value: str) -> Iterator[Service]:
         process.kill()
 
 
+def left_a_core(folder: Path, value: str) -> bool:
+    """Whether a process that may leave a core leaves one, and the secret is in it."""
+    allowed = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER], env={**os.environ, "TOKEN": value}, cwd=folder,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, allowed),
+    ) as process:  # fmt: skip
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGABRT)
+        process.wait(20)
+    return bool(in_cores(folder, value))
+
+
+def in_cores(folder: Path, value: str) -> str:
+    """The core file that holds it."""
+    for path in folder.rglob("core*"):
+        with suppress(OSError):
+            if path.is_file() and found(value, path.read_bytes().decode("utf-8", "replace")):
+                return str(path)
+    return ""
+
+
 def look_everywhere(house: House, canary: Canary, count: Count, cassette: Path | None) -> None:
     """Every place in which a canary could have been left."""
     value, name = canary.value, canary.name
@@ -291,6 +341,16 @@ def look_everywhere(house: House, canary: Canary, count: Count, cassette: Path |
         lambda: in_files(house.stage.home, value, (*but, "private", "vault", folder.name)),
         lambda: _found_planted(house.stage.home, value),
     )
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    if pattern.startswith(("|", "/")):
+        print(f"core files are not looked for: this host hands them to {pattern}")
+    else:
+        with planted(folder, value) as inside:
+            count.search(
+                f"{name} in a core file",
+                lambda: in_cores(house.stage.home, value),
+                lambda: "a core" if left_a_core(inside, value) else "",
+            )
     with holder(value) as control:
         for pid in children_of(house.daemon):
             service = Service(pid, pid, [])
@@ -313,7 +373,7 @@ def _found_planted(folder: Path, value: str) -> str:
         return in_files(inside, value)
 
 
-def run(stage: Stage, identity: Identity, vault: Vault, count: Count) -> None:
+def run(stage: Stage, identity: Identity, vault: Vault, oauth: OAuth, count: Count) -> None:
     """All canaries as one identity."""
     house = House(stage, identity, vault)
     try:
@@ -325,6 +385,13 @@ def run(stage: Stage, identity: Identity, vault: Vault, count: Count) -> None:
             # What the kernel ends with a daemon takes a moment.
             time.sleep(0.5)
             look_everywhere(house, canary, count, cassette)
+        turned = [
+            *tokens.of_a_client(house, oauth, Canary),
+            *tokens.of_a_login(house, oauth, Canary),
+            *tokens.of_a_key(house, house.signer, Canary),
+        ]
+        for canary, cassette in turned:
+            look_everywhere(house, canary, count, cassette)
     finally:
         house.remove()
 
@@ -334,10 +401,12 @@ def main() -> int:
     stage, count = Stage(), Count()
     try:
         vault = Vault(stage.folder("vault"))
+        oauth = OAuth(stage.folder("vault"))
         try:
             for identity in Identity.available():
-                run(stage, identity, vault, count)
+                run(stage, identity, vault, oauth, count)
         finally:
+            oauth.stop()
             vault.stop()
     finally:
         stage.remove()

@@ -160,3 +160,21 @@ def test_a_stored_connection_and_another_workspace(using: Daemon, stage: Stage) 
         using.client.call("CheckSecrets", connection=literal)
     assert wrong.value.code == "CONFIG_INVALID"
     assert FILE not in str(wrong.value) + str(wrong.value.details)
+
+
+def test_what_becomes_access_tokens_says_of_whom(using: Daemon, stage: Stage) -> None:
+    rule = {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [8443], "protocol": "https"}
+    url = "https://login.example/token"
+    way = {"grant": "refresh_token", "token_url": url, "client_id": "app", "client_secret": "client_secret"}
+    own = {"from": ["env:CAISSON_SECRET_TOKEN"]}
+    token = {**own, "seal": {"hosts": ["localhost"], "ports": [8443]}, "oauth2": way}
+    using.policy("web", egress=[rule], secrets={"token": token, "client_secret": own})
+    config = using.folder / "web.json"
+    reference = {"$secret": "env:CAISSON_SECRET_TOKEN"}
+    config.write_text(json.dumps({"port": 8443, "token": reference, "client_secret": reference}))
+    config.chmod(0o644)
+    done = using.cli("secrets", "check", "--path", stage.connectors / "web", "--config", config, "--json")
+    found = {line["property"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert found["/token"]["places"] == [f"access tokens of {url} in header:authorization at localhost port 8443"]
+    assert found["/client_secret"]["places"] == [f"requests to {url}"]
+    assert all(line["available"] and not line["revealed"] for line in found.values())

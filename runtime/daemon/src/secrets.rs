@@ -81,6 +81,18 @@ fn shown(checked: Checked, policy: Option<&Policy>, manifest: &Manifest) -> v1::
         // One rule for a property: its seals are all that it has, or it reveals.
         check.revealed = seals.is_empty();
         check.places = seals.iter().map(|seal| place(seal)).collect();
+        let rules = policy.map_or(&[][..], |policy| &policy.secrets);
+        let recipes = || {
+            let all = rules.iter();
+            all.filter_map(|rule| Some((rule.pointer(), rule.oauth2.as_ref()?)))
+        };
+        if let Some((_, recipe)) = recipes().find(|(own, _)| *own == placed.pointer) {
+            for place in &mut check.places {
+                *place = format!("access tokens of {} in {place}", recipe.token_url.as_str());
+            }
+        }
+        let beside = recipes().filter(|(_, recipe)| recipe.properties().any(|own| own == placed.pointer));
+        check.places.extend(beside.map(|(_, recipe)| format!("requests to {}", recipe.token_url.as_str())));
         if !check.revealed {
             let missing = declared.iter().filter(|own| !has(&seals, own));
             check.warnings.extend(missing.map(unplaced));

@@ -37,7 +37,8 @@ pub enum EgressEvent {
         to: Endpoint,
         /// Why, and what would allow it.
         refusal: Refusal,
-        /// Whether the place was refused so often by now that the call should end: it is none that the connector gives up.
+        /// Whether the call should end: the place was refused so often by now that it is none that the connector gives up,
+        /// or a sealed secret went astray.
         persists: bool,
     },
     /// Something was allowed, and the world outside did not oblige.

@@ -127,7 +127,8 @@ impl Reporter {
 
     pub(crate) fn refused(&self, to: Endpoint, refusal: Refusal) {
         self.sums.denied.fetch_add(1, Ordering::Relaxed);
-        let persists = self.places.refused(&to);
+        // A placeholder that went astray does not find its place by being sent again.
+        let persists = self.places.refused(&to) || refusal.reason == Reason::SecretMisplaced;
         let attempt = Attempt {
             to: &to,
             event: "refused",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use caisson_egress::EgressEvent;
+use caisson_egress::{EgressEvent, Reason};
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_secrets::Redactor;
 use caisson_wire::message::from_worker::Message;
@@ -125,6 +125,13 @@ impl Serving {
         event: EgressEvent,
         way: &mut Way<'_>,
     ) -> Option<CallError> {
+        let ends = match &event {
+            EgressEvent::Refused { refusal, .. } if refusal.reason == Reason::SecretMisplaced => {
+                let detail = self.redactor.redact(&refusal.detail);
+                Some(CallError::new(ErrorCode::EgressDenied, detail))
+            }
+            _ => None,
+        };
         let persists = matches!(event, EgressEvent::Refused { persists: true, .. });
         let event = match event {
             EgressEvent::Throttled {
@@ -160,7 +167,7 @@ impl Serving {
             event => event,
         };
         let refusal = refusal_of(event, &self.redactor)?;
-        let error = persists.then(|| persistent(&refusal));
+        let error = ends.or_else(|| persists.then(|| persistent(&refusal)));
         way.tally.refused(&refusal);
         self.emit("", "", Event::Refused(refusal), way).await;
         error
