@@ -29,6 +29,11 @@ START = "import sys; sys.path.insert(0, sys.argv[1]); from caisson_burglar.plain
 LIMITS = {"memory": "160MiB", "tmp": "16MiB", "pids": 48, "open_files": 256}
 
 
+def sealed(policy: dict[str, Any] | None) -> dict[str, str] | None:
+    """The reference of the secret that a policy is about."""
+    return {"$secret": "file:database"} if policy and "secrets" in policy else None
+
+
 class House:
     """What is broken into.
 
@@ -95,8 +100,7 @@ class House:
     def caged(self, thefts: list[Named], policy: dict[str, Any] | None = None) -> dict[Named, Result]:
         """What thefts got in one worker; those that its death kept from answering are left out."""
         self.allow(policy)
-        sealed = {"$secret": "file:database"} if policy and "secrets" in policy else None
-        stream = self.burgle(thefts, secret=sealed)
+        stream = self.burgle(thefts, secret=sealed(policy))
         try:
             stream.drain()
         except CallFailed as failed:
@@ -110,7 +114,8 @@ class House:
         self.allow(policy)
         options = {"deadline_ms": deadline_ms} if deadline_ms else None
         # Far longer than any of them may take.
-        stream = self.burgle([theft], options=options, timeout=60 + deadline_ms / 1000)
+        timeout = 60 + deadline_ms / 1000
+        stream = self.burgle([theft], options=options, timeout=timeout, secret=sealed(policy))
         try:
             stream.drain()
         except CallFailed as failed:

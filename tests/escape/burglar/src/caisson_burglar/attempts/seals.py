@@ -78,10 +78,10 @@ def _send(form: Callable[[bytes], tuple[bytes, bytes]]) -> Callable[[World], str
 
 
 for _name, _form in FORMS.items():
-    ELSEWHERE.theft(_name)(_send(_form))
+    ELSEWHERE.theft(_name, ends="EGRESS_DENIED")(_send(_form))
 
 
-@ELSEWHERE.theft("split over writes")
+@ELSEWHERE.theft("split over writes", ends="EGRESS_DENIED")
 def split(world: World) -> str:
     """Byte by byte, each a chunk of its own."""
     key = token(world)
