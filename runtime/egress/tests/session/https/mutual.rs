@@ -47,7 +47,7 @@ fn call(api: Api, issued: &Issued, secrets: &str) -> Inspected {
     setup.sealed = vec![Sealed {
         property: "/client_key".into(),
         placeholder: SecretValue::new(PLACEHOLDER),
-        value: SecretValue::new(issued.key.as_str()),
+        value: SecretValue::new(issued.key.as_str()).into(),
         declared: Vec::new(),
     }];
     setup.certificates = vec![issued.shown()];
