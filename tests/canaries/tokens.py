@@ -92,7 +92,7 @@ def of_a_key(house: House, signer: Signer, made: type[Canary]) -> list[tuple[Can
         given = {"auth": "tls", "client_key": {"$secret": KEY}, "client_certificate": certificate}
         config = {"port": api.port, "scheme": "https", **given}
         # A line of it: a text in several lines is found line by line.
-        line = (signer.folder / "client.key").read_text().splitlines()[1]
+        line = (signer.folder / "client.key").read_text().splitlines()[2]
         key = made("a client's key", KEY, sealed=True, value=line)
         calls(house, [key], inline(house.stage.connectors / "web", config=config), api)
     return [(key, None)]

@@ -78,8 +78,8 @@ fn shown(checked: Checked, policy: Option<&Policy>, manifest: &Manifest) -> v1::
         .collect();
     let declared = declared(manifest, &placed.pointer);
     if granted {
-        // One rule for a property: its seals are all that it has, or it reveals.
-        check.revealed = seals.is_empty();
+        let mut own = policy.iter().flat_map(|it| &it.secrets);
+        check.revealed = own.any(|rule| rule.pointer() == placed.pointer && rule.reveal);
         check.places = seals.iter().map(|seal| place(seal)).collect();
         let rules = policy.map_or(&[][..], |policy| &policy.secrets);
         let recipes = || {
@@ -91,8 +91,11 @@ fn shown(checked: Checked, policy: Option<&Policy>, manifest: &Manifest) -> v1::
                 *place = format!("access tokens of {} in {place}", recipe.token_url.as_str());
             }
         }
-        let beside = recipes().filter(|(_, recipe)| recipe.properties().any(|own| own == placed.pointer));
-        check.places.extend(beside.map(|(_, recipe)| format!("requests to {}", recipe.token_url.as_str())));
+        let beside =
+            recipes().filter(|(_, recipe)| recipe.properties().any(|own| own == placed.pointer));
+        check
+            .places
+            .extend(beside.map(|(_, recipe)| format!("requests to {}", recipe.token_url.as_str())));
         if !check.revealed {
             let missing = declared.iter().filter(|own| !has(&seals, own));
             check.warnings.extend(missing.map(unplaced));
@@ -180,7 +183,13 @@ fn rule(
     }
     let from = list(&[Value::from(reference)]);
     let use_of = policy.and_then(|policy| seal(policy, declared));
-    let use_of = use_of.unwrap_or_else(|| "reveal: true".to_owned());
+    let use_of = use_of.unwrap_or_else(|| match declared.first() {
+        Some(Place::ClientKey) => {
+            "seal: { hosts: [HOST], ports: [PORT], place: client_key, certificate: PROPERTY }"
+                .to_owned()
+        }
+        _ => "reveal: true".to_owned(),
+    });
     (
         "secrets".to_owned(),
         format!("{name}: {{ from: {from}, {use_of} }}"),
@@ -195,10 +204,10 @@ fn list(items: &[Value]) -> String {
 /// The seal that fits: where connector.yaml puts the value, at the hosts whose requests are inspected.
 fn seal(policy: &Policy, declared: &[Place]) -> Option<String> {
     let place = declared.first()?;
-    let inspected = policy
-        .egress
-        .iter()
-        .filter(|rule| rule.protocol == Protocol::Https);
+    let inspected = policy.egress.iter().filter(|rule| {
+        rule.protocol == Protocol::Https
+            || rule.protocol == Protocol::Postgres && *place == Place::ClientKey
+    });
     let (mut hosts, mut ports) = (BTreeSet::new(), BTreeSet::new());
     for rule in inspected {
         if let Host::Names(pattern) = &rule.host {
@@ -221,6 +230,9 @@ fn seal(policy: &Policy, declared: &[Place]) -> Option<String> {
     }
     if *place != Place::Header(AUTHORIZATION) && *place != Place::Basic {
         text.push_str(&format!(", place: {}", Value::from(place.to_string())));
+    }
+    if *place == Place::ClientKey {
+        text.push_str(", certificate: PROPERTY");
     }
     Some(format!("seal: {{ {text} }}"))
 }

@@ -35,6 +35,8 @@ use crate::{listen, open_to_all};
 
 /// How long running calls may take to end when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How long an access token that is being got, and the refresh token that comes with it, may take to be stored.
+const SETTLE: Duration = Duration::from_secs(30);
 /// How long idle connections may take to close.
 const IDLE: Duration = Duration::from_millis(250);
 /// How often calls that grew old are forgotten.
@@ -262,6 +264,14 @@ impl Daemon {
         let server = self.server.abort_handle();
         if tokio::time::timeout(IDLE, self.server).await.is_err() {
             server.abort();
+        }
+        // A refresh token that came and is not stored yet would be lost with the session at the vault.
+        let settled = tokio::time::timeout(SETTLE, self.core.resolver.settle()).await;
+        if settled.is_err() {
+            tracing::error!(
+                "an access token was still being got after {} s",
+                SETTLE.as_secs()
+            );
         }
         if let Some(vault) = &self.core.vault
             && let Err(error) = vault.log_out().await

@@ -45,7 +45,7 @@ pub enum ClientCertificateError {
     SeveralKeys,
     /// Not a key that the gateway can sign with.
     #[error(
-        "the private key cannot be used; store an RSA key of 2048 bits or more, an ECDSA key on P-256, P-384 or P-521, or an Ed25519 key, as PKCS#8, PKCS#1 or SEC1"
+        "the private key cannot be used; store an RSA key of 2048 to 4096 bits, an ECDSA key on P-256 or P-384, or an Ed25519 key, as PKCS#8, PKCS#1 or SEC1"
     )]
     BadKey,
     /// No certificate.

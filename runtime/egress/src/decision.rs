@@ -353,11 +353,19 @@ fn is_for(rule: &BoundRule, target: &Target) -> bool {
                 && within(&rule.networks, *address)
         }
         (Target::Address(address), BoundHost::Address(own)) => {
-            address == own && within(&rule.networks, *address)
+            address == own && within(&rule.networks, *address) && needs_no_name(rule, *address)
         }
-        (Target::Address(address), BoundHost::AnyInNetworks) => within(&rule.networks, *address),
+        (Target::Address(address), BoundHost::AnyInNetworks) => {
+            within(&rule.networks, *address) && needs_no_name(rule, *address)
+        }
         _ => false,
     }
+}
+
+/// Whether a rule can do without a host's name: it is what a ClientHello and a certificate are compared with. Loopback has
+/// one.
+fn needs_no_name(rule: &BoundRule, address: IpAddr) -> bool {
+    rule.protocol == Protocol::Tcp || address.is_loopback()
 }
 
 fn no_rule(bound: &Bound, guard: &Guard, attempt: &Attempt<'_>) -> Refusal {

@@ -79,7 +79,7 @@ impl Shared {
         let queries = upstream.queries;
         let quota = Quota::per_second(queries.per_second).allow_burst(queries.burst);
         Self {
-            sealing: Sealing::of(&context.sealed),
+            sealing: Sealing::of(&context.sealed, &context.redactor),
             context,
             upstream,
             reporter,

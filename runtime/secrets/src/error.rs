@@ -133,7 +133,7 @@ fn granted_text(pointer: &str, granted: &[Glob]) -> String {
 fn add_text(pointer: &str, reference: &Reference) -> String {
     let name = property(pointer);
     format!(
-        "to allow it, write under secrets of the policy {name}: {{ from: [\"{reference}\"], reveal: true }}"
+        "to allow it, write under secrets of the policy {name}: {{ from: [\"{reference}\"] }} with seal: {{ hosts: [api.example.com] }}, or with reveal: true if the worker may see it"
     )
 }
 

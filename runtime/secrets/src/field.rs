@@ -14,7 +14,7 @@ pub(crate) fn pick(content: &Content, key: Option<&str>) -> Result<SecretValue, 
         (Content::Text(text), None) | (Content::Same(text), _) => Ok(text.clone()),
         (Content::Text(text), Some(key)) => from_json(text.expose(), key),
         (Content::Fields(fields), Some(key)) => match fields.get(key) {
-            Some(Some(value)) => Ok(value.clone()),
+            Some(Some(value)) => Ok(SecretValue::new(&***value)),
             Some(None) => Err(ProviderError::malformed(
                 format!("the field {key:?} is an object, a list or null"),
                 "refer to a field that holds a text, a number or a boolean",

@@ -21,10 +21,11 @@ impl Memory {
     pub(crate) fn of<'p>(parts: impl IntoIterator<Item = &'p [u8]> + Clone) -> Memory {
         let bytes = parts.clone().into_iter().map(<[u8]>::len).sum();
         let mut map = MmapMut::map_anon(bytes).expect("memory for a secret");
-        // Before anything is written: neither can fail on pages like these, whatever the daemon may do.
+        // Before anything is written. A process with as many mappings as it may have cannot have one told apart.
         for advice in [Advice::DontDump, Advice::DontFork] {
-            map.advise(advice)
-                .expect("a page may be kept from cores and forks");
+            if let Err(cause) = map.advise(advice) {
+                tracing::warn!(%cause, ?advice, "memory of a secret is like any other; raise vm.max_map_count");
+            }
         }
         if let Err(cause) = map.lock() {
             static TOLD: Once = Once::new();

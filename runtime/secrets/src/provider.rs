@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use crate::entry::Entry;
 use crate::reference::Scheme;
@@ -106,8 +107,9 @@ pub struct Lease {
 pub enum Content {
     /// One text; with a key, the text is read as a JSON object.
     Text(SecretValue),
-    /// Named fields; nothing for one that is there and is no text (an object, a list, null).
-    Fields(BTreeMap<String, Option<SecretValue>>),
+    /// Named fields; nothing for one that is there and is no text (an object, a list, null). What is not asked for has no
+    /// memory of its own.
+    Fields(BTreeMap<String, Option<Zeroizing<Box<str>>>>),
     /// One text, whatever the key.
     Same(SecretValue),
 }

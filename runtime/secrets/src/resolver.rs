@@ -56,6 +56,13 @@ impl Resolver {
         }
     }
 
+    /// Waits until no access token is got any more, as a daemon does that stops.
+    pub async fn settle(&self) {
+        if let Some(tokens) = &self.tokens {
+            tokens.settle().await;
+        }
+    }
+
     /// Has access tokens got for the secrets whose rules say so.
     pub fn with_tokens(mut self, tokens: Tokens) -> Resolver {
         self.tokens = Some(tokens);

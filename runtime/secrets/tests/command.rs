@@ -128,7 +128,13 @@ async fn a_sealed_secret_of_a_command_reaches_the_worker_as_a_placeholder() {
     let resolver = resolver(script.provider());
     let resolved = resolver.resolve("c1", &config, &rules).await.unwrap();
     let (pointer, placeholder, value) = resolved.sealed().next().unwrap();
-    assert_eq!((pointer, value.expose()), ("/k", VALUE));
+    assert_eq!(
+        (
+            pointer,
+            matches!(value, Held::Value(held) if held.expose() == VALUE)
+        ),
+        ("/k", true)
+    );
     assert!(placeholder.expose().starts_with("sealed"));
 }
 

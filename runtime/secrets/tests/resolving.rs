@@ -55,7 +55,12 @@ impl Session for Vault {
         ];
         let fields: BTreeMap<_, _> = fields
             .into_iter()
-            .map(|(k, v)| (k.to_owned(), Some(SecretValue::new(v))))
+            .map(|(k, v)| {
+                (
+                    k.to_owned(),
+                    Some(zeroize::Zeroizing::new(v.into_boxed_str())),
+                )
+            })
             .collect();
         Ok(Content::Fields(fields))
     }

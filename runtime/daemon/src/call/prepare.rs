@@ -205,6 +205,9 @@ pub(crate) async fn prepare(
         false => certificates(&config, seals, &secrets)?.into(),
     };
     let redactor = Arc::new(Redactor::new(secrets.values()));
+    for gap in redactor.gaps() {
+        tracing::warn!(call_id, %gap, "a secret is not looked for in what leaves the worker");
+    }
     let (limits, duration) = limits(core, &connector.form.manifest, policy.as_deref());
     Ok(Prepared {
         connector,

@@ -169,9 +169,11 @@ impl Connection {
 /// What cannot be kept ends the call: a cassette with a gap is none.
 fn keep(shared: &Shared, exchange: &Recorded) {
     let recorder: Option<&Recorder> = shared.upstream.recorder();
-    if let Some(Err(error)) =
-        recorder.map(|recorder| recorder.record(exchange, &shared.context.redactor))
-    {
+    let redactor = match &shared.sealing {
+        Some(sealing) => sealing.all(),
+        None => Arc::clone(&shared.context.redactor),
+    };
+    if let Some(Err(error)) = recorder.map(|recorder| recorder.record(exchange, &redactor)) {
         let to = crate::event::Endpoint::dns(None);
         shared.reporter.not_recorded(to, error.to_string());
     }

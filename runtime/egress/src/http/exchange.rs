@@ -148,16 +148,17 @@ impl Connection {
             report.throttled = waiter.waited();
             let turn = report.turn.insert(turn);
             // Only now, and each time, so that a policy that changed meanwhile counts.
-            if used.as_ref().is_some_and(|used| used.seals != self.seals()) {
-                let changed = "the policy no longer has the same secrets put into requests";
-                return Ok(self.refuse(Refusal::flat(Reason::PolicyChanged, changed)));
-            }
             let asked = sending.next(&self.shared).await.map_err(|_| NoAnswer)?;
             let (asked, put_in) = match self.sealed(asked).await {
                 Ok(sealed) => sealed,
                 Err(Unsealed::Misplaced(refusal)) => return Ok(self.refuse(refusal)),
                 Err(Unsealed::Unavailable(error)) => return Ok(self.without_secret(&error)),
             };
+            let before = used.as_ref().map_or(&put_in.seals, |used| &used.seals);
+            if *before != put_in.seals || put_in.seals != self.seals() {
+                let changed = "the policy no longer has the same secrets put into requests";
+                return Ok(self.refuse(Refusal::flat(Reason::PolicyChanged, changed)));
+            }
             let put_in = used.insert(put_in);
             report.sent = true;
             let asked = self.readdressed(asked, &report.admitted);
@@ -170,8 +171,13 @@ impl Connection {
             let answered = turn.answered(status, response.headers(), SystemTime::now());
             tries += 1;
             let mut again = waits && answered.may_retry(&report.admitted.method);
-            if status == StatusCode::UNAUTHORIZED && !renewed {
-                renewed = put_in.renew().await;
+            if status != StatusCode::UNAUTHORIZED {
+                put_in.taken();
+            } else if !renewed {
+                renewed = match put_in.renew().await {
+                    Ok(renewed) => renewed,
+                    Err(error) => return Ok(self.without_secret(&error)),
+                };
                 again |= renewed;
             }
             if !again || !sending.is_repeatable() || tries == TRIES {
@@ -248,9 +254,10 @@ impl Connection {
         sealing.has_tokens(&bound, &self.place)
     }
 
-    /// The answer to a request for which there is no access token; the call is ended beside it.
+    /// The answer to a request for which there is no access token; the call is ended beside it. Why is for its caller.
     fn without_secret(&self, error: &ProviderError) -> Response<AnyBody> {
-        let mut response = Response::new(text(format!("SECRET_UNAVAILABLE: {error}\n")));
+        let told = "SECRET_UNAVAILABLE: there is no access token\n".to_owned();
+        let mut response = Response::new(text(told));
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         self.shared
             .reporter
@@ -314,7 +321,8 @@ impl Connection {
     fn unanswered(&self, report: &mut Report, error: SendError) -> NoAnswer {
         let (address, reason, detail) = match error {
             SendError::Unreached(undialled) => {
-                report.sent = false;
+                // One that was answered before, and was to be sent anew, has its line all the same.
+                report.sent = report.status.is_some();
                 (undialled.address, undialled.reason, undialled.detail)
             }
             SendError::OnPurpose => (

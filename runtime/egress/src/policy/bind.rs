@@ -153,6 +153,16 @@ fn bind_rule(rule: &Rule, config: &Value, faults: &mut Vec<Fault>) -> BoundRule 
         ));
     }
     if let BoundHost::Address(address) = host
+        && rule.protocol != Protocol::Tcp
+        && !address.is_loopback()
+    {
+        let message = format!(
+            "{address} stands for no name, and under protocol: {} the server is told by its name; the connection names a host, or the operator writes protocol: tcp",
+            rule.protocol.as_str()
+        );
+        faults.push(fault(&rule.at.file, place, path("host"), &message));
+    }
+    if let BoundHost::Address(address) = host
         && !crate::address::within(&rule.networks, address)
     {
         let message = format!(

@@ -75,6 +75,13 @@ pub(super) fn read_oauth2(reader: &mut Reader<'_>, at: &str, wire: &WireOAuth2) 
             "write client_auth: basic, body or private_key_jwt",
         );
     }
+    if !proves && wire.client_secret.is_some() {
+        reader.key_fault(
+            &join(at, "client_secret"),
+            "a client that proves itself by nothing has no use for it",
+            "leave out client_secret, or client_auth: none",
+        );
+    }
     let signs =
         matches!(grant, Grant::JwtBearer { .. }) || client_auth == ClientAuth::PrivateKeyJwt;
     if matches!(grant, Grant::JwtBearer { .. }) && issuer.is_none() && client_id.is_none() {

@@ -9,7 +9,7 @@ use super::wire::{WireFile, WireLimits, WirePolicy, WireSecret};
 use super::{Access, FileRule, Limits, Place, Policy, Rule, Seal, Selector, quantity};
 use crate::template::Template;
 use caisson_document::{Document, Fault, Faults, Schema, join};
-use caisson_secrets::{OAuth2, SecretRule, pointer_of};
+use caisson_secrets::{Grant, OAuth2, SecretRule, pointer_of};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -173,6 +173,11 @@ fn secrets(
         };
         match SecretRule::parse(&name, &from, secret.reveal == Some(true)) {
             Ok(mut rule) => {
+                let same = |other: &&SecretRule| other.pointer() == rule.pointer();
+                if let Some(other) = granted.iter().find(same) {
+                    let message = format!("{} is the same property", other.name);
+                    reader.key_fault(&at, message, "write one entry for it");
+                }
                 rule.oauth2 = recipes.remove(&name);
                 let has_tokens = rule.oauth2.is_some();
                 for seal in read_seals(reader, &at, &rule.pointer(), &secret, rules) {
@@ -219,6 +224,14 @@ fn recipes(reader: &mut Reader<'_>, wire: &[(String, WireSecret)]) -> BTreeMap<S
         let Some(recipe) = read_oauth2(reader, &at, oauth2) else {
             continue;
         };
+        let mut from = secret.from.iter().flatten().flatten();
+        if matches!(recipe.grant, Grant::RefreshToken { rotates: true })
+            && from.all(|text| !text.starts_with("vault:"))
+        {
+            let message = "a refresh token that the service may replace has to be where the next one can be stored";
+            let help = "write from: [\"vault:MOUNT/data/NAME#KEY\"], or rotates: false if the service never replaces it";
+            reader.fault(&at, message, help);
+        }
         let secret = recipe.client_secret.as_ref();
         if let Some(pointer) = secret.filter(|pointer| !entries.contains(pointer)) {
             let help = format!(

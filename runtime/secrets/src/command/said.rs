@@ -48,7 +48,8 @@ impl Said<'_> {
     /// Without anything that was printed.
     fn text(&self) -> String {
         const WITHHELD: &str = "[withheld: what was printed cannot be told apart from it]";
-        if self.stderr.is_empty() || self.printed.is_empty() {
+        // What a run that did not end would have printed may not have left its buffer.
+        if self.stderr.is_empty() || (self.whole && self.printed.is_empty()) {
             return self.plain(self.stderr);
         }
         let printed = std::str::from_utf8(self.printed).ok();

@@ -41,12 +41,12 @@ pub(super) struct Request {
 
 /// What a token endpoint gave (RFC 6749, section 5.1).
 pub(super) struct Given {
-    pub(super) access_token: SecretValue,
     /// When the request was sent: the life began no earlier.
     pub(super) since: Instant,
-    /// How long the token is valid; nothing where that is not said.
-    pub(super) life: Option<Duration>,
+    /// Counts also where the access token cannot be used: the one that was sent may be used up.
     pub(super) refresh_token: Option<SecretValue>,
+    /// And how long it is valid; nothing where that is not said.
+    pub(super) access: Result<(SecretValue, Option<Duration>), ProviderError>,
 }
 
 /// Asks for a token. `sent` are secrets that no message may repeat.
@@ -71,11 +71,18 @@ pub(super) async fn ask(
             "look at the service, and try again",
         )
     })??;
-    if status.is_success() {
-        given(&body, since)
-    } else {
-        Err(refused(url, status, &body, sent))
+    // Some services refuse with 200.
+    let is_refusal = |body: &[u8]| {
+        serde_json::from_slice::<Refusal>(body).is_ok_and(|refusal| refusal.error.is_some())
+    };
+    if !status.is_success() {
+        return Err(refused(url, status, &body, sent));
     }
+    let given = given(&body, since)?;
+    if given.access.is_err() && given.refresh_token.is_none() && is_refusal(&body) {
+        return Err(refused(url, status, &body, sent));
+    }
+    Ok(given)
 }
 
 async fn once(
@@ -123,40 +130,47 @@ async fn once(
 
 #[derive(Deserialize)]
 struct Answer<'a> {
-    access_token: Box<str>,
-    #[serde(default)]
-    token_type: Option<String>,
+    #[serde(borrow, default)]
+    access_token: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    token_type: Option<&'a RawValue>,
     #[serde(borrow, default)]
     expires_in: Option<&'a RawValue>,
-    #[serde(default)]
-    refresh_token: Option<Box<str>>,
+    #[serde(borrow, default)]
+    refresh_token: Option<&'a RawValue>,
 }
 
 /// The parser's message is not repeated: it may quote what it could not read.
 fn given(body: &[u8], since: Instant) -> Result<Given, ProviderError> {
+    let text = |raw: &RawValue| {
+        let text = serde_json::from_str::<Box<str>>(raw.get()).ok()?;
+        (!text.is_empty()).then(|| SecretValue::new(text))
+    };
     let answer: Answer<'_> =
-        serde_json::from_slice(body).map_err(|_| strange("it has no access_token in JSON"))?;
-    let access_token = SecretValue::new(answer.access_token);
-    let refresh_token = answer.refresh_token.map(SecretValue::new);
-    let is_bearer = |kind: &String| kind.eq_ignore_ascii_case("bearer");
-    if !answer.token_type.as_ref().is_none_or(is_bearer) {
-        return Err(strange("its token_type is not Bearer"));
-    }
-    if access_token.expose().is_empty()
-        || access_token.expose().bytes().any(|b| !b.is_ascii_graphic())
-    {
-        return Err(strange("its access_token has characters that no token has"));
-    }
+        serde_json::from_slice(body).map_err(|_| strange("it is no object in JSON"))?;
+    let refresh_token = answer.refresh_token.and_then(text);
+    let token = answer.access_token.and_then(text);
+    let kind = answer.token_type.and_then(text);
+    let is_bearer = |kind: &SecretValue| kind.expose().eq_ignore_ascii_case("bearer");
     // Some servers write the number as a text.
     let seconds = answer.expires_in.and_then(|raw| {
         let number = raw.get().trim_matches('"').parse::<f64>().ok()?;
         (number.is_finite() && number > 0.0).then_some(number.min(366.0 * 24.0 * 3600.0))
     });
+    let access = match token {
+        None => Err(strange("it has no access_token")),
+        Some(_) if !kind.as_ref().is_none_or(is_bearer) => {
+            Err(strange("its token_type is not Bearer"))
+        }
+        Some(token) if token.expose().bytes().any(|byte| !byte.is_ascii_graphic()) => {
+            Err(strange("its access_token has characters that no token has"))
+        }
+        Some(token) => Ok((token, seconds.map(Duration::from_secs_f64))),
+    };
     Ok(Given {
-        access_token,
         since,
-        life: seconds.map(Duration::from_secs_f64),
-        refresh_token: refresh_token.filter(|token| !token.expose().is_empty()),
+        refresh_token,
+        access,
     })
 }
 
@@ -253,10 +267,12 @@ mod tests {
         ] {
             let body =
                 format!(r#"{{"access_token":"t","token_type":"bearer","expires_in":{life}}}"#);
-            let seconds = read(&body).unwrap().life.map(|life| life.as_secs());
+            let (_, life) = read(&body).unwrap().access.unwrap();
+            let seconds = life.map(|life| life.as_secs());
             assert_eq!(seconds, expected, "{life}");
         }
-        assert!(read(r#"{"access_token":"t"}"#).unwrap().life.is_none());
+        let (_, life) = read(r#"{"access_token":"t"}"#).unwrap().access.unwrap();
+        assert!(life.is_none());
     }
 
     #[test]
@@ -268,9 +284,14 @@ mod tests {
             r#"{"access_token":"","token_type":"Bearer"}"#,
             r#"{"token":"hunter22"}"#,
         ] {
-            let error = read(body).err().unwrap().to_string();
-            assert!(!error.contains("hunter22"), "{error}");
+            let error = read(body).and_then(|given| given.access).err().unwrap();
+            assert!(!error.to_string().contains("hunter22"), "{error}");
         }
+        // Whatever it is: the refresh token that was sent may be used up.
+        let odd = r#"{"access_token":"t","token_type":"bot","refresh_token":"r2","expires_in":[]}"#;
+        let given = read(odd).unwrap();
+        assert_eq!(given.refresh_token.unwrap().expose(), "r2");
+        assert!(given.access.is_err());
     }
 
     #[test]

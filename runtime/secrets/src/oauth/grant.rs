@@ -57,7 +57,7 @@ impl Granted {
         let Some(kept) = &self.kept else {
             let given = self.ask(&self.secret).await?;
             self.warn_of_rotation(&given);
-            return Ok(Current::of(given));
+            return Current::of(given, None);
         };
         kept.refresh(rejected, |refresh_token| async move {
             self.ask(&refresh_token).await
@@ -84,17 +84,13 @@ impl Granted {
             .flatten()
             .collect();
         let given = ask(&self.recipe.token_url, &self.tls, request, &sent).await;
-        match &given {
-            Ok(given) => tracing::info!(
+        if let Ok(given) = &given {
+            let life = given.access.as_ref().ok().and_then(|(_, life)| *life);
+            tracing::info!(
                 token_url = self.recipe.token_url.as_str(),
-                seconds = given.life.map(|life| life.as_secs()),
-                "an access token was given"
-            ),
-            Err(error) => tracing::warn!(
-                token_url = self.recipe.token_url.as_str(),
-                %error,
-                "no access token was given"
-            ),
+                seconds = life.map(|life| life.as_secs()),
+                "the token endpoint answered"
+            );
         }
         given
     }

@@ -5,23 +5,27 @@
 //! in its place before anybody uses the access token, which is stored beside it, so that all daemons use the same one.
 //! A claim whose daemon is gone counts no more once it stood unchanged for a while.
 //!
-//! One case is left: a daemon that dies between the service's answer and its storing. The next one uses the token that
-//! is stored; most services take it once more within a time of grace. Where not, it has to be logged in again.
+//! What is left: a daemon that dies between the service's answer and its storing, or that is cut off from the vault
+//! then for longer than its claim counts. The next one uses the token that is stored; most services take it once more
+//! within a time of grace. Where not, somebody has to log in again.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::ask::Given;
-use super::token::Current;
+use super::token::{Current, Digest};
 use crate::entry::Entry;
 use crate::provider::{Provider, ProviderError, Session};
 use crate::reference::Reference;
 use crate::value::SecretValue;
 
-/// How long a claim may stand. Longer than a request to a token endpoint may take, and what follows it.
+/// How long a claim may stand: longer than from [`LATE`] to the end of a request to a token endpoint.
 const CLAIMED: Duration = Duration::from_secs(60);
+/// A claim that took so long to write, or whose daemon slept since, is given up unused.
+const LATE: Duration = Duration::from_secs(20);
 /// Between two looks at somebody else's claim.
 const LOOK: Duration = Duration::from_millis(250);
 /// Between attempts to store; it doubles up to [`LONGEST_PAUSE`].
@@ -34,19 +38,26 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 pub(super) struct Kept {
     pub(super) provider: Arc<dyn Provider>,
     pub(super) reference: Reference,
+    /// What access tokens are for: those of another recipe are not this one's.
+    pub(super) recipe: Digest,
+    /// Who claims: this daemon.
+    pub(super) own: Arc<str>,
+    /// Held by whoever of this daemon uses the refresh token.
+    pub(super) place: Arc<Mutex<()>>,
 }
 
 /// The names of the fields, which stand beside the refresh token's own.
 struct Names {
     token: String,
     access: String,
-    ends: String,
+    until: String,
+    recipe: String,
     claim: String,
 }
 
-impl Kept {
-    fn names(&self) -> Result<Names, ProviderError> {
-        let token = self.reference.key().ok_or_else(|| {
+impl Names {
+    fn of(reference: &Reference) -> Result<Names, ProviderError> {
+        let token = reference.key().ok_or_else(|| {
             ProviderError::malformed(
                 "the reference of a refresh token names no field",
                 "write #KEY behind the path",
@@ -55,47 +66,97 @@ impl Kept {
         Ok(Names {
             token: token.to_owned(),
             access: format!("{token}_access_token"),
-            ends: format!("{token}_access_token_expires"),
+            until: format!("{token}_access_token_until"),
+            recipe: format!("{token}_access_token_recipe"),
             claim: format!("{token}_in_use_by"),
         })
     }
+}
 
-    /// An access token that is not `rejected`: the one that another daemon stored, or a new one.
+/// The entry and a session to reach it, opened anew after a fault.
+struct Desk<'a> {
+    kept: &'a Kept,
+    session: Option<Box<dyn Session>>,
+}
+
+impl Desk<'_> {
+    async fn session(&mut self) -> Result<&mut Box<dyn Session>, ProviderError> {
+        if let Some(session) = &mut self.session
+            && session.due().is_some_and(|due| due <= Instant::now())
+            && session.renew().await.is_err()
+        {
+            self.session = None;
+        }
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => self.kept.provider.open("oauth2").await?,
+        };
+        Ok(self.session.insert(session))
+    }
+
+    async fn entry(&mut self) -> Result<Entry, ProviderError> {
+        let path = self.kept.reference.path();
+        let read = self.session().await?.entry(path).await;
+        self.after(read)
+    }
+
+    /// Whether nobody else wrote meanwhile.
+    async fn store(&mut self, entry: &Entry) -> Result<bool, ProviderError> {
+        let path = self.kept.reference.path();
+        let stored = self.session().await?.store(path, entry).await;
+        self.after(stored)
+    }
+
+    /// A session that failed is dropped, which closes it in the background.
+    fn after<T>(&mut self, outcome: Result<T, ProviderError>) -> Result<T, ProviderError> {
+        if outcome.is_err() {
+            self.session = None;
+        }
+        outcome
+    }
+}
+
+impl Kept {
+    /// An access token that is not `not`: the one that another daemon stored, or a new one.
     ///
     /// # Errors
     /// Nothing was used that is not stored.
     pub(super) async fn refresh<F>(
         &self,
-        rejected: Option<&SecretValue>,
+        not: Option<&SecretValue>,
         ask: impl Fn(SecretValue) -> F,
     ) -> Result<Current, ProviderError>
     where
         F: Future<Output = Result<Given, ProviderError>>,
     {
-        let mut session = self.provider.open("oauth2").await?;
-        let refreshed = self.refresh_in(&mut *session, rejected, ask).await;
-        if let Err(error) = session.close().await {
+        let _place = self.place.lock().await;
+        let mut desk = Desk {
+            kept: self,
+            session: None,
+        };
+        let refreshed = self.refresh_at(&mut desk, not, ask).await;
+        if let Some(mut session) = desk.session
+            && let Err(error) = session.close().await
+        {
             tracing::debug!(%error, "the session of a refresh could not be closed");
         }
         refreshed
     }
 
-    async fn refresh_in<F>(
+    async fn refresh_at<F>(
         &self,
-        session: &mut dyn Session,
-        rejected: Option<&SecretValue>,
+        desk: &mut Desk<'_>,
+        not: Option<&SecretValue>,
         ask: impl Fn(SecretValue) -> F,
     ) -> Result<Current, ProviderError>
     where
         F: Future<Output = Result<Given, ProviderError>>,
     {
-        let own = uuid::Uuid::new_v4().to_string();
-        let path = self.reference.path();
         let mut others: Option<(SecretValue, Instant)> = None;
         loop {
-            let mut entry = session.entry(path).await?;
-            let names = self.names()?;
-            if let Some(stored) = stored(&entry, &names, rejected) {
+            let mut entry = desk.entry().await?;
+            let names = Names::of(&self.reference)?;
+            if let Some(stored) = self.stored(&entry, &names, not) {
                 return Ok(stored);
             }
             let refresh_token = entry.text(&names.token).ok_or_else(|| {
@@ -104,7 +165,9 @@ impl Kept {
                     "log in again and store the refresh token",
                 )
             })?;
-            if let Some(claim) = entry.text(&names.claim) {
+            // One of this daemon's own was left by an attempt that is over.
+            let claim = entry.text(&names.claim);
+            if let Some(claim) = claim.filter(|claim| claim.expose() != &*self.own) {
                 let since = match &others {
                     Some((known, since)) if known.expose() == claim.expose() => *since,
                     _ => Instant::now(),
@@ -119,22 +182,31 @@ impl Kept {
                     "a daemon began to use a refresh token and did not end; it is used once more"
                 );
             }
-            entry.set(&names.claim, &own);
-            if !session.store(path, &entry).await? {
-                continue;
+            let begun = Instant::now();
+            entry.set(&names.claim, &self.own);
+            match desk.store(&entry).await {
+                Ok(true) if begun.elapsed() < LATE => {}
+                Ok(true) => {
+                    self.release(desk, &names).await;
+                    continue;
+                }
+                Ok(false) => continue,
+                Err(error) => {
+                    // It may have been written all the same.
+                    self.release(desk, &names).await;
+                    return Err(error);
+                }
             }
             let given = match ask(refresh_token.clone()).await {
                 Ok(given) => given,
                 Err(error) => {
-                    self.release(session, &names, &own).await;
+                    self.release(desk, &names).await;
                     return Err(error);
                 }
             };
-            if self
-                .keep(session, &names, &own, &refresh_token, &given)
-                .await?
-            {
-                return Ok(Current::of(given));
+            if self.keep(desk, &names, &refresh_token, &given).await? {
+                let beside = given.refresh_token.clone().unwrap_or(refresh_token);
+                return Current::of(given, Some(Digest::of(&[beside.expose()])));
             }
             tracing::warn!(
                 reference = %self.reference,
@@ -143,46 +215,51 @@ impl Kept {
         }
     }
 
-    /// Stores what was given. Whether it counts: not where somebody else wrote another token meanwhile.
+    /// Stores what was given, if only a refresh token came with it. Whether it counts: not where somebody else wrote
+    /// another refresh token meanwhile.
     async fn keep(
         &self,
-        session: &mut dyn Session,
+        desk: &mut Desk<'_>,
         names: &Names,
-        own: &str,
         used: &SecretValue,
         given: &Given,
     ) -> Result<bool, ProviderError> {
-        let path = self.reference.path();
         let (begun, mut pause) = (Instant::now(), PAUSE);
+        let next = given.refresh_token.as_ref().unwrap_or(used);
+        let access = given.access.as_ref().ok();
         loop {
-            if session.due().is_some_and(|due| due <= Instant::now())
-                && let Err(error) = session.renew().await
-            {
-                tracing::debug!(%error, "the session of a refresh could not be prolonged");
-            }
             let stored = async {
-                let mut entry = session.entry(path).await?;
+                let mut entry = desk.entry().await?;
                 let is = |name: &str, text: &str| {
                     entry.text(name).is_some_and(|found| found.expose() == text)
                 };
-                // An answer to an earlier attempt may have been lost.
-                if is(&names.access, given.access_token.expose()) {
+                let claimed = is(&names.claim, &self.own);
+                // The answer to an earlier attempt was lost.
+                let has = |(token, _): &(SecretValue, _)| is(&names.access, token.expose());
+                if is(&names.token, next.expose()) && access.is_none_or(has) && !claimed {
                     return Ok(Some(true));
                 }
-                if !is(&names.token, used.expose()) || !is(&names.claim, own) {
+                // Never dropped while the one that is used up stands there, whoever claims it by now.
+                if !is(&names.token, used.expose()) {
                     return Ok(Some(false));
                 }
-                if let Some(rotated) = &given.refresh_token {
-                    entry.set(&names.token, rotated.expose());
+                entry.set(&names.token, next.expose());
+                entry.remove(&names.access);
+                entry.remove(&names.until);
+                entry.remove(&names.recipe);
+                if let Some((token, life)) = access {
+                    entry.set(&names.access, token.expose());
+                    entry.set(&names.recipe, &self.recipe.to_string());
+                    if let Some(replace) = Current::replace(given.since, *life) {
+                        let left = replace.saturating_duration_since(Instant::now());
+                        entry.set(&names.until, &(unix() + left).as_secs().to_string());
+                    }
                 }
-                entry.set(&names.access, given.access_token.expose());
-                match given.life {
-                    Some(life) => entry.set(&names.ends, &unix(life).to_string()),
-                    None => entry.remove(&names.ends),
+                if claimed {
+                    entry.remove(&names.claim);
                 }
-                entry.remove(&names.claim);
                 // Somebody changed another field: once more.
-                let written = session.store(path, &entry).await?;
+                let written = desk.store(&entry).await?;
                 Ok::<_, ProviderError>(written.then_some(true))
             };
             match stored.await {
@@ -202,17 +279,16 @@ impl Kept {
     }
 
     /// Takes the claim back.
-    async fn release(&self, session: &mut dyn Session, names: &Names, own: &str) {
-        let path = self.reference.path();
+    async fn release(&self, desk: &mut Desk<'_>, names: &Names) {
         let released = async {
             loop {
-                let mut entry = session.entry(path).await?;
+                let mut entry = desk.entry().await?;
                 let claim = entry.text(&names.claim);
-                if claim.is_none_or(|claim| claim.expose() != own) {
+                if claim.is_none_or(|claim| claim.expose() != &*self.own) {
                     return Ok::<_, ProviderError>(());
                 }
                 entry.remove(&names.claim);
-                if session.store(path, &entry).await? {
+                if desk.store(&entry).await? {
                     return Ok(());
                 }
             }
@@ -221,21 +297,34 @@ impl Kept {
             tracing::warn!(reference = %self.reference, %error, "a claim could not be taken back; it counts no more in a minute");
         }
     }
+
+    /// The access token that is stored, if it is for this recipe and can be used.
+    fn stored(&self, entry: &Entry, names: &Names, not: Option<&SecretValue>) -> Option<Current> {
+        let is_this = |text: SecretValue| text.expose() == self.recipe.to_string();
+        let token = entry.text(&names.access)?;
+        if !entry.text(&names.recipe).is_some_and(is_this)
+            || not.is_some_and(|not| not.expose() == token.expose())
+        {
+            return None;
+        }
+        let left = match entry.text(&names.until) {
+            None => None,
+            Some(until) => {
+                let until = Duration::from_secs(until.expose().parse().ok()?);
+                Some(until.checked_sub(unix())?)
+            }
+        };
+        let beside = Digest::of(&[entry.text(&names.token)?.expose()]);
+        Some(Current::stored(token, left, beside))
+    }
 }
 
-/// The access token that is stored, if it can be used.
-fn stored(entry: &Entry, names: &Names, rejected: Option<&SecretValue>) -> Option<Current> {
-    let token = entry.text(&names.access)?;
-    let ends: u64 = entry.text(&names.ends)?.expose().parse().ok()?;
-    let left = Duration::from_secs(ends.checked_sub(unix(Duration::ZERO))?);
-    let current = Current::stored(token, left);
-    let is_rejected = rejected.is_some_and(|token| token.expose() == current.value.expose());
-    (!is_rejected && current.is_fresh()).then_some(current)
-}
-
-fn unix(after: Duration) -> u64 {
-    let now = SystemTime::now()
+/// Since 1970.
+fn unix() -> Duration {
+    SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    (now + after).as_secs()
+        .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

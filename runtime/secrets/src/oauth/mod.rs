@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use self::grant::Granted;
 use self::kept::Kept;
-use self::token::{Key, Slots};
+use self::token::{Digest, Slots};
 use crate::provider::{Provider, ProviderError};
 use crate::reference::Reference;
 use crate::value::SecretValue;
@@ -79,7 +79,7 @@ impl Tokens {
             .with_no_client_auth();
         Ok(Tokens {
             tls: TlsConnector::from(Arc::new(config)),
-            slots: Arc::default(),
+            slots: Arc::new(Slots::new()),
         })
     }
 
@@ -115,7 +115,7 @@ impl Tokens {
             _ => (None, None),
         };
         let client_secret = recipe.client_secret.as_deref();
-        let granted = Granted {
+        let mut granted = Granted {
             recipe: recipe.clone(),
             tls: self.tls.clone(),
             secret,
@@ -124,21 +124,40 @@ impl Tokens {
                 .map_or(Ok(None), |pointer| of("client_secret", pointer))?,
             issuer: text("issuer", issuer)?,
             subject: text("subject", subject)?,
-            kept: matches!(recipe.grant, Grant::RefreshToken { rotates: true }).then(|| Kept {
+            kept: None,
+        };
+        let told: Vec<&str> = [&granted.client_id, &granted.issuer, &granted.subject]
+            .into_iter()
+            .map(|value| value.as_ref().map_or("", SecretValue::expose))
+            .collect();
+        // What is asked for, and as whom.
+        let what = format!("{reference} {recipe:?}");
+        let what = Digest::of(&[&what, told[0], told[1], told[2]]);
+        let is_kept = matches!(recipe.grant, Grant::RefreshToken { rotates: true });
+        let refresh_token = is_kept.then(|| Digest::of(&[granted.secret.expose()]));
+        if is_kept {
+            granted.kept = Some(Kept {
                 provider: Arc::clone(provider),
                 reference: reference.clone(),
-            }),
-        };
-        let hidden =
-            |value: &Option<SecretValue>| value.as_ref().map(|value| value.expose().to_owned());
-        // What is asked for, and as whom. A client's secret may change and the token is the same.
-        let key = format!(
-            "{reference} {recipe:?} {:?} {:?} {:?}",
-            hidden(&granted.client_id),
-            hidden(&granted.issuer),
-            hidden(&granted.subject)
-        );
-        Ok(self.slots.token(&Key(key), granted))
+                recipe: what,
+                own: Arc::clone(&self.slots.own),
+                place: self.slots.place(reference),
+            });
+        }
+        // And by what that is proved: who proves it otherwise has a token and a refusal of its own. A refresh token that
+        // is kept is another one each time.
+        let proof = granted
+            .client_secret
+            .as_ref()
+            .map_or("", SecretValue::expose);
+        let secret = if is_kept { "" } else { granted.secret.expose() };
+        let key = Digest::of(&[&what.to_string(), proof, secret]);
+        Ok(self.slots.token(key, refresh_token, granted))
+    }
+
+    /// Waits until no token is got any more, so that none is lost that came and is not stored; and lets none be got.
+    pub async fn settle(&self) {
+        self.slots.settle().await;
     }
 }
 

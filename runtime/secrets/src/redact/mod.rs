@@ -47,6 +47,8 @@ struct Inner {
     /// The same patterns without regard to case, built when a name is first looked through.
     folded: OnceLock<Search>,
     gaps: Vec<Gap>,
+    /// What it is made of.
+    values: Vec<(String, SecretValue)>,
 }
 
 /// A value that is not looked for, or not in every form. Worth a warning to the operator.
@@ -100,11 +102,12 @@ impl fmt::Display for Gap {
 impl Redactor {
     /// Looks for these values; the names are for [`Redactor::gaps`] only.
     pub fn new<'a>(values: impl IntoIterator<Item = (&'a str, &'a SecretValue)>) -> Redactor {
-        let (mut patterns, mut gaps) = (Vec::new(), Vec::new());
+        let (mut patterns, mut gaps, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for (name, value) in values {
             if without(Part::Redactor) {
                 continue;
             }
+            kept.push((name.to_owned(), value.clone()));
             gaps.extend(Gap::of(name, value));
             forms::of(value.expose(), &mut patterns);
         }
@@ -112,7 +115,18 @@ impl Redactor {
             search: Search::of(patterns),
             folded: OnceLock::new(),
             gaps,
+            values: kept,
         }))
+    }
+
+    /// One that knows more values besides.
+    pub fn and<'a>(
+        &'a self,
+        more: impl IntoIterator<Item = (&'a str, &'a SecretValue)>,
+    ) -> Redactor {
+        let own = self.0.values.iter();
+        let own = own.map(|(name, value)| (name.as_str(), value));
+        Redactor::new(own.chain(more))
     }
 
     /// Values that are not looked for, or not in every form.

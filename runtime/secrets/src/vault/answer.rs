@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use zeroize::Zeroizing;
 
 use super::client::Answer;
 use super::path::SecretPath;
@@ -190,14 +191,12 @@ fn gone(asked: &SecretPath<'_>, metadata: &Metadata) -> ProviderError {
 }
 
 /// The text of a field: of numbers and booleans, how they are written.
-fn text(raw: &RawValue) -> Option<SecretValue> {
+fn text(raw: &RawValue) -> Option<Zeroizing<Box<str>>> {
     let raw = raw.get();
     match raw.as_bytes().first()? {
-        b'"' => serde_json::from_str::<Box<str>>(raw)
-            .ok()
-            .map(SecretValue::new),
+        b'"' => serde_json::from_str(raw).ok().map(Zeroizing::new),
         b'{' | b'[' | b'n' => None,
-        _ => Some(SecretValue::new(raw)),
+        _ => Some(Zeroizing::new(raw.into())),
     }
 }
 
@@ -210,7 +209,7 @@ mod tests {
         match fields(&SecretPath::parse(path).unwrap(), &data)? {
             Content::Fields(fields) => Ok(fields
                 .into_iter()
-                .map(|(name, value)| (name, value.map(|value| value.expose().to_owned())))
+                .map(|(name, value)| (name, value.map(|value| value.to_string())))
                 .collect()),
             Content::Text(_) | Content::Same(_) => panic!("a vault answers fields"),
         }

@@ -180,10 +180,7 @@ impl Session for VaultSession {
         let child = self.child()?;
         if let Content::Fields(fields) = &content {
             let held = fields.values().flatten();
-            if held
-                .clone()
-                .any(|value| value.expose() == child.token.expose())
-            {
+            if held.clone().any(|value| ***value == *child.token.expose()) {
                 return Err(ProviderError::denied(
                     format!("{} holds the call's own token", asked.path),
                     "refer to a secret",

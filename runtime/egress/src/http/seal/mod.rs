@@ -67,14 +67,14 @@ struct Misplaced(String);
 
 impl Sealing {
     /// `None`: the call has no sealed secrets.
-    pub(crate) fn of(sealed: &Arc<[Sealed]>) -> Option<Self> {
+    pub(crate) fn of(sealed: &Arc<[Sealed]>, call: &Arc<Redactor>) -> Option<Self> {
         let placeholders = sealed
             .iter()
             .map(|sealed| (sealed.property.as_str(), &sealed.placeholder));
         (!sealed.is_empty()).then(|| Self {
             sealed: Arc::clone(sealed),
             placeholders: Redactor::new(placeholders),
-            values: Mutex::new(Values::of(sealed)),
+            values: Mutex::new(Values::of(sealed, call)),
         })
     }
 
@@ -82,6 +82,12 @@ impl Sealing {
     pub(super) fn has_tokens(&self, bound: &Bound, place: &judge::Place) -> bool {
         self.seals(bound, place)
             .any(|(sealed, _)| matches!(sealed.value, Held::Token(_)))
+    }
+
+    /// What knows all that the call's redactor does, and every token that was put in so far.
+    pub(super) fn all(&self) -> Arc<Redactor> {
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&values.all)
     }
 
     /// What knows every value that was put in so far.
@@ -131,7 +137,12 @@ impl Sealing {
                 |path| seal.admits_path(path),
             )
         });
-        let admitted: Vec<_> = admitted.collect();
+        // A request without a placeholder needs no token.
+        let admitted: Vec<_> = admitted
+            .filter(|(sealed, seal)| {
+                !matches!(sealed.value, Held::Token(_)) || self.may_hold(parts, seal)
+            })
+            .collect();
         let mut puts = Vec::with_capacity(admitted.len());
         for (sealed, seal) in admitted {
             let value = sealed.value.now().await.map_err(Unsealed::Unavailable)?;
@@ -147,6 +158,16 @@ impl Sealing {
             });
         }
         Ok(puts)
+    }
+
+    /// Whether a placeholder may stand where a seal has its value put in.
+    fn may_hold(&self, parts: &request::Parts, seal: &Seal) -> bool {
+        let is_of_body = matches!(seal.place, Some(Place::Form(_) | Place::Json(_)));
+        let mut fields = parts.headers.values();
+        let query = parts.uri.query().unwrap_or_default();
+        is_of_body
+            || self.placeholders.finds(query.as_bytes())
+            || fields.any(|value| self.placeholders.finds(value.as_bytes()))
     }
 
     /// What to add to the policy where the connector puts the value elsewhere than in Authorization. It is the operator who

@@ -3,7 +3,8 @@
 use super::Put;
 use crate::policy::Seal;
 use crate::sealed::Sealed;
-use caisson_secrets::{AccessToken, Held, Redactor, SecretValue};
+use caisson_secrets::{AccessToken, Held, ProviderError, Redactor, SecretValue};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Access tokens of one property that answers are searched for: the one in use and those before it, which an upstream may
@@ -32,17 +33,22 @@ impl Used {
     }
 
     /// Has the tokens of the request replaced, as the upstream did not take them. Whether there are others now.
-    pub(in crate::http) async fn renew(&self) -> bool {
+    ///
+    /// # Errors
+    /// There are none to be had.
+    pub(in crate::http) async fn renew(&self) -> Result<bool, ProviderError> {
         let mut any = false;
         for (token, rejected) in &self.tokens {
-            match token.renewed(rejected).await {
-                Ok(another) => any |= another.is_some(),
-                Err(error) => {
-                    tracing::warn!(%error, "a token that an upstream did not take could not be replaced");
-                }
-            }
+            any |= token.renewed(rejected).await?.is_some();
         }
-        any
+        Ok(any)
+    }
+
+    /// The upstream took the tokens of the request.
+    pub(in crate::http) fn taken(&self) {
+        for (token, value) in &self.tokens {
+            token.taken(value);
+        }
     }
 }
 
@@ -50,14 +56,20 @@ impl Used {
 #[derive(Debug)]
 pub(super) struct Values {
     pub(super) redactor: Redactor,
+    /// And everything else that the call's own knows: for what is kept.
+    pub(super) all: Arc<Redactor>,
+    call: Arc<Redactor>,
     /// By property, in the order in which they were put in.
     tokens: Vec<(String, SecretValue)>,
 }
 
 impl Values {
-    pub(super) fn of(sealed: &[Sealed]) -> Self {
+    /// `call` is the redactor that the call began with.
+    pub(super) fn of(sealed: &[Sealed], call: &Arc<Redactor>) -> Self {
         Self {
             redactor: Self::redactor(sealed, &[]),
+            all: Arc::clone(call),
+            call: Arc::clone(call),
             tokens: Vec::new(),
         }
     }
@@ -75,6 +87,9 @@ impl Values {
             first.map(|first| self.tokens.remove(first));
         }
         self.redactor = Self::redactor(sealed, &self.tokens);
+        let tokens = self.tokens.iter();
+        let tokens = tokens.map(|(name, token)| (name.as_str(), token));
+        self.all = Arc::new(self.call.and(tokens));
     }
 
     fn redactor(sealed: &[Sealed], tokens: &[(String, SecretValue)]) -> Redactor {
