@@ -267,8 +267,8 @@ mod tests {
         ] {
             let body =
                 format!(r#"{{"access_token":"t","token_type":"bearer","expires_in":{life}}}"#);
-            let (_, life) = read(&body).unwrap().access.unwrap();
-            let seconds = life.map(|life| life.as_secs());
+            let (_, given) = read(&body).unwrap().access.unwrap();
+            let seconds = given.map(|life| life.as_secs());
             assert_eq!(seconds, expected, "{life}");
         }
         let (_, life) = read(r#"{"access_token":"t"}"#).unwrap().access.unwrap();
