@@ -124,8 +124,8 @@ async fn what_the_policy_does_not_list_is_refused_before_any_provider_is_asked()
     assert_eq!(
         lines,
         [
-            "/api_key: vault:kv/admin#root is not granted: the policy's secrets.api_key lists only \"vault:kv/shop\"; to allow it, write under secrets of the policy api_key: { from: [\"vault:kv/admin#root\"], reveal: true }",
-            "/other: vault:kv/shop#token is not granted: the connector's policy has no rule for \"other\"; to allow it, write under secrets of the policy other: { from: [\"vault:kv/shop#token\"], reveal: true }",
+            "/api_key: vault:kv/admin#root is not granted: the policy's secrets.api_key lists only \"vault:kv/shop\"; to allow it, write under secrets of the policy api_key: { from: [\"vault:kv/admin#root\"] } with seal: { hosts: [api.example.com] }, or with reveal: true if the worker may see it",
+            "/other: vault:kv/shop#token is not granted: the connector's policy has no rule for \"other\"; to allow it, write under secrets of the policy other: { from: [\"vault:kv/shop#token\"] } with seal: { hosts: [api.example.com] }, or with reveal: true if the worker may see it",
         ]
     );
     assert!(!faults.retryable() && !faults.is_config_fault());

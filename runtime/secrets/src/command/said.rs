@@ -115,15 +115,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_taken_out_is_withheld() {
-        for (printed, whole) in [("hunter22-h", false), ("pin12", true)] {
+        for (printed, whole) in [("hunter22-h", false), ("", false), ("pin12", true)] {
             let told = said(printed, whole, &format!("+ echo {VALUE} pin12"), false);
             assert!(told.starts_with("[withheld"), "{told}");
         }
     }
 
     #[test]
-    fn of_a_command_that_printed_nothing_all_is_told_and_no_line_can_be_made_up() {
-        assert_eq!(said("", false, "no such secret\n", false), "no such secret");
+    fn of_a_command_that_printed_nothing_all_is_told() {
+        assert_eq!(said("", true, "no such secret\n", false), "no such secret");
         assert_eq!(said("", true, "no such secret\n", true), "no such secret…");
     }
 }
