@@ -16,12 +16,14 @@ use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::service::InterceptorLayer;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
-use tower::util::MapResponseLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 
 use crate::config::{Listen, Tls};
 use crate::core::Core;
 use crate::identity::Authenticator;
-use crate::serve::{ConnectionService, OperationService, RegistryService, RuntimeService, body};
+use crate::serve::{
+    ConnectionService, OperationService, RegistryService, RuntimeService, body, input,
+};
 
 /// Largest request message: a batch of 3.5 MiB and its names.
 const MESSAGE: usize = 4 << 20;
@@ -120,6 +122,7 @@ pub(crate) async fn serve(
         .layer(InterceptorLayer::new(move |request| {
             authenticator.authenticate(request)
         }))
+        .layer(MapRequestLayer::new(input))
         .layer(MapResponseLayer::new(body))
         .add_service(health_service)
         .add_service(reflection_v1)

@@ -7,10 +7,14 @@ use std::sync::{Arc, Mutex};
 use caisson_proto::v1::operations_server::{Operations, OperationsServer};
 use caisson_proto::v1::runtime_server::{Runtime, RuntimeServer};
 use caisson_proto::v1::{self, read_event::Event, write_request::Message};
+use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::body::Body;
+use tonic::codegen::http;
+use tonic::{Code, Request, Response, Status, Streaming};
+use tower::util::MapRequestLayer;
 
 type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -51,6 +55,7 @@ impl Daemon {
         let listener = tokio::net::UnixListener::bind(path).expect("a socket");
         runtime.spawn(
             tonic::transport::Server::builder()
+                .layer(MapRequestLayer::new(input))
                 .add_service(RuntimeServer::new(service.clone()))
                 .add_service(OperationsServer::new(service))
                 .serve_with_incoming(UnixListenerStream::new(listener)),
@@ -111,6 +116,16 @@ fn started() -> v1::Started {
         call_id: "call-1".into(),
         ..Default::default()
     }
+}
+
+/// As the real daemon does: a call that was cancelled is none that ended.
+fn input(request: http::Request<Body>) -> http::Request<Body> {
+    request.map(|body| {
+        Body::new(body.map_err(|status| match status.code() {
+            Code::Cancelled => Status::aborted("cancelled"),
+            _ => status,
+        }))
+    })
 }
 
 #[tonic::async_trait]

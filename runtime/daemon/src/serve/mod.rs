@@ -5,6 +5,7 @@ mod audit;
 mod bulk;
 mod connections;
 mod events;
+mod input;
 mod opened;
 mod operations;
 mod pages;
@@ -16,6 +17,7 @@ pub(crate) use bulk::body;
 pub(crate) use connections::{
     ConnectionService, checkpoint_error, connection_error, connection_of,
 };
+pub(crate) use input::input;
 pub(crate) use operations::OperationService;
 pub(crate) use registry::RegistryService;
 pub(crate) use runtime::RuntimeService;
