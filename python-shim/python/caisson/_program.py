@@ -49,7 +49,7 @@ class Output(io.BufferedIOBase):
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._lines: deque[bytes] = deque()
-        self._begun = b""
+        self._begun: list[bytes] = []
         self.held = 0
         self._ended = False
         self._abandoned = False
@@ -64,14 +64,22 @@ class Output(io.BufferedIOBase):
 
     def write(self, data: Any) -> int:
         content = bytes(data)
+        if threading.current_thread() is threading.main_thread():
+            # The connector's own print, which is no message: beside a command, or after one that put this back.
+            sys.__stderr__.write(content.decode("utf-8", "replace"))
+            return len(content)
         with self._changed:
-            self._changed.wait_for(lambda: self.held < LIMIT or self._abandoned)
+            # A reader of whole lines takes nothing of one that is longer than all that is held.
+            self._changed.wait_for(lambda: self.held < LIMIT or not self._lines or self._abandoned)
             if self._abandoned:
-                if threading.current_thread() is threading.main_thread():
-                    return len(content)  # the connector's own print, after a command that put this back as stdout
                 raise Abandoned
-            *lines, self._begun = (self._begun + content).split(b"\n")
-            self._lines += lines
+            *lines, rest = content.split(b"\n")
+            if lines:
+                lines[0] = b"".join([*self._begun, lines[0]])
+                self._begun.clear()
+                self._lines += lines
+            if rest:
+                self._begun.append(rest)
             self.held += len(content)
             self._changed.notify_all()
         return len(content)
@@ -80,8 +88,10 @@ class Output(io.BufferedIOBase):
         """The command has ended."""
         with self._changed:
             if self._begun:
-                self._lines.append(self._begun)
-            self._begun, self._ended = b"", True
+                self._lines.append(b"".join(self._begun))
+                self._begun.clear()
+                self.held += 1  # for the end that it lacks
+            self._ended = True
             self._changed.notify_all()
 
     def abandon(self) -> None:

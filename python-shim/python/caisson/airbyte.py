@@ -102,6 +102,21 @@ class Source(Connector[dict[str, "Any"]]):
                 last = found
                 yield Checkpoint(last)
 
+    def _control(self, config: dict[str, Any], told: dict[str, Any]) -> None:
+        """The source changed its configuration, which is the operator's here: nothing of it is kept.
+
+        Raises:
+            ConnectorFailed: It got itself a token, so that the one in the configuration may work no more.
+        """
+        names = sorted(_changed(config, told.get("connectorConfig", {}).get("config")))
+        if any("token" in name for name in names):
+            raise ConnectorFailed(
+                f"the source got itself a token ({', '.join(names)}), which nothing would keep for the next call",
+                action="Let the daemon get tokens: `oauth2` of the secret in the policy (docs/guides/operator.md).",
+            )
+        if names:
+            self.log.warning("the source's change of its configuration is not kept: %s", ", ".join(names))
+
     def _messages(self, operation: str, **files: Any) -> Iterator[dict[str, Any]]:
         """Messages of one run, but for those that are told here: log lines and errors."""
         files = {"config": plain(self.settings()), **files}
@@ -114,8 +129,20 @@ class Source(Connector[dict[str, "Any"]]):
             elif message["type"] == "TRACE":
                 if message["trace"]["type"] == "ERROR":
                     raise _error(message["trace"]["error"])
+            elif message["type"] == "CONTROL":
+                self._control(files["config"], message["control"])
             else:
                 yield message
+
+
+def _changed(before: Any, after: Any, name: str = "") -> Iterator[str]:
+    """Names of the members that are not the same, innermost."""
+    if isinstance(after, dict):
+        before = before if isinstance(before, dict) else {}
+        for key in {**before, **after}:
+            yield from _changed(before.get(key), after.get(key), key)
+    elif before != after:
+        yield name
 
 
 def _state(message: dict[str, Any]) -> Any:

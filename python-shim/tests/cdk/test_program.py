@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sys
 import tempfile
@@ -103,6 +104,8 @@ SOURCE = """
         found = {"stream_descriptor": {"name": "orders"}, "stream_state": {"next": number + 1}}
         say("STATE", state={"type": "STREAM", "stream": found, "sourceStats": {"recordCount": 3.0}})
         say("TRACE", trace={"type": "STREAM_STATUS", "emitted_at": 1})
+        for changed in config.get("changes", ()):
+            say("CONTROL", control={"type": "CONNECTOR_CONFIG", "connectorConfig": {"config": {**config, **changed}}})
         if config.get("fails"):
             told = {"message": "the cause", "stack_trace": "its stack", "failure_type": config["fails"]}
             say("TRACE", trace={"type": "ERROR", "emitted_at": 1, "error": told})
@@ -204,6 +207,35 @@ def test_a_tap_waits_for_its_reader() -> None:
     thread.join()
 
 
+def test_a_line_may_be_longer_than_what_is_held() -> None:
+    output = Output()
+
+    def pieces() -> None:
+        for _ in range(5):
+            output.write(b"x" * LIMIT)
+        output.end()
+
+    thread = threading.Thread(target=pieces, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert output.next(lambda: None) == b"x" * 5 * LIMIT
+    assert output.next(lambda: None) is None
+    assert output.held == 0
+
+
+def test_a_print_of_the_readers_own_is_no_message_and_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "__stderr__", said)
+    output = Output()
+    filled = threading.Thread(target=lambda: output.write(b"\n" * (LIMIT + 1)))
+    filled.start()
+    filled.join()
+    output.write(b"mine\n")
+    assert said.getvalue() == "mine\n"
+    assert output.held == LIMIT + 1
+
+
 def test_how_a_tap_ends_is_told(tap: Callable[..., Harness]) -> None:
     for config, said in (
         ({"end": 3}, "tap-orders ended with 3"),
@@ -254,6 +286,14 @@ def test_a_sources_check_is_the_test(source: Callable[..., Harness]) -> None:
     assert source().test().check().steps
     run = source(key="wrong").test()
     assert (run.code, str(run.error and run.error.message)) == ("CONFIG_INVALID", "401")
+
+
+def test_a_source_that_gets_itself_a_token_fails_since_nobody_keeps_it(source: Callable[..., Harness]) -> None:
+    run = source(changes=[{}, {"page": {"size": 5}}]).read("orders").check()
+    assert [each["message"] for each in run.logs][1:] == ["the source's change of its configuration is not kept: size"]
+    run = source(changes=[{"oauth": {"refresh_token": "next"}}]).read("orders")
+    assert run.code == "CONNECTOR_FAILED" and "refresh_token" in str(run.error), run.error
+    assert len(run.records) == 3
 
 
 @pytest.mark.parametrize(

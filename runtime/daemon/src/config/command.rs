@@ -10,14 +10,16 @@ use super::wire::WireCommand;
 
 const AT: &str = "/secrets/command";
 
-/// No worker is granted the program: who could write it would be given every secret.
+/// No worker is granted the program, nor a file that it is told of, such as its script: who could write either would be
+/// given every secret.
 pub(super) fn command(
     document: &Document,
     wire: WireCommand,
     own_files: &mut Vec<PathBuf>,
     faults: &mut Vec<Fault>,
 ) -> CommandConfig {
-    own_files.extend(wire.run.first().map(PathBuf::from));
+    let words = wire.run.iter().map(PathBuf::from);
+    own_files.extend(words.filter(|word| word.is_absolute() && !word.is_dir()));
     let mut config = CommandConfig::new(wire.run);
     config.environment = wire.environment;
     match wire.timeout.map(|text| text.parse::<Span>()) {

@@ -342,7 +342,7 @@ impl Connection {
             SendError::Broken(error) => {
                 let method = &report.admitted.method;
                 let detail = format!("{method} {}: {}", self.place.name, chain(&error));
-                match self.far.wants_certificate() {
+                match self.far.wants_certificate().filter(|_| hung_up(&error)) {
                     Some(wanted) => {
                         let detail = format!("{detail}; {wanted}");
                         let reason = Reason::ClientCertificateWanted;
@@ -465,6 +465,11 @@ fn is_alert(error: &hyper::Error) -> bool {
     let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
     let mut failures = causes.filter_map(|error| error.downcast_ref::<std::io::Error>());
     failures.any(client_certificate::is_alert)
+}
+
+/// Whether the connection ended, rather than bring what is no HTTP, or nothing.
+fn hung_up(error: &hyper::Error) -> bool {
+    !error.is_parse() && !error.is_timeout() && !error.is_user()
 }
 
 /// An error with its causes: hyper's own words are short.

@@ -1,5 +1,6 @@
 //! What the operator says of the command, and what of it cannot be honoured.
 
+use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +15,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// The most that a command may be let print, in bytes.
 const MOST: usize = 1024 * 1024;
+
+const NO_OTHERS: &str = "chmod o-w it: whoever writes it is given every secret";
 
 /// The program that `command:` references run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,16 +118,18 @@ impl CommandConfig {
         faults
     }
 
-    /// Why the program that is there cannot be run, or should not.
+    /// Why the program that is there, or a file that it is told of, cannot be run, or should not.
     pub(super) fn program_fault(&self) -> Option<CommandConfigFault> {
-        let program = Path::new(self.run.first()?);
-        let fault = |message: String, help: &str| {
-            Some(CommandConfigFault {
-                at: "/run/0".into(),
-                message,
-                help: help.to_owned(),
-            })
+        let (program, arguments) = self.run.split_first()?;
+        let program = Path::new(program);
+        let at = |index: usize, message: String, help: &str| CommandConfigFault {
+            at: format!("/run/{index}"),
+            message,
+            help: help.to_owned(),
         };
+        let fault = |message: String, help: &str| Some(at(0, message, help));
+        let others_may_write =
+            |facts: &Metadata| facts.is_file() && facts.permissions().mode() & 0o002 != 0;
         let shown = program.display();
         match std::fs::metadata(program) {
             Err(error) => fault(
@@ -136,11 +141,22 @@ impl CommandConfig {
                 format!("the daemon's user may not run {shown}"),
                 "chmod a+x it",
             ),
-            Ok(facts) if facts.permissions().mode() & 0o002 != 0 => fault(
-                format!("everybody may write {shown}"),
-                "chmod o-w it: whoever writes it is given every secret",
-            ),
-            Ok(_) => None,
+            Ok(facts) if others_may_write(&facts) => {
+                fault(format!("everybody may write {shown}"), NO_OTHERS)
+            }
+            // Such as the script that an interpreter runs.
+            Ok(_) => arguments.iter().enumerate().find_map(|(index, argument)| {
+                let facts = Path::new(argument).metadata();
+                let writable =
+                    argument.starts_with('/') && facts.is_ok_and(|facts| others_may_write(&facts));
+                writable.then(|| {
+                    at(
+                        index + 1,
+                        format!("everybody may write {argument}"),
+                        NO_OTHERS,
+                    )
+                })
+            }),
         }
     }
 }
@@ -220,6 +236,12 @@ mod tests {
                 (told, said) => assert_eq!(told.as_deref(), said),
             }
         }
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o757)).unwrap();
+        let script = program.to_str().unwrap().to_owned();
+        let fault = CommandConfig::new(vec!["/bin/sh".into(), script, "{path}".into()])
+            .program_fault()
+            .unwrap();
+        assert_eq!(fault.at, "/run/1");
         std::fs::remove_file(&program).unwrap();
         std::fs::create_dir(&program).unwrap();
         assert!(told().unwrap().contains("is no file"));
