@@ -272,15 +272,13 @@ def _reveals(nodes: list[ast.AST]) -> list[dict[str, Any]]:
             for node in own:
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                     paths[id(node)] = names.get(node.value.id, [])
-    others = {
-        id(node.func) for node in nodes if isinstance(node, ast.Call) and (node.args or node.keywords)
-    }  # what takes arguments is another reveal(), unless it is Secret.reveal(secret)
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    # curtain.reveal("slowly"): what takes a constant is another reveal().
+    others = {id(node.func) for node in calls if any(isinstance(each, ast.Constant) for each in node.args)}
     found = []
     for node in nodes:
         if isinstance(node, ast.Attribute) and node.attr in hidden and isinstance(node.ctx, ast.Load):
-            given = node.value
-            name = given.id if isinstance(given, ast.Name) else given.attr if isinstance(given, ast.Attribute) else ""
-            if id(node) not in others or name == "Secret":
+            if id(node) not in others:
                 path = _chain(node.value) or paths.get(id(node), [])
                 found.append({"path": path, "line": node.end_lineno or node.lineno})
         elif isinstance(node, ast.Call):
@@ -290,6 +288,10 @@ def _reveals(nodes: list[ast.AST]) -> list[dict[str, Any]]:
                 if isinstance(text, str) and text.rpartition(".")[2] in hidden:
                     path = _chain(node.args[0]) if each is not node.args[0] else []
                     found.append({"path": path, "line": each.lineno})
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and node.slice.value in hidden:
+            found.append({"path": [], "line": node.lineno})  # vars(Secret)["reveal"]
+        elif isinstance(node, ast.ImportFrom) and node.module == "caisson._program":
+            found.append({"path": [], "line": node.lineno})  # what reveals whole configurations
     return sorted(found, key=lambda each: (int(each["line"]), list(each["path"])))
 
 

@@ -164,10 +164,15 @@ def test_every_place_that_takes_a_secrets_value_is_told(tmp_path: Path) -> None:
                     "reveal"; reveal(); self.reveal = 1
                     self.curtain.reveal("slowly")
                     # self.config.api_key.reveal()
+                    from caisson._program import plain
+                    S = vars(Secret)["reveal"]
+                    type(password).reveal(password)
+                    password.reveal(*())
         """,
     )
     (module,) = facts["modules"]
     assert [(each["line"], each["path"]) for each in module["reveals"]] == [
         (7, ["api_key"]), (11, ["database", "password"]), (14, ["password"]), (17, []), (19, ["walrus"]), (20, []),
         (21, ["key"]), (22, []), (22, []), (23, ["key"]), (26, []),
+        (30, []), (31, []), (32, []), (33, []),
     ]  # fmt: skip
