@@ -152,14 +152,17 @@ def test_policy_check_reports_every_fault_with_line_and_column_and_refuses_what_
 
 
 def test_the_policies_in_the_connectors_readmes_are_valid(daemon: Daemon, stage: Stage) -> None:
-    folder = daemon.folder / "readmes"
-    folder.mkdir(exist_ok=True)
+    checked = 0
     for readme in stage.connectors.glob("*/README.md"):
-        (text,) = [part.split("```")[0] for part in readme.read_text().split("```yaml\n")[1:]]
-        (folder / f"{readme.parent.name}.yaml").write_text(text)
-    done = daemon.command("policy", "check", folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(list(folder.iterdir())) == 3
+        for text in readme.read_text().split("```yaml\n")[1:]:
+            # A folder for each: two policies for one connector are refused.
+            checked += 1
+            folder = daemon.folder / f"readme-{checked}"
+            folder.mkdir(exist_ok=True)
+            (folder / "policy.yaml").write_text(text.split("```")[0])
+            done = daemon.command("policy", "check", folder)
+            assert done.returncode == 0, done.stdout + done.stderr
+    assert checked == 4
 
 
 def test_policy_explain_names_the_deciding_rule_or_the_missing_one(daemon: Daemon, stage: Stage, api: Api) -> None:

@@ -165,7 +165,8 @@ def test_a_stored_connection_and_another_workspace(using: Daemon, stage: Stage) 
 def test_what_becomes_access_tokens_says_of_whom(using: Daemon, stage: Stage) -> None:
     rule = {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [8443], "protocol": "https"}
     url = "https://login.example/token"
-    way = {"grant": "refresh_token", "token_url": url, "client_id": "app", "client_secret": "client_secret"}
+    way = {"grant": "refresh_token", "rotates": False, "token_url": url}
+    way |= {"client_id": "app", "client_secret": "client_secret"}
     own = {"from": ["env:CAISSON_SECRET_TOKEN"]}
     token = {**own, "seal": {"hosts": ["localhost"], "ports": [8443]}, "oauth2": way}
     using.policy("web", egress=[rule], secrets={"token": token, "client_secret": own})

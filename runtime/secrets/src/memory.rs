@@ -132,7 +132,10 @@ mod tests {
         }
         let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
         if pattern.starts_with('|') || pattern.contains('/') {
-            eprintln!("cores go elsewhere ({}): only flags say that these pages are left out", pattern.trim());
+            eprintln!(
+                "cores go elsewhere ({}): only flags say that these pages are left out",
+                pattern.trim()
+            );
             return;
         }
         let folder = tempfile::tempdir().unwrap();
