@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -89,6 +91,25 @@ def test_the_token_of_a_call_that_died_with_its_daemon_is_revoked_by_the_next_on
     assert len(vault.of_calls()) == 1
     using.start()
     until(lambda: vault.of_calls() == [])
+
+
+@pytest.mark.parametrize("end", ["cancelled", "crashed", "timed out"])
+def test_a_token_ends_with_its_call_however_that_ends(
+    using: Daemon, stage: Stage, vault: Vault, api: Api, end: str
+) -> None:
+    api.records = tied(2)
+    using.policy("web", egress=[loopback(api.port)], secrets=GRANT)
+    timeout = 5 if end == "timed out" else 60
+    stream = read(using, connection(stage, api), "events", mode="STREAMING", timeout=timeout)
+    stream.until("batch")
+    assert len(vault.of_calls()) == 1
+    if end == "cancelled":
+        stream.cancel()
+    elif end == "crashed":
+        (pid,) = using.client.call("GetCall", call_id=stream.call_id)["worker_pids"]
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: vault.of_calls() == [])
+    assert using.client.call("GetCall", call_id=stream.call_id)["state"] != "succeeded"
 
 
 def test_a_vault_that_is_gone_is_a_failure_that_may_pass(
