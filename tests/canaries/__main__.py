@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import tokens
 from harness import CallFailed, Daemon, Identity, Stage
 from harness.daemon import inline
 from harness.read import read
@@ -32,8 +33,6 @@ from servers.oauth import OAuth
 from servers.secure import Signer
 from servers.vault import POLICY, Vault
 from suite.gossips import found
-
-import tokens
 
 HOLDER = "import os, sys; kept = os.environ['TOKEN'] * 2; print('ready', flush=True); sys.stdin.read()"
 
@@ -326,7 +325,7 @@ def look_everywhere(house: House, canary: Canary, count: Count, cassette: Path |
         )
     count.search(
         f"{name} in a temporary file",
-        lambda: in_files(house.stage.home, value, (*but, "private", "vault", folder.name)),
+        lambda: in_files(house.stage.home, value, (*but, house.signer.folder.name, folder.name)),
         lambda: _found_planted(house.stage.home, value),
     )
     pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()

@@ -134,6 +134,16 @@ def tokens(api: Api) -> list[str]:
     return list(dict.fromkeys(request.headers["authorization"] for request in api.requests))
 
 
+def slowly(oauth: OAuth) -> Callable[[str], bool]:
+    """A guard that lets a token grow old between two requests."""
+
+    def guard(authorization: str) -> bool:
+        time.sleep(0.4)
+        return oauth.is_valid(authorization)
+
+    return guard
+
+
 def test_a_clients_own_credentials_become_a_token_for_all_calls(
     daemon: Daemon, stage: Stage, oauth: OAuth, api: Api
 ) -> None:
@@ -190,7 +200,7 @@ def test_a_token_that_ends_in_the_middle_of_a_read_is_replaced_and_nobody_notice
 ) -> None:
     oauth.tell("life", seconds=3)
     api.records = tied(90)
-    api.guard = lambda authorization: bool(time.sleep(0.4) or oauth.is_valid(authorization))
+    api.guard = slowly(oauth)
     allow(daemon, api, crm)
     whole(read(daemon, connection(stage, api), "asc"), 90)
     assert len(tokens(api)) >= 2
@@ -232,7 +242,7 @@ def test_daemons_that_share_a_refresh_token_never_use_one_twice(
 ) -> None:
     oauth.tell("life", seconds=3)
     api.records = tied(90)
-    api.guard = lambda authorization: bool(time.sleep(0.4) or oauth.is_valid(authorization))
+    api.guard = slowly(oauth)
     daemons = [daemon, made()]
     before = len(oauth.asked())
     for one in daemons:
@@ -268,7 +278,7 @@ def test_a_daemon_that_dies_before_a_rotated_token_is_stored_has_not_used_it_and
     left = [path.read_bytes() for path in daemon.folder.rglob("*") if path.is_file()]
     assert not any(SECRET.encode() in text or b"access_token" in text for text in left)
     between.let_go()
-    # This server takes no token twice. The claim stands for a minute; somebody logs in before that, which takes it away.
+    # This server takes no token twice. The claim stands for a minute; a login before that takes it away.
     login(vault, oauth)
     daemon.start()
     whole(read(daemon, connection(stage, api), "asc"))

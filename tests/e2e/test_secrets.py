@@ -132,6 +132,21 @@ def test_no_output_holds_the_value_of_a_secret(
         assert found == [], f"{form!r} in {found}"
 
 
+@pytest.mark.parametrize("encoding", ["JSON_LINES", "ARROW_IPC"])
+def test_records_are_passed_on_as_they_are_unless_the_policy_has_them_redacted(
+    daemon: Daemon, rows: Callable[..., dict[str, Any]], encoding: str
+) -> None:
+    told = {}
+    for asked in (False, True):
+        daemon.policy("rows", secrets=GRANT, redact_records=asked)
+        connection = rows(token=REFERENCE, behave="tell", at=10, count=20)
+        stream = read(daemon, connection, "rows", accept=[f"ENCODING_{encoding}"]).drain()
+        assert stream.summary["stats"]["records"] == 20
+        told[asked] = b"".join(batch["data"] for batch in stream.all("batch"))
+    assert CANARY.encode() in told[False]
+    assert told[True] == told[False].replace(CANARY.encode(), b"*" * len(CANARY))
+
+
 @pytest.mark.parametrize(
     ("behave", "stream", "says"),
     [

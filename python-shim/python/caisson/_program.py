@@ -66,7 +66,7 @@ class Output(io.BufferedIOBase):
         content = bytes(data)
         if threading.current_thread() is threading.main_thread():
             # The connector's own print, which is no message: beside a command, or after one that put this back.
-            sys.__stderr__.write(content.decode("utf-8", "replace"))
+            print(content.decode("utf-8", "replace"), end="", file=sys.__stderr__)
             return len(content)
         with self._changed:
             # A reader of whole lines takes nothing of one that is longer than all that is held.

@@ -264,6 +264,7 @@ impl Core {
                 bounds: Default::default(),
             },
             redactor,
+            redact_records: false,
             stall: Some(INSPECT),
             throttle: std::time::Duration::ZERO,
             unbounded: false,

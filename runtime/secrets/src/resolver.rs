@@ -222,27 +222,25 @@ impl Resolver {
     ) -> Result<Vec<Checked>, SecretFaults> {
         let placed = references(config)
             .map_err(|faults| SecretFaults(faults.into_iter().map(SecretError::from).collect()))?;
-        let mut reads: BTreeMap<(Scheme, String), Result<(Content, Option<Lease>), ProviderError>> =
-            BTreeMap::new();
+        let mut reads: BTreeMap<(Scheme, String), ReadAlone> = BTreeMap::new();
         // A provider that could not be opened is not asked for every path.
         let mut sessions = Sessions::new();
         let mut checked = Vec::new();
         for placed in placed {
-            let outcome = match self.refusal(&placed, rules) {
-                Some(refusal) => Err(refusal),
-                None => {
-                    let at = (
-                        placed.reference.scheme(),
-                        placed.reference.path().to_owned(),
-                    );
-                    if !reads.contains_key(&at) {
-                        let outcome = self.read_alone(call, &at, &mut sessions).await;
-                        reads.insert(at.clone(), outcome);
-                    }
-                    had(&placed, &reads[&at], rules)
-                }
-            };
-            checked.push(Checked { placed, outcome });
+            if let Some(refusal) = self.refusal(&placed, rules) {
+                let outcome = Err(refusal);
+                checked.push(Checked { placed, outcome });
+                continue;
+            }
+            let at = (
+                placed.reference.scheme(),
+                placed.reference.path().to_owned(),
+            );
+            if !reads.contains_key(&at) {
+                let outcome = self.read_alone(call, &at, &mut sessions).await;
+                reads.insert(at.clone(), outcome);
+            }
+            checked.push(Checked::of(placed, &reads[&at], rules));
         }
         Ok(checked)
     }
@@ -253,7 +251,7 @@ impl Resolver {
         call: &str,
         at: &(Scheme, String),
         sessions: &mut Sessions,
-    ) -> Result<(Content, Option<Lease>), ProviderError> {
+    ) -> ReadAlone {
         let content = self.read(call, at, sessions).await;
         let mut lease = None;
         match sessions.remove(&at.0) {
@@ -346,28 +344,31 @@ pub struct Had {
     pub gap: Option<Gap>,
 }
 
-fn had(
-    Placed { pointer, reference }: &Placed,
-    read: &Result<(Content, Option<Lease>), ProviderError>,
-    rules: &[SecretRule],
-) -> Result<Had, SecretError> {
-    let revealed = is_revealed(pointer, reference, rules);
-    let had = read
-        .as_ref()
-        .map_err(Clone::clone)
-        .and_then(|(content, lease)| {
-            let value = usable(pick(content, reference.key())?, revealed)?;
-            Ok(Had {
-                revealed,
-                lease: *lease,
-                gap: Gap::of(pointer, &value),
-            })
+/// What one path holds, and how long it would.
+type ReadAlone = Result<(Content, Option<Lease>), ProviderError>;
+
+impl Checked {
+    fn of(placed: Placed, read: &ReadAlone, rules: &[SecretRule]) -> Checked {
+        let Placed { pointer, reference } = &placed;
+        let revealed = is_revealed(pointer, reference, rules);
+        let had = read
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|(content, lease)| {
+                let value = usable(pick(content, reference.key())?, revealed)?;
+                Ok(Had {
+                    revealed,
+                    lease: *lease,
+                    gap: Gap::of(pointer, &value),
+                })
+            });
+        let outcome = had.map_err(|source| SecretError::Provider {
+            pointer: pointer.clone(),
+            reference: reference.clone(),
+            source,
         });
-    had.map_err(|source| SecretError::Provider {
-        pointer: pointer.clone(),
-        reference: reference.clone(),
-        source,
-    })
+        Checked { placed, outcome }
+    }
 }
 
 /// The value, if it can be used as the policy says.

@@ -45,7 +45,7 @@ class Between:
                 self.wfile.write(text)
                 upstream.close()
 
-            do_GET = do_POST = do_PUT = do_DELETE = _pass_on
+            do_GET = do_POST = do_PUT = do_DELETE = _pass_on  # noqa: N815
 
             def log_message(self, *_: Any) -> None:
                 """Nothing."""

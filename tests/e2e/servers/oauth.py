@@ -36,7 +36,9 @@ class OAuth:
             key = folder / f"{algorithm}.key"
             subprocess.run(["openssl", "genpkey", *options, "-out", key], check=True, capture_output=True)
             self.keys[algorithm] = key.read_text()
-            read = subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], check=True, capture_output=True, text=True)
+            read = subprocess.run(
+                ["openssl", "pkey", "-in", key, "-pubout"], check=True, capture_output=True, text=True
+            )
             public[algorithm] = read.stdout
         settings = json.dumps({"secret": SECRET, "keys": public})
         environment = {**os.environ, "SETTINGS": settings, "MODULES": str(modules())}

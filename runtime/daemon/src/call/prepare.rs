@@ -134,6 +134,7 @@ pub(crate) struct Prepared {
     /// Defaults filled in; holds references.
     pub(crate) config: Value,
     pub(crate) profile: SandboxProfile,
+    pub(crate) redact_records: bool,
     pub(crate) ports: Vec<u16>,
     /// Those that the policy gives every call.
     pub(crate) fixed_ports: Vec<u16>,
@@ -219,6 +220,7 @@ pub(crate) async fn prepare(
             .as_ref()
             .map(|policy| policy.profile)
             .unwrap_or_default(),
+        redact_records: policy.as_ref().is_some_and(|policy| policy.redact_records),
         ports,
         fixed_ports: policy
             .as_ref()
@@ -347,6 +349,7 @@ impl Prepared {
             },
             opening,
             redactor: self.redactor.clone(),
+            redact_records: self.redact_records,
             stall: Some(stall),
             throttle,
             unbounded,

@@ -31,6 +31,8 @@ pub(crate) struct Job {
     /// Who calls, for the gateway and its audit.
     pub(crate) egress: caisson_egress::CallContext,
     pub(crate) redactor: Arc<Redactor>,
+    /// Records pass it too.
+    pub(crate) redact_records: bool,
     /// No sign of life for so long ends the call with STALLED.
     pub(crate) stall: Option<Duration>,
     /// The longest announced wait that is believed.

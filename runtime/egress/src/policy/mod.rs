@@ -52,6 +52,8 @@ pub struct Policy {
     pub secrets: Vec<SecretRule>,
     /// Where the gateway puts in the values that the worker does not see.
     pub seals: Vec<Seal>,
+    /// Values of secrets are masked in records too, not only in what is told of a call.
+    pub redact_records: bool,
     /// Host directories.
     pub files: Vec<FileRule>,
     /// The operator's ceiling.

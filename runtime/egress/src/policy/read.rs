@@ -100,6 +100,7 @@ impl Policy {
             egress,
             secrets,
             seals,
+            redact_records: wire.redact_records.unwrap_or_default(),
             files: files(&mut reader, wire.files.unwrap_or_default()),
             limits: limits(&mut reader, &wire.limits.unwrap_or_default()),
         };

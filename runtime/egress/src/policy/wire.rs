@@ -75,6 +75,8 @@ pub(super) struct WirePolicy {
     pub egress: List<WireRule>,
     #[serde(deserialize_with = "map")]
     pub secrets: BTreeMap<String, WireSecret>,
+    #[serde(deserialize_with = "fitting")]
+    pub redact_records: Option<bool>,
     #[serde(deserialize_with = "list")]
     pub files: List<WireFile>,
     #[serde(deserialize_with = "fitting")]

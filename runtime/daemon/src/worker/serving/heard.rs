@@ -90,6 +90,12 @@ impl Serving {
                 self.translate(Message::Throttled(throttled), body, way)
                     .await;
             }
+            Message::Batch(batch) if self.redact_records => {
+                match masked(&self.redactor, body).await {
+                    Ok(body) => self.translate(Message::Batch(batch), body, way).await,
+                    Err(error) => return Some(Verdict::Ended(error)),
+                }
+            }
             message => self.translate(message, body, way).await,
         }
         None
@@ -220,6 +226,15 @@ async fn finds(redactor: &Arc<Redactor>, bytes: &Bytes) -> bool {
     tokio::task::spawn_blocking(move || redactor.finds(&bytes))
         .await
         .unwrap_or(true)
+}
+
+/// A batch without secrets, of the same length.
+async fn masked(redactor: &Arc<Redactor>, batch: Bytes) -> Result<Bytes, CallError> {
+    let redactor = redactor.clone();
+    let mask = move || redactor.mask(&batch).map_or(batch, Bytes::from);
+    tokio::task::spawn_blocking(mask)
+        .await
+        .map_err(|error| CallError::internal("a batch was not searched for secrets", &error))
 }
 
 /// Size in bytes of what a message says to people.

@@ -163,6 +163,7 @@ impl Serving {
             order,
             stacks: Stacks::new(stacks, job.redactor.clone()),
             redactor: job.redactor,
+            redact_records: job.redact_records,
             quota,
             limits,
             pulse: Pulse::new(

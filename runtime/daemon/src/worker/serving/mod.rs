@@ -68,6 +68,7 @@ pub(super) struct Serving {
     writes: bool,
     order: Order,
     redactor: Arc<Redactor>,
+    redact_records: bool,
     quota: Arc<LogQuota>,
     limits: Limits,
     stacks: Stacks,

@@ -62,6 +62,8 @@ class Rows(Connector[Config]):
             row = self.row(number)
             if number == self.config.at and self.config.behave == "misfit":
                 row["id"] = "not a number"
+            if number == self.config.at and self.config.behave == "tell":
+                row["text"] = f"é {self.revealed()} é"
             if number == self.config.at and self.config.behave == "large":
                 row["text"] = "x" * 5_000_000
             yield row
