@@ -135,7 +135,7 @@ def test_a_text_that_is_made_into_rows_is_as_whole_or_broken_as_another(
         assert same(looked.find(), made.find())
 
 
-def moulded(daemon: Daemon, fields: Fields, record: Any, unknown: str = "error") -> _native.Track:
+def moulded(daemon: Daemon, fields: Fields, record: Any, unknown: Any = "error") -> _native.Track:
     """A track of which a page went out as it lay."""
     emitter = _native.Emitter(
         daemon.channel, "orders", "", encoding="arrow_ipc", schema=_native.ArrowSchema.from_fields(fields),
