@@ -1,6 +1,7 @@
 //! Answers in JSON: values by path, and pages of records that are made into
 //! objects one by one, or go to the encoder as they lie.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::exceptions::{PyIndexError, PyLookupError};
@@ -10,7 +11,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyType};
 
 use crate::python;
-use crate::record::json::{Cursor, Document, Found, Items};
+use crate::record::json::{Ahead, Cursor, Document, Found, Items, Mould};
 use crate::trail::{Track, Trail};
 
 /// Records that pages have handed out as objects, in this process.
@@ -24,6 +25,7 @@ const DELEGATIONS: usize = 16;
 pub(crate) struct Json {
     content: Py<PyBytes>,
     document: Document,
+    ahead: Option<Ahead>,
 }
 
 /// See `_native.pyi`.
@@ -40,8 +42,20 @@ pub(crate) struct Page {
 pub(crate) struct Place {
     /// Where the next record begins.
     at: usize,
-    /// Records from there on.
+    /// Records from there on, and before.
     left: usize,
+    passed: usize,
+}
+
+/// A page, for who touches no Python.
+pub(crate) struct Parts<'a> {
+    pub(crate) text: &'a str,
+    /// Where the first record begins.
+    pub(crate) start: usize,
+    /// Records of the text that are rows already.
+    pub(crate) ahead: Option<&'a Ahead>,
+    /// How far they are handed out.
+    pub(crate) place: &'a mut Place,
 }
 
 impl Place {
@@ -52,24 +66,53 @@ impl Place {
 
     /// The next record ends where the cursor stands.
     pub(crate) fn pass(&mut self, mut record: Cursor<'_>) {
-        self.left -= 1;
         record.take(b',');
         record.peek();
-        self.at = record.at();
+        self.go(1, record.at());
+    }
+
+    /// Over so many records; the next one begins there.
+    pub(crate) fn go(&mut self, count: usize, at: usize) {
+        self.left -= count;
+        self.passed += count;
+        self.at = at;
+    }
+
+    /// How many records were passed.
+    pub(crate) fn passed(&self) -> usize {
+        self.passed
     }
 }
 
 #[pymethods]
 impl Json {
     #[staticmethod]
-    fn parse(py: Python<'_>, content: &Bound<'_, PyAny>) -> Option<Self> {
+    #[pyo3(signature = (content, at=None, track=None))]
+    fn parse(
+        py: Python<'_>,
+        content: &Bound<'_, PyAny>,
+        at: Option<&str>,
+        track: Option<&Bound<'_, Track>>,
+    ) -> Option<Self> {
         let content = content.cast::<PyBytes>().ok()?.clone();
         let bytes = content.as_bytes();
-        let document = py.detach(|| Document::of(std::str::from_utf8(bytes).ok()?))?;
+        let mould = track.and_then(|track| track.get().mould());
+        let (document, ahead) = py.detach(|| {
+            let text = std::str::from_utf8(bytes).ok()?;
+            let mut ahead = mould.and_then(|mould| Ahead::new(&mould, at, text.len()));
+            let document = Document::of(text, ahead.as_mut())?;
+            Some((document, ahead))
+        })?;
         Some(Self {
             content: content.unbind(),
             document,
+            ahead,
         })
+    }
+
+    #[getter]
+    fn ahead(&self) -> usize {
+        self.ahead.as_ref().map_or(0, Ahead::rows)
     }
 
     #[pyo3(signature = (at=None))]
@@ -104,6 +147,7 @@ impl Json {
             place: Place {
                 at: items.start,
                 left: items.count,
+                passed: 0,
             },
             json: slf.unbind(),
         })
@@ -151,9 +195,22 @@ impl Page {
 }
 
 impl Page {
-    /// The text that the records are in, and how far they are handed out.
-    pub(crate) fn parts<'a>(&'a mut self, py: Python<'a>) -> (&'a str, &'a mut Place) {
-        (self.json.get().text(py), &mut self.place)
+    /// What the records are in.
+    pub(crate) fn parts<'a>(&'a mut self, py: Python<'a>) -> Parts<'a> {
+        let json = self.json.get();
+        Parts {
+            text: json.text(py),
+            start: self.items.start,
+            ahead: json.ahead.as_ref(),
+            place: &mut self.place,
+        }
+    }
+
+    /// Its records became this; the next page's may be made so at once.
+    pub(crate) fn became(&self, mould: &Arc<Mould>) {
+        if let Some(track) = &self.track {
+            track.get().became(mould);
+        }
     }
 
     /// The next record as an object, of which no track is told.
@@ -168,7 +225,7 @@ impl Page {
 
     /// Whether the next record is an object.
     pub(crate) fn is_at_object(&mut self, py: Python<'_>) -> bool {
-        let (text, place) = self.parts(py);
+        let Parts { text, place, .. } = self.parts(py);
         place.next(text).and_then(|mut record| record.peek()) == Some(b'{')
     }
 

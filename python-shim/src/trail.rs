@@ -5,11 +5,13 @@
 //! back here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt as _;
 use pyo3::types::PyDict;
+
+use crate::record::json::Mould;
 
 /// Requests that one state remembers; further ones are read again after a
 /// fault.
@@ -37,6 +39,8 @@ pub(crate) struct Trail {
 pub(crate) struct Track {
     trail: Py<Trail>,
     id: u64,
+    /// What the encoder made of its records, if they went to it as they lay.
+    mould: Mutex<Option<Arc<Mould>>>,
 }
 
 #[derive(Default)]
@@ -254,6 +258,7 @@ impl Trail {
         Track {
             trail: slf.unbind(),
             id,
+            mould: Mutex::default(),
         }
     }
 
@@ -356,6 +361,16 @@ impl Track {
 }
 
 impl Track {
+    /// What the next page's records may be made while they are looked at.
+    pub(crate) fn mould(&self) -> Option<Arc<Mould>> {
+        let mould = self.mould.lock().unwrap_or_else(PoisonError::into_inner);
+        mould.clone()
+    }
+
+    pub(crate) fn became(&self, mould: &Arc<Mould>) {
+        *self.mould.lock().unwrap_or_else(PoisonError::into_inner) = Some(mould.clone());
+    }
+
     pub(crate) fn is_of(&self, trail: &Bound<'_, Trail>) -> bool {
         self.trail.is(trail)
     }

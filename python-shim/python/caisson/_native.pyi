@@ -281,8 +281,17 @@ class Json:
     members. Values are those that `json.loads` makes."""
 
     @staticmethod
-    def parse(content: object) -> Json | None:
-        """Looks at a body; None if it is no bytes, or not plain."""
+    def parse(content: object, at: str | None = None, track: Track | None = None) -> Json | None:
+        """Looks at a body; None if it is no bytes, or not plain.
+
+        Args:
+            content: The body.
+            at: Where the records are: the name of a member of the outermost object, or None for the whole.
+            track: Of whose pages this is one; what its records became before is made of them on this look.
+        """
+    @property
+    def ahead(self) -> int:
+        """How many records were made rows on the first look."""
     def find(self, at: str | None = None) -> Any:
         """The value at a dotted path, as `pages.find`, where it is no list or
         object; without a path, the whole.

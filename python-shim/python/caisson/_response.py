@@ -80,15 +80,15 @@ class Response:
 
     def _page(self, at: str | None, track: Track | None) -> Page | None:
         """The records at a dotted path, to be made one by one; None where they are to be looked for in `json()`."""
-        text = self._plain() if self._body is self else None
+        text = self._plain(at, track) if self._body is self else None
         return None if text is None else text.page(at, track)
 
-    def _plain(self) -> Json | None:
+    def _plain(self, at: str | None = None, track: Track | None = None) -> Json | None:
         # The body for the native reader, which leaves what is odd to Python's own.
         if self._text is self:
             from ._native import Json
 
-            self._text = Json.parse(self.content)
+            self._text = Json.parse(self.content, at, track)
         text: Json | None = self._text
         return text
 

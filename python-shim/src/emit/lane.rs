@@ -4,7 +4,7 @@
 //! and gives them their order; `state` is held while records are added, so that
 //! records can be added while a batch waits for a slow reader.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
@@ -14,6 +14,7 @@ use super::flusher;
 use super::send::Out;
 use super::state::{Pairs, Phase, State, weight};
 use crate::channel::Socket;
+use crate::record::json::Mould;
 use crate::record::value::Unknown;
 
 /// What an emitter was made with.
@@ -44,6 +45,8 @@ pub(super) struct Lane {
     pub(super) socket: Arc<Socket>,
     pub(super) out: Mutex<Out>,
     pub(super) state: Mutex<State>,
+    /// What becomes of records, once some came as they lay.
+    pub(super) mould: OnceLock<Arc<Mould>>,
     /// Tells the flusher that something came, or that it may go.
     pub(super) wake: Condvar,
 }
@@ -53,6 +56,7 @@ impl Lane {
         Self {
             state: Mutex::new(State::new(&config, schema)),
             out: Mutex::default(),
+            mould: OnceLock::new(),
             wake: Condvar::new(),
             config,
             socket,
@@ -81,8 +85,7 @@ impl Lane {
                 max: self.config.max,
             });
         }
-        self.counted(state);
-        Ok(state.pending() >= state.limit)
+        Ok(self.counted(state, 1))
     }
 
     /// A record for the sample; true if the sample is complete.
@@ -100,12 +103,13 @@ impl Lane {
             .sum::<usize>();
         sample.push(pairs);
         let complete = sample.len() >= self.config.sample || state.sampled >= self.config.max;
-        self.counted(state);
+        self.counted(state, 1);
         Ok(complete)
     }
 
-    fn counted(self: &Arc<Self>, state: &mut State) {
-        state.count += 1;
+    /// So many records were added; true if a batch is due.
+    pub(super) fn counted(self: &Arc<Self>, state: &mut State, count: u64) -> bool {
+        state.count += count;
         if state.since.is_none() {
             state.since = Some(Instant::now());
             if !state.flusher {
@@ -115,6 +119,7 @@ impl Lane {
                 self.wake.notify_one();
             }
         }
+        state.pending() >= state.limit
     }
 
     /// Sends what is there.

@@ -224,8 +224,8 @@ impl Emitter {
     fn page(&self, py: Python<'_>, page: &mut Page, most: u64) -> PyResult<()> {
         let mut left = most;
         while left > 0 {
-            let (text, place) = page.parts(py);
-            let (count, odd) = py.detach(|| self.lane.rows(text, place, left));
+            let mut parts = page.parts(py);
+            let (count, odd) = py.detach(|| self.lane.rows(&mut parts, left));
             self.pumped.fetch_add(count, Ordering::Relaxed);
             left -= count;
             let odd = odd.map_err(|failure| failure.raise(py, &self.lane.config.stream))?;
@@ -238,6 +238,9 @@ impl Emitter {
             self.record(py, &record)?;
             self.pumped.fetch_add(1, Ordering::Relaxed);
             left -= 1;
+        }
+        if let Some(mould) = self.lane.mould.get() {
+            page.became(mould);
         }
         Ok(())
     }

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from daemon import Daemon, Fields, lines, tables
 from documents import layouts, quietly, same, values
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 from samples import Case, cases
 
 from caisson import _native
+from caisson.errors import SchemaViolation
+from caisson.pages import find
 
 Told = tuple[list[Any], str]
 
@@ -58,6 +60,29 @@ def both(records: str, fields: Fields, **options: Any) -> tuple[Told, Told]:
     return told(fields, options, fast), told(fields, options, slow)
 
 
+def ahead(first: str, second: str, fields: Fields, **options: Any) -> tuple[Told, Told, int]:
+    """A page after one of the same track, whose records are made rows as it is looked at, and both by dicts."""
+    options = {"encoding": "arrow_ipc", **options}
+    made = 0
+
+    def fast(emitter: _native.Emitter) -> None:
+        nonlocal made
+        track = _native.Trail({}).open("r")
+        for records in (first, second):
+            text = _native.Json.parse(f'{{"data":{records},"next":null}}'.encode(), "data", track)
+            assert text is not None
+            made = text.ahead
+            source = whole(text.page("data", track))
+            while not emitter.pump(source, 1_000_000)[2]:
+                pass
+
+    def slow(emitter: _native.Emitter) -> None:
+        for record in json.loads(first) + json.loads(second):
+            emitter.record(record)
+
+    return told(fields, options, fast), told(fields, options, slow), made
+
+
 @given(
     case=cases(),
     layout=layouts,
@@ -82,6 +107,45 @@ def test_a_page_as_it_lies_gives_what_its_dicts_give(
         return
     fast, slow = both(text, case.fields, unknown=unknown, encoding=encoding)
     assert same(fast, slow)
+    limits = {"target_bytes": data.draw(st.sampled_from([1, 200, 1_048_576]))}
+    first = json.dumps(records[:2], **layout)
+    fast, slow, _ = ahead(first, text, case.fields, unknown=unknown, encoding=encoding, **limits)
+    assert same(fast, slow)
+
+
+@given(case=cases(), layout=layouts, unknown=st.sampled_from(["error", "drop", "extra"]), data=st.data())
+@quietly
+def test_a_text_that_is_made_into_rows_is_as_whole_or_broken_as_another(
+    case: Case, layout: dict[str, Any], unknown: str, data: st.DataObject
+) -> None:
+    records = case.json()
+    content = bytearray(json.dumps({"data": records, "next": 1}, **layout).encode())
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, len(content)))
+        new = data.draw(st.sampled_from(list(b'"\\{}[],:0123456789-+.eEuntrfalsb \n\x00\x1f\x80\xff')))
+        content[at : at + data.draw(st.integers(0, 2))] = bytes([new])
+    with Daemon() as daemon:
+        try:
+            track = moulded(daemon, case.fields, records[0], unknown)
+        except SchemaViolation:
+            reject()
+        looked, made = _native.Json.parse(bytes(content)), _native.Json.parse(bytes(content), "data", track)
+    assert (looked is None) == (made is None)
+    if looked is not None and made is not None:
+        assert same(looked.find(), made.find())
+
+
+def moulded(daemon: Daemon, fields: Fields, record: Any, unknown: Any = "error") -> _native.Track:
+    """A track of which a page went out as it lay."""
+    emitter = _native.Emitter(
+        daemon.channel, "orders", "", encoding="arrow_ipc", schema=_native.ArrowSchema.from_fields(fields),
+        unknown=unknown,
+    )  # fmt: skip
+    track = _native.Trail({}).open("r")
+    text = _native.Json.parse(json.dumps([record, record]).encode())
+    assert text is not None
+    emitter.pump(whole(text.page(None, track)), 2)
+    return track
 
 
 ROW: Fields = [
@@ -116,6 +180,8 @@ def test_a_record_with_anything_to_think_about_goes_as_a_dict_would(record: str,
     fine = '{"id": 1, "price": 0.5, "inner": {"a": 1}}'
     fast, slow = both(f"[{fine}, {fine}, {record}, {fine}]", ROW, unknown=unknown)
     assert same(fast, slow)
+    fast, slow, _ = ahead(f"[{fine}, {fine}]", f"[{fine}, {record}, {fine}, {fine}]", ROW, unknown=unknown)
+    assert same(fast, slow)
 
 
 @pytest.mark.parametrize("item", ["1", "null", "[]", '"x"'])
@@ -144,8 +210,96 @@ def test_a_record_that_is_too_large_is_the_same_error() -> None:
     assert "RecordTooLarge" in fast[1]
 
 
+@pytest.mark.parametrize(("options", "error"), [
+    ({}, ""), ({"target_bytes": 200}, ""), ({"max_records": 7}, ""),
+    ({"max_bytes": 4_000, "target_bytes": 1_000}, "RecordTooLarge"),
+])  # fmt: skip
+def test_rows_made_ahead_are_under_the_limits_of_all(options: dict[str, Any], error: str) -> None:
+    first = json.dumps([{"id": 0, "text": "x"}] * 2)
+    second = json.dumps([{"id": number, "text": "y" * (5_000 if number == 15 else number)} for number in range(20)])
+    fast, slow, made = ahead(first, second, ROW, **options)
+    assert fast == slow
+    assert error in fast[1]
+    assert made == 20
+
+
+def test_of_a_page_most_records_are_rows_though_some_are_not_ordinary() -> None:
+    fine = '{"id": 1, "text": "x"}'
+    odd = '{"id": 2, "other": 1}'
+    fast, slow, made = ahead(f"[{fine}, {fine}]", f"[{odd}, {fine}, {odd}, {odd}, {fine}, {odd}]", ROW, unknown="extra")
+    assert fast == slow
+    assert made == 2
+
+
+@pytest.mark.parametrize(("body", "at", "made"), [
+    (b'[{"id": 1}, {"id": 2}]', None, 2), (b'{"a": [{"id": 1}]}', "a", 1), (b'{"a": [{"id": 1}]}', "b", 0),
+    (b'{"a": {"b": [{"id": 1}]}}', "a.b", 0), (b'{"a.b": [{"id": 1}]}', "a.b", 1), (b'{"a": [{"id": 1}]}', None, 0),
+    (b'{"a": [{"id": 1}], "b": [{"id": 1}], "a": [{"id": 2}, {"id": 3}]}', "a", 2),
+    (b'{"a": [{"id": 1}, {"id": 2}], "a": null}', "a", 2), (b'{"a": [{"id": 1}], "a": [{"id": "x"}]}', "a", 0),
+    (b"[]", None, 0), (b'["x", 1, null, [], {"id": null}]', None, 0),
+])  # fmt: skip
+def test_rows_are_made_of_the_array_that_was_asked_for(daemon: Daemon, body: bytes, at: str | None, made: int) -> None:
+    track = moulded(daemon, ROW[:1], {"id": 0})
+    text = _native.Json.parse(body, at, track)
+    assert text is not None
+    assert text.ahead == made
+    expected, page = find(json.loads(body), at) if at else json.loads(body), text.page(at, track)
+    assert (list(page) if page is not None else None) == (expected if isinstance(expected, list) else None)
+
+
+@pytest.mark.parametrize("name", ["free", "unknown"])
+def test_what_is_nested_too_deep_stays_python_s(daemon: Daemon, name: str) -> None:
+    track = moulded(daemon, ROW, {"id": 0, "inner": {"a": 1}}, "drop")
+    for depth, plain in ((98, True), (99, False), (100, False), (50_000, False)):
+        nested = b"[" * depth + b"]" * depth
+        content = b'[{"id": 1, "%s": %s}]' % (name.encode(), nested)
+        assert (_native.Json.parse(content) is not None) == plain
+        assert (_native.Json.parse(content, None, track) is not None) == plain
+
+
+def test_short_records_of_a_wide_schema_take_no_more_room_than_their_text_allows(daemon: Daemon) -> None:
+    fields: Fields = [{"name": f"f{number}", "type": "int64"} for number in range(1_000)]
+    track = moulded(daemon, fields, {})
+    text = _native.Json.parse(b"[" + b"{}," * 100_000 + b"{}]", None, track)
+    assert text is not None
+    assert 0 < text.ahead < 200
+
+
+def test_rows_of_another_emitter_s_schema_are_left_alone(daemon: Daemon) -> None:
+    track = moulded(daemon, ROW[:1], {"id": 0})
+    text = _native.Json.parse(b'[{"id": 1}, {"id": 2}, {"id": 3}]', None, track)
+    assert text is not None
+    assert text.ahead == 3
+    fields: Fields = [{"name": "id", "type": "float64"}]
+    schema = _native.ArrowSchema.from_fields(fields)
+    other = _native.Emitter(daemon.channel, "others", "", encoding="arrow_ipc", schema=schema)
+    assert other.pump(whole(text.page(None, track)), 1) == (3, None, False)
+    other.checkpoint(b"")
+    found = tables(daemon.until())
+    assert [value for table in found.values() for value in table.column("id").to_pylist()] == [1.0, 2.0, 3.0]
+
+
+def test_an_author_who_took_some_of_a_page_of_rows_is_not_given_them_again(daemon: Daemon) -> None:
+    emitter = emitter_of(daemon)
+    track = _native.Trail({}).open("r")
+
+    def author() -> Iterator[Any]:
+        yield from page_of(3, track)
+        page = page_of(10, track)
+        taken = [next(page), next(page)]
+        yield from page
+        yield from taken
+
+    source = author()
+    while not emitter.pump(source, 1)[2]:
+        pass
+    emitter.checkpoint(b"")
+    (found,) = tables(daemon.until()).values()
+    assert found.column("id").to_pylist() == [0, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+
+
 def page_of(count: int, track: _native.Track | None = None) -> _native.Page:
-    text = _native.Json.parse(json.dumps([{"id": number} for number in range(count)]).encode())
+    text = _native.Json.parse(json.dumps([{"id": number} for number in range(count)]).encode(), None, track)
     assert text is not None
     page = text.page(None, track)
     assert page is not None

@@ -3,8 +3,11 @@
 //! A record is written field by field; when one does not fit, the record is
 //! taken back ([`Columns::take_back`]) and the others stay.
 
+mod append;
 mod column;
 mod finish;
+
+use std::ops::Range;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -31,7 +34,11 @@ pub(crate) struct Columns {
 impl Columns {
     /// Slots must be those of the schema.
     pub(crate) fn new(schema: SchemaRef, slots: Vec<Slot>) -> Self {
-        let columns: Vec<_> = slots.into_iter().map(Column::new).collect();
+        Self::again(schema, slots.into_iter().map(Column::new).collect())
+    }
+
+    /// Of columns that are empty.
+    pub(crate) fn again(schema: SchemaRef, columns: Vec<Column>) -> Self {
         Self {
             extra: columns
                 .iter()
@@ -42,6 +49,10 @@ impl Columns {
             schema,
             columns,
         }
+    }
+
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
     pub(crate) fn push(
@@ -94,6 +105,24 @@ impl Columns {
         self.rows -= 1;
         self.bytes -= size;
         self.take_back(aside);
+    }
+
+    /// Adds these rows, which take so many bytes, of columns of the same schema.
+    pub(crate) fn append(&mut self, other: &Self, rows: Range<usize>, bytes: usize) {
+        for (column, other) in self.columns.iter_mut().zip(&other.columns) {
+            column.append(other, rows.clone());
+        }
+        self.rows += rows.len();
+        self.bytes += bytes;
+    }
+
+    /// Undoes everything; the room stays.
+    pub(crate) fn clear(&mut self) {
+        self.rows = 0;
+        self.bytes = 0;
+        for column in &mut self.columns {
+            column.truncate(0);
+        }
     }
 
     /// All records so far; the columns start again.

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::cursor::{Cursor, Number};
+use super::cursor::{Cursor, DEPTH, Number};
 use super::free;
 use crate::record::columns::{Column, Columns, Nested, missing};
 use crate::record::fit::{Origin, fit, fit_text};
@@ -21,14 +21,17 @@ const EXACT: u64 = 1 << 53;
 const WIDE: usize = 64;
 
 /// Adds the record that begins here and gives its size; None if it is not
-/// ordinary, with parts of it in the columns.
+/// ordinary, with parts of it in the columns. `depth` counts the arrays and
+/// objects around it. A record that was added is plain JSON: the text need not
+/// have been looked at before.
 pub(crate) fn push(
     columns: &mut Columns,
     text: &mut Cursor<'_>,
     aside: &mut Aside,
+    depth: usize,
 ) -> Option<usize> {
     let rows = columns.rows;
-    fields(&mut columns.columns, rows, text, aside, true)?;
+    fields(&mut columns.columns, rows, text, aside, depth, true)?;
     Some(columns.end_record(aside))
 }
 
@@ -37,9 +40,10 @@ fn fields(
     rows: usize,
     text: &mut Cursor<'_>,
     aside: &mut Aside,
+    depth: usize,
     outermost: bool,
 ) -> Option<()> {
-    if !text.take(b'{') {
+    if depth >= DEPTH || !text.take(b'{') {
         return None;
     }
     let mut expected = 0;
@@ -61,7 +65,7 @@ fn fields(
                 if aside.unknown != Unknown::Drop || columns.len() > WIDE {
                     return None;
                 }
-                text.skip(0)?;
+                text.skip(depth + 1)?;
                 continue;
             };
             if let Some(last) = last {
@@ -75,7 +79,7 @@ fn fields(
         if twice || kept {
             return None;
         }
-        value(column, text, aside)?;
+        value(column, text, aside, depth + 1)?;
         seen += 1;
         expected = match column.next {
             0 => index + 1,
@@ -89,7 +93,12 @@ fn fields(
     Some(())
 }
 
-fn value(column: &mut Column, text: &mut Cursor<'_>, aside: &mut Aside) -> Option<()> {
+fn value(
+    column: &mut Column,
+    text: &mut Cursor<'_>,
+    aside: &mut Aside,
+    depth: usize,
+) -> Option<()> {
     let first = text.peek()?;
     if first == b'n' {
         text.word("null")?;
@@ -119,12 +128,12 @@ fn value(column: &mut Column, text: &mut Cursor<'_>, aside: &mut Aside) -> Optio
             column.int(moment)
         }
         (Kind::Json, _) => {
-            let written = column.written(|out| free::write(out, text).ok_or(()));
+            let written = column.written(|out| free::write(out, text, depth).ok_or(()));
             aside.bytes += written.ok()?;
             true
         }
         (Kind::List(_), b'[') | (Kind::Struct(_) | Kind::Map(_), b'{') => {
-            return nested(column, text, aside);
+            return nested(column, text, aside, depth);
         }
         (Kind::Decimal { .. } | Kind::Duration(_), _) => {
             let value = scalar(text)?;
@@ -161,18 +170,26 @@ fn scalar(text: &mut Cursor<'_>) -> Option<Value> {
     })
 }
 
-fn nested(column: &mut Column, text: &mut Cursor<'_>, aside: &mut Aside) -> Option<()> {
+fn nested(
+    column: &mut Column,
+    text: &mut Cursor<'_>,
+    aside: &mut Aside,
+    depth: usize,
+) -> Option<()> {
+    if depth >= DEPTH {
+        return None;
+    }
     let mut first = true;
     match column.nested().1 {
         Nested::List(items) => {
             let width = items.slot.kind.width();
             text.take(b'[');
             while text.more(b']', &mut first)? {
-                value(items, text, aside)?;
+                value(items, text, aside, depth + 1)?;
                 aside.bytes += width;
             }
         }
-        Nested::Struct(columns, rows) => fields(columns, rows, text, aside, false)?,
+        Nested::Struct(columns, rows) => fields(columns, rows, text, aside, depth, false)?,
         Nested::Map(keys, values) => {
             let width = values.slot.kind.width() + 4;
             let mut names: Vec<Cow<'_, str>> = Vec::new();
@@ -182,7 +199,7 @@ fn nested(column: &mut Column, text: &mut Cursor<'_>, aside: &mut Aside) -> Opti
                 if names.contains(&name) || names.len() == free::KEYS {
                     return None;
                 }
-                value(values, text, aside)?;
+                value(values, text, aside, depth + 1)?;
                 keys.text(name.as_bytes());
                 aside.bytes += name.len() + width;
                 names.push(name);

@@ -4,6 +4,7 @@
 //! second thought: UTF-8 without a byte order mark, no `NaN`, no half of a
 //! surrogate pair, not too deep. Of everything else, Python decides.
 
+use super::ahead::Ahead;
 use super::cursor::{Cursor, DEPTH};
 
 /// Members of the outermost object; one with more is for Python.
@@ -20,8 +21,9 @@ pub(crate) struct Items {
 }
 
 impl Items {
-    /// Over an array, which is looked at.
-    fn read(text: &mut Cursor<'_>, depth: usize) -> Option<Self> {
+    /// Over an array, which is looked at; its elements are made into rows if
+    /// there is somebody who does.
+    fn read(text: &mut Cursor<'_>, depth: usize, mut ahead: Option<&mut Ahead>) -> Option<Self> {
         if depth >= DEPTH || !text.take(b'[') {
             return None;
         }
@@ -31,12 +33,21 @@ impl Items {
             count: 0,
             last: text.at,
         };
+        if let Some(ahead) = &mut ahead {
+            ahead.begin(text.at);
+        }
         let mut first = true;
         while text.more(b']', &mut first)? {
             text.peek()?;
             items.count += 1;
             items.last = text.at;
-            text.skip(depth + 1)?;
+            match &mut ahead {
+                Some(ahead) => ahead.record(text, depth + 1)?,
+                None => text.skip(depth + 1)?,
+            }
+        }
+        if let Some(ahead) = ahead {
+            ahead.end(text.at);
         }
         Some(items)
     }
@@ -72,8 +83,9 @@ pub(crate) enum Found {
 }
 
 impl Document {
-    /// None if the text is not plain.
-    pub(crate) fn of(text: &str) -> Option<Self> {
+    /// None if the text is not plain. The array that `ahead` waits for is made
+    /// into rows on the way.
+    pub(crate) fn of(text: &str, ahead: Option<&mut Ahead>) -> Option<Self> {
         let mut text = Cursor::new(text, 0);
         let mut document = Self {
             members: None,
@@ -83,8 +95,11 @@ impl Document {
         let outermost = text.peek()?;
         document.start = text.at;
         match outermost {
-            b'{' => document.members = Some(members(&mut text)?),
-            b'[' => document.items = Some(Items::read(&mut text, 0)?),
+            b'{' => document.members = Some(members(&mut text, ahead)?),
+            b'[' => {
+                let ahead = ahead.filter(|ahead| ahead.waits_for(None));
+                document.items = Some(Items::read(&mut text, 0, ahead)?);
+            }
             _ => text.skip(0)?,
         }
         text.peek().is_none().then_some(document)
@@ -135,21 +150,22 @@ impl Document {
         let known = self.members.iter().flatten().find(|m| m.start == start);
         match known {
             Some(member) => member.items,
-            None => Items::read(&mut Cursor::new(text, start), 1),
+            None => Items::read(&mut Cursor::new(text, start), 1, None),
         }
     }
 }
 
-fn members(text: &mut Cursor<'_>) -> Option<Vec<Member>> {
+fn members(text: &mut Cursor<'_>, mut ahead: Option<&mut Ahead>) -> Option<Vec<Member>> {
     text.take(b'{');
     let mut members = Vec::new();
     let mut first = true;
     while text.more(b'}', &mut first)? {
-        let key = text.key()?.into();
+        let key: Box<str> = text.key()?.into();
         let array = text.peek()? == b'[';
         let start = text.at;
         let items = if array {
-            Some(Items::read(text, 1)?)
+            let ahead = ahead.as_deref_mut().filter(|a| a.waits_for(Some(&key)));
+            Some(Items::read(text, 1, ahead)?)
         } else {
             text.skip(1)?;
             None
@@ -186,7 +202,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str, path: &str) -> Option<String> {
-        let document = Document::of(text)?;
+        let document = Document::of(text, None)?;
         let Found::At(start) = document.find(text, Some(path)) else {
             return None;
         };
@@ -216,7 +232,7 @@ mod tests {
         #[test]
         fn what_another_parser_wrote_is_plain(value in json(), pretty in any::<bool>()) {
             let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
-            prop_assert!(Document::of(&text.unwrap()).is_some());
+            prop_assert!(Document::of(&text.unwrap(), None).is_some());
         }
 
         #[test]
@@ -230,7 +246,7 @@ mod tests {
                 let end = text[at..].chars().next().map_or(at, |gone| at + gone.len_utf8());
                 text.replace_range(at..end, &new);
             }
-            if Document::of(&text).is_some() {
+            if Document::of(&text, None).is_some() {
                 // The one thing that it does not take: a float beyond all floats.
                 let read = serde_json::from_str::<Value>(&text).map_err(|error| error.to_string());
                 prop_assert!(read.is_ok() || read.clone().unwrap_err().contains("out of range"), "{text}: {read:?}");
@@ -249,7 +265,7 @@ mod tests {
         assert_eq!(found(text, "a.b").unwrap(), "\"x\"");
         assert_eq!(found(text, "d.e").unwrap(), "null");
         assert_eq!(found(text, "d.f"), None);
-        let document = Document::of(text).unwrap();
+        let document = Document::of(text, None).unwrap();
         let Found::At(start) = document.find(text, Some("c")) else {
             panic!("it is there");
         };

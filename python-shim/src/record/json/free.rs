@@ -1,18 +1,19 @@
 //! A value of JSON text written as the encoder writes JSON: no blanks, floats
 //! in their shortest form, no needless escapes.
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, DEPTH};
 use crate::record::json_text;
 
 /// Keys of one object that are compared with each other.
 pub(super) const KEYS: usize = 64;
 
 /// None where a Python dict would not hold the same: a key that is there
-/// twice, an integer outside of 64 bits, a float that is not finite.
-pub(super) fn write(out: &mut Vec<u8>, text: &mut Cursor<'_>) -> Option<()> {
+/// twice, an integer outside of 64 bits, a float that is not finite. `depth`
+/// counts the arrays and objects around it.
+pub(super) fn write(out: &mut Vec<u8>, text: &mut Cursor<'_>, depth: usize) -> Option<()> {
     match text.peek()? {
         b'"' => json_text::string(out, &text.string()?),
-        b'{' => {
+        b'{' if depth < DEPTH => {
             text.take(b'{');
             out.push(b'{');
             let mut keys = Vec::new();
@@ -28,11 +29,11 @@ pub(super) fn write(out: &mut Vec<u8>, text: &mut Cursor<'_>) -> Option<()> {
                 json_text::string(out, &key);
                 out.push(b':');
                 keys.push(key);
-                write(out, text)?;
+                write(out, text, depth + 1)?;
             }
             out.push(b'}');
         }
-        b'[' => {
+        b'[' if depth < DEPTH => {
             text.take(b'[');
             out.push(b'[');
             let before = out.len();
@@ -41,7 +42,7 @@ pub(super) fn write(out: &mut Vec<u8>, text: &mut Cursor<'_>) -> Option<()> {
                 if out.len() > before {
                     out.push(b',');
                 }
-                write(out, text)?;
+                write(out, text, depth + 1)?;
             }
             out.push(b']');
         }
