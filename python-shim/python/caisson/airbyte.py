@@ -108,14 +108,19 @@ class Source(Connector[dict[str, "Any"]]):
         Raises:
             ConnectorFailed: It got itself a token, so that the one in the configuration may work no more.
         """
-        names = sorted(_changed(config, told.get("connectorConfig", {}).get("config")))
-        if any("token" in name for name in names):
+        if told.get("type") != "CONNECTOR_CONFIG":
+            return
+        after = (told.get("connectorConfig") or {}).get("config")
+        had = [None, *(value for _, value in _leaves(config))]
+        # What was only moved is not new.
+        new = sorted({name for name, value in _leaves(after) if value not in had})
+        if any("token" in name.lower() for name in new):
             raise ConnectorFailed(
-                f"the source got itself a token ({', '.join(names)}), which nothing would keep for the next call",
+                f"the source got itself a token ({', '.join(new)}), which nothing would keep for the next call",
                 action="Let the daemon get tokens: `oauth2` of the secret in the policy (docs/guides/operator.md).",
             )
-        if names:
-            self.log.warning("the source's change of its configuration is not kept: %s", ", ".join(names))
+        if after != config:
+            self.log.warning("the source changed its configuration, which is not kept: %s", ", ".join(new) or "names")
 
     def _messages(self, operation: str, **files: Any) -> Iterator[dict[str, Any]]:
         """Messages of one run, but for those that are told here: log lines and errors."""
@@ -135,14 +140,16 @@ class Source(Connector[dict[str, "Any"]]):
                 yield message
 
 
-def _changed(before: Any, after: Any, name: str = "") -> Iterator[str]:
-    """Names of the members that are not the same, innermost."""
-    if isinstance(after, dict):
-        before = before if isinstance(before, dict) else {}
-        for key in {**before, **after}:
-            yield from _changed(before.get(key), after.get(key), key)
-    elif before != after:
-        yield name
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """What is no object and no list in a configuration, with the name that it stands under."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item, name)
+    else:
+        yield name, value
 
 
 def _state(message: dict[str, Any]) -> Any:

@@ -105,6 +105,7 @@ SOURCE = """
         say("STATE", state={"type": "STREAM", "stream": found, "sourceStats": {"recordCount": 3.0}})
         say("TRACE", trace={"type": "STREAM_STATUS", "emitted_at": 1})
         for changed in config.get("changes", ()):
+            changed = json.loads(json.dumps(changed).replace("NEXT", "next"))
             say("CONTROL", control={"type": "CONNECTOR_CONFIG", "connectorConfig": {"config": {**config, **changed}}})
         if config.get("fails"):
             told = {"message": "the cause", "stack_trace": "its stack", "failure_type": config["fails"]}
@@ -289,11 +290,19 @@ def test_a_sources_check_is_the_test(source: Callable[..., Harness]) -> None:
 
 
 def test_a_source_that_gets_itself_a_token_fails_since_nobody_keeps_it(source: Callable[..., Harness]) -> None:
-    run = source(changes=[{}, {"page": {"size": 5}}]).read("orders").check()
-    assert [each["message"] for each in run.logs][1:] == ["the source's change of its configuration is not kept: size"]
-    run = source(changes=[{"oauth": {"refresh_token": "next"}}]).read("orders")
-    assert run.code == "CONNECTOR_FAILED" and "refresh_token" in str(run.error), run.error
-    assert len(run.records) == 3
+    for changed in ({"oauth": {"refresh_token": "NEXT"}}, {"accounts": [{"refreshToken": "NEXT"}]}):
+        run = source(changes=[changed]).read("orders")
+        assert run.code == "CONNECTOR_FAILED" and "got itself a token" in str(run.error), run.error
+        assert len(run.records) == 3
+
+
+def test_a_source_that_migrates_its_configuration_is_told_that_nobody_keeps_it(
+    source: Callable[..., Harness],
+) -> None:
+    moved = {"token": None, "credentials": {"access_token": "t"}}
+    run = source(token="t", changes=[{}, {"page": {"size": "NEXT"}}, moved]).read("orders").check()
+    told = [each["message"] for each in run.logs][1:]
+    assert told == [f"the source changed its configuration, which is not kept: {what}" for what in ("size", "names")]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ impl Column {
         match other.validity.as_slice() {
             None => self.validity.append_n_non_nulls(rows.len()),
             Some(bits) => {
-                let bits = BooleanBuffer::new(Buffer::from(bits), rows.start, rows.len());
+                let bits = &bits[rows.start / 8..rows.end.div_ceil(8)];
+                let bits = BooleanBuffer::new(Buffer::from(bits), rows.start % 8, rows.len());
                 self.validity.append_buffer(&NullBuffer::new(bits));
             }
         }

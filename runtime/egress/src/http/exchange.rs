@@ -467,9 +467,16 @@ fn is_alert(error: &hyper::Error) -> bool {
     failures.any(client_certificate::is_alert)
 }
 
-/// Whether the connection ended, rather than bring what is no HTTP, or nothing.
+/// Whether the connection ended, rather than bring what is no HTTP, or nothing, or the end of this request alone.
 fn hung_up(error: &hyper::Error) -> bool {
-    !error.is_parse() && !error.is_timeout() && !error.is_user()
+    let mut causes =
+        std::iter::successors(std::error::Error::source(error), |error| error.source());
+    let is_reset = causes.any(|error| {
+        error
+            .downcast_ref::<h2::Error>()
+            .is_some_and(h2::Error::is_reset)
+    });
+    !is_reset && !error.is_parse() && !error.is_timeout() && !error.is_user()
 }
 
 /// An error with its causes: hyper's own words are short.

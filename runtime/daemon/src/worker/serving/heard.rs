@@ -7,6 +7,7 @@ use bytes::Bytes;
 use caisson_egress::{EgressEvent, Reason};
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_secrets::Redactor;
+use caisson_wire::message::Encoding;
 use caisson_wire::message::from_worker::Message;
 use tokio::time::Instant;
 
@@ -91,7 +92,7 @@ impl Serving {
                     .await;
             }
             Message::Batch(batch) if self.redact_records => {
-                match masked(&self.redactor, body).await {
+                match masked(&self.redactor, body, self.encoding).await {
                     Ok(body) => self.translate(Message::Batch(batch), body, way).await,
                     Err(error) => return Some(Verdict::Ended(error)),
                 }
@@ -229,9 +230,19 @@ async fn finds(redactor: &Arc<Redactor>, bytes: &Bytes) -> bool {
 }
 
 /// A batch without secrets, of the same length.
-async fn masked(redactor: &Arc<Redactor>, batch: Bytes) -> Result<Bytes, CallError> {
+async fn masked(
+    redactor: &Arc<Redactor>,
+    batch: Bytes,
+    encoding: Encoding,
+) -> Result<Bytes, CallError> {
     let redactor = redactor.clone();
-    let mask = move || redactor.mask(&batch).map_or(batch, Bytes::from);
+    let mask = move || {
+        let masked = match encoding {
+            Encoding::JsonLines => redactor.mask_lines(&batch),
+            _ => redactor.mask_columns(&batch),
+        };
+        masked.map_or(batch, Bytes::from)
+    };
     tokio::task::spawn_blocking(mask)
         .await
         .map_err(|error| CallError::internal("a batch was not searched for secrets", &error))

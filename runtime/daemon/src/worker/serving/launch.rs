@@ -120,6 +120,7 @@ impl Serving {
         let mut grants = Watched::new(grants, session.policy());
         session.open();
         let mut opening = job.opening;
+        let encoding = opening.start.encoding();
         opening.start.deadline_unix_ms = control.deadline_unix_ms();
         let opened = tokio::select! {
             biased;
@@ -164,6 +165,7 @@ impl Serving {
             stacks: Stacks::new(stacks, job.redactor.clone()),
             redactor: job.redactor,
             redact_records: job.redact_records,
+            encoding,
             quota,
             limits,
             pulse: Pulse::new(

@@ -17,6 +17,7 @@ use caisson_egress::{EgressEvent, Session};
 use caisson_proto::v1::{self, ErrorCode};
 use caisson_sandbox::{Launcher, Limits, Process};
 use caisson_secrets::Redactor;
+use caisson_wire::message::Encoding;
 use caisson_wire::message::from_worker::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -69,6 +70,8 @@ pub(super) struct Serving {
     order: Order,
     redactor: Arc<Redactor>,
     redact_records: bool,
+    /// Of batches.
+    encoding: Encoding,
     quota: Arc<LogQuota>,
     limits: Limits,
     stacks: Stacks,
