@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import secrets
 import shutil
 import signal
@@ -27,6 +26,7 @@ import tokens
 from harness import CallFailed, Daemon, Identity, Stage
 from harness.daemon import inline
 from harness.read import read
+from harness.watch import one_waits
 from scenarios.secrecy import Service, files_below, of_maker, of_process
 from servers.httpserver import Api, tied
 from servers.oauth import OAuth
@@ -120,6 +120,9 @@ class House:
             else:
                 vault.put(place.split("/")[-1].partition("#")[0], key=canary.value)
         self.daemon.start()
+        done = self.daemon.cli("publish", stage.connectors / "web")
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr)
         self.said = ""
 
     def remove(self) -> None:
@@ -138,6 +141,18 @@ class House:
         """One that holds the canary's reference."""
         return inline(self.stage.connectors / connector, config={"token": {"$secret": canary.reference}, **config})
 
+    def published(self, canary: Canary) -> dict[str, Any]:
+        """One of the published connector, for whose calls workers wait."""
+        config = {"port": self.api.port, "scheme": "https", "token": {"$secret": canary.reference}}
+        return inline(connector="web@1.0.0", config=config)
+
+    def use(self, canary: Canary) -> None:
+        """Uses it in the daemon that is there, until a worker waits for the next call."""
+        self.grant("web", canary)
+        for _ in range(2):
+            self.hear(canary, partial(read, self.daemon, self.published(canary), "asc"))
+        one_waits(self.daemon)
+
     def hear(self, canary: Canary, call: Callable[[], Any]) -> None:
         """Runs a call to its end, whatever that is, and keeps all that is told of it."""
         try:
@@ -155,7 +170,11 @@ class House:
         self.grant("web", canary)
         for name in ("asc", "plain"):
             self.hear(canary, partial(read, self.daemon, self.connection("web", canary, **web), name))
-        self.hear(canary, lambda: self.daemon.client.stream("Test", connection=self.connection("web", canary, **web)))
+        for what in ("Test", "List"):
+            for source in (self.connection("web", canary, **web), self.published(canary)):
+                self.hear(canary, partial(self.daemon.client.stream, what, connection=source))
+        checked = self.daemon.client.call("CheckSecrets", connection=self.published(canary))
+        canary.told.append(f"{checked} {self.daemon.client.call('Spec', connector='web@1.0.0')}")
         self.grant("rows", canary)
         # A forbidden system call ends a process as a crash does, which leaves a core where one may be left.
         failing = ("leak", "exception", "credentials", "exit", "system call", "garbage", "half a frame", "name a field")
@@ -276,12 +295,11 @@ def holder(value: str) -> Iterator[Service]:
 
 def left_a_core(folder: Path, value: str) -> bool:
     """Whether a process that may leave a core leaves one, and the secret is in it."""
-    allowed = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    # By a shell: gRPC's threads and code between fork and exec do not go together.
+    command = ["sh", "-c", 'ulimit -c unlimited && exec "$@"', "sh", sys.executable, "-c", HOLDER]
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER], env={**os.environ, "TOKEN": value}, cwd=folder,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, allowed),
-    ) as process:  # fmt: skip
+        command, env={**os.environ, "TOKEN": value}, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None and process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGABRT)
         process.wait(20)
@@ -338,6 +356,12 @@ def look_everywhere(house: House, canary: Canary, count: Count, cassette: Path |
                 lambda: in_cores(house.stage.home, value),
                 lambda: "a core" if left_a_core(inside, value) else "",
             )
+    look_in_processes(house, canary, count)
+
+
+def look_in_processes(house: House, canary: Canary, count: Count) -> None:
+    """What the daemon made and no call has: the launcher, the zygote, forks and workers that wait."""
+    value, name = canary.value, canary.name
     with holder(value) as control:
         for pid in children_of(house.daemon):
             service = Service(pid, pid, [])
@@ -368,6 +392,9 @@ def run(stage: Stage, identity: Identity, vault: Vault, oauth: OAuth, count: Cou
             house.calls(canary)
         for canary in house.canaries:
             cassette = house.record(canary) if canary.reference.startswith("env:") else None
+            house.use(canary)
+            # In what lived while the canary was used, and then in what comes after a daemon that died with it.
+            look_in_processes(house, canary, count)
             house.die(canary)
             # What the kernel ends with a daemon takes a moment.
             time.sleep(0.5)

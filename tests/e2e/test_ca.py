@@ -14,8 +14,8 @@ import pytest
 from harness import Daemon, Stage
 from harness.daemon import inline
 from harness.read import read, records
+from harness.watch import one_waits
 from servers.secure import Secure, Signer
-from test_warm import one_waits
 from test_zygote import forked
 
 Trusted = dict[str, set[str]]

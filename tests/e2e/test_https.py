@@ -103,6 +103,19 @@ def test_a_connector_that_goes_on_asking_is_ended_and_does_not_chew_until_its_de
     assert api.requests == []
 
 
+def test_a_connector_that_goes_on_asking_for_a_place_that_no_rule_names_is_ended_too(
+    inspecting: Daemon, api: Api, stage: Stage, web: Callable[..., dict[str, Any]]
+) -> None:
+    web()
+    for host, port in (("api.example.net", 443), ("localhost", 1)):
+        config = {"host": host, "port": port, "scheme": "https"}
+        connection = inline(stage.connectors / "web", config=config)
+        began = time.monotonic()
+        stream = read(inspecting, connection, "stubborn", options={"deadline_ms": 60_000}).drain()
+        assert stream.failure["code"] == "ERROR_CODE_EGRESS_DENIED", stream.failure
+        assert time.monotonic() - began < 30
+
+
 def test_a_client_that_gives_up_at_its_first_429_finishes_with_every_record(
     inspecting: Daemon, api: Api, web: Callable[..., dict[str, Any]]
 ) -> None:
@@ -234,6 +247,58 @@ def test_faults_of_a_script_are_met_as_an_upstream_would_make_them(embedded: Any
     (embedded.folder / "faults.yaml").write_text("format: 1\nfaults:\n  - match: { hots: a }\n")
     code, _, said = embedded("plain", "--faults", "faults.yaml", **SECRET)
     assert code != 0 and "faults.yaml:3" in said and "did you mean `host`" in said, said
+
+
+# Of the second of three pages, or of the first look-up or connection: exit status and records.
+WHOLE, REFUSED, DENIED, BROKEN, LATE = (0, 25), (7, 10), (4, 10), (5, 0), (6, 10)
+FAULTS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
+    **{f"{status}": ({"answer": {"status": status}}, REFUSED) for status in (400, 404, 409)},
+    **{f"{status}": ({"answer": {"status": status}}, DENIED) for status in (401, 403)},
+    **{f"{status}": ({"answer": {"status": status}}, WHOLE) for status in (408, 429, 500, 502, 503, 504)},
+    **{
+        f"429, Retry-After {name}": ({"answer": {"status": 429, "retry_after": when}}, outcome)
+        for name, when, outcome in [
+            ("in seconds", {"seconds": 1}, WHOLE),
+            ("a date", {"date": 1}, WHOLE),
+            ("past", "past", WHOLE),
+            ("absurd", "absurd", LATE),
+        ]
+    },
+    "an empty body": ({"answer": {"status": 200}}, REFUSED),
+    "reset before the head": ({"reset": {"after": 0}}, WHOLE),
+    "reset in the body": ({"reset": {"after": 10}}, WHOLE),
+    "a stalled body": ({"stall": {"after": 10}}, WHOLE),
+    "a slow body": ({"slow": {"bytes_per_second": 1000}}, WHOLE),
+    "a truncated body": ({"truncate": {"after": 10}}, WHOLE),
+    "another type": ({"content_type": "text/html"}, WHOLE),
+    "broken gzip": ({"broken_gzip": True}, WHOLE),
+    "a redirect": ({"redirect_loop": True}, WHOLE),
+    "refused": ({"refuse": True}, WHOLE),
+    "no such name": ({"dns": "nxdomain"}, WHOLE),
+    "no answer of DNS": ({"dns": "servfail"}, WHOLE),
+    **{f"certificate {which}": ({"certificate": which}, BROKEN) for which in ("wrong_name", "unknown_issuer")},
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_of_every_fault_all_records_come_or_the_code_with_those_before_it(embedded: Any, api: Api, name: str) -> None:
+    api.records = tied(25)
+    fault, outcome = FAULTS[name]
+    before = {"refuse", "dns", "certificate"} & set(fault)
+    match = {"host": "localhost", **({"times": 1} if before else {"path": "/asc", "nth": 2})}
+    script = {"format": 1, "faults": [{"match": match, **fault}]}
+    (embedded.folder / "faults.yaml").write_text(json.dumps(script))
+    code, found, said = embedded("asc", "--faults", "faults.yaml", **SECRET)
+    assert (code, len(found)) == outcome, said
+    assert sorted(record["id"] for record in found) == list(range(1, len(found) + 1))
+    assert SECRET["CAISSON_SECRET_WEB"] not in said
+
+
+def test_redirects_without_end_are_an_error(embedded: Any, api: Api) -> None:
+    script = {"format": 1, "faults": [{"match": {"host": "localhost", "path": "/asc"}, "redirect_loop": True}]}
+    (embedded.folder / "faults.yaml").write_text(json.dumps(script))
+    code, found, said = embedded("asc", "--faults", "faults.yaml", **SECRET)
+    assert code == 7 and found == [] and "more than 10 redirects" in said, said
 
 
 def test_the_audit_log_is_followed_by_operators_and_by_whose_call_it_is(

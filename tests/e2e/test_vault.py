@@ -112,6 +112,27 @@ def test_a_token_ends_with_its_call_however_that_ends(
     assert using.client.call("GetCall", call_id=stream.call_id)["state"] != "succeeded"
 
 
+def test_a_call_goes_on_without_the_vault_that_it_had_its_secrets_of(
+    stage: Stage, api: Api, own: Callable[..., Daemon]
+) -> None:
+    server = Vault(stage.folder("vault"))
+    try:
+        server.put("shop", key=KEY)
+        running = own(secrets={"vault": {"address": server.address, "auth": {"token": {"file": "vault-token"}}}})
+        (running.folder / "vault-token").write_text(server.token(POLICY))
+        running.start()
+        running.policy("web", egress=[loopback(api.port)], secrets=GRANT)
+        api.records = tied(2)
+        stream = read(running, connection(stage, api), "events", mode="STREAMING")
+        stream.until("batch")
+    finally:
+        server.stop()
+    time.sleep(1)
+    api.records = tied(4)
+    stream.until("batch")
+    stream.cancel()
+
+
 def test_a_vault_that_is_gone_is_a_failure_that_may_pass(
     stage: Stage, identity: Identity, api: Api, own: Callable[..., Daemon]
 ) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from harness import Daemon, Identity, Stage
 from harness.daemon import inline
 from harness.read import read, records
-from harness.watch import eventually, gone
+from harness.watch import gone, one_waits, waiting
 from servers.httpserver import Api
 
 
@@ -31,32 +30,6 @@ def birth(daemon: Daemon) -> dict[str, str]:
     stream = read(daemon, inline(connector="probe@1.0.0"), "birth", mode="full").drain()
     assert stream.summary, stream.failure
     return {record["what"]: record["value"] for record in records(stream)}
-
-
-def waiting(daemon: Daemon) -> list[int]:
-    """Process ids of workers that no call has."""
-    assert daemon.process is not None
-    taken: set[int] = set()
-    for call in daemon.client.call("ListCalls", state="running").get("calls", []):
-        taken |= set(daemon.client.call("GetCall", call_id=call["call_id"]).get("worker_pids", []))
-    found = []
-    for children in Path(f"/proc/{daemon.process.pid}/task").glob("*/children"):
-        for child in map(int, children.read_text().split()):
-            try:
-                status = Path(f"/proc/{child}/status").read_text()
-            except FileNotFoundError:
-                continue
-            # Locked: the final filter is on, so the bundle may have been imported.
-            filters = next((line for line in status.splitlines() if line.startswith("Seccomp_filters")), ":0")
-            if int(filters.split(":")[1]) >= 4 and child not in taken:
-                found.append(child)
-    return sorted(found)
-
-
-def one_waits(daemon: Daemon) -> int:
-    """Waits until a worker waits."""
-    found: list[int] = eventually(lambda: waiting(daemon), "a worker that waits")
-    return found[0]
 
 
 def test_a_call_is_served_by_the_worker_that_waits_and_that_by_one_call(pooled: Daemon) -> None:

@@ -74,3 +74,29 @@ def settled(pid: int, seconds: float = 60) -> None:
         return time.monotonic() - since > 1.5
 
     eventually(still, f"process {pid} comes to rest", seconds)
+
+
+def waiting(daemon: Daemon) -> list[int]:
+    """Process ids of workers that no call has."""
+    assert daemon.process is not None
+    taken: set[int] = set()
+    for call in daemon.client.call("ListCalls", state="running").get("calls", []):
+        taken |= set(daemon.client.call("GetCall", call_id=call["call_id"]).get("worker_pids", []))
+    found = []
+    for children in Path(f"/proc/{daemon.process.pid}/task").glob("*/children"):
+        for child in map(int, children.read_text().split()):
+            try:
+                status = Path(f"/proc/{child}/status").read_text()
+            except FileNotFoundError:
+                continue
+            # Locked: the final filter is on, so the bundle may have been imported.
+            filters = next((line for line in status.splitlines() if line.startswith("Seccomp_filters")), ":0")
+            if int(filters.split(":")[1]) >= 4 and child not in taken:
+                found.append(child)
+    return sorted(found)
+
+
+def one_waits(daemon: Daemon) -> int:
+    """Waits until a worker waits."""
+    found: list[int] = eventually(lambda: waiting(daemon), "a worker that waits")
+    return found[0]

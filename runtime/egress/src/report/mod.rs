@@ -127,8 +127,12 @@ impl Reporter {
 
     pub(crate) fn refused(&self, to: Endpoint, refusal: Refusal) {
         self.sums.denied.fetch_add(1, Ordering::Relaxed);
-        // A placeholder that went astray does not find its place by being sent again.
-        let persists = self.places.refused(&to) || refusal.reason == Reason::SecretMisplaced;
+        // What is open in a moment may be asked for again; a placeholder that went astray does not find its place so.
+        let persists = match refusal.reason {
+            Reason::PortNotOpen => false,
+            Reason::SecretMisplaced => true,
+            _ => self.places.refused(&to),
+        };
         let attempt = Attempt {
             to: &to,
             event: "refused",
