@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from harness import Daemon
+from harness.watch import eventually
 from suite.house import House, Result
 from suite.processes import all_ended, end, ended, named
 from suite.scenario import Scenario, apart, got, refused
@@ -34,9 +34,9 @@ def doomed(house: House) -> Iterator[tuple[Daemon, int]]:
         for event in stream:
             if "staying" in event.get("log", {}).get("message", ""):
                 break
-        # It goes deaf right after it said so.
-        time.sleep(0.5)
         (pid,) = daemon.client.call("GetCall", call_id=stream.call_id)["worker_pids"]
+        # It goes deaf right after it said so, and makes a child; two seconds later the daemon would end it.
+        eventually(lambda: named(MARK), "its child", 1)
         yield daemon, pid
     finally:
         daemon.remove()
