@@ -143,8 +143,9 @@ def test_records_are_passed_on_as_they_are_unless_the_policy_has_them_redacted(
         stream = read(daemon, connection, "rows", accept=[f"ENCODING_{encoding}"]).drain()
         assert stream.summary["stats"]["records"] == 20
         told[asked] = b"".join(batch["data"] for batch in stream.all("batch"))
-    assert CANARY.encode() in told[False]
-    assert told[True] == told[False].replace(CANARY.encode(), b"*" * len(CANARY))
+    masked = b"*" * len(CANARY)
+    assert CANARY.encode() in told[False] and masked not in told[False]
+    assert CANARY.encode() not in told[True] and masked in told[True]
 
 
 @pytest.mark.parametrize(
