@@ -346,6 +346,23 @@ fn what_ends_a_call_is_heard_though_nobody_reads() {
 }
 
 #[test]
+fn a_port_that_opens_in_a_moment_may_be_asked_for_again_and_again() {
+    for (reason, ends) in [(Reason::PortNotOpen, false), (Reason::PortNotAllowed, true)] {
+        let (mut reporter, mut events) = reporter(Audit::none(), None);
+        reporter.places = Places::new(NonZeroU32::new(3).unwrap());
+        for _ in 0..5 {
+            reporter.refused(at("192.0.2.2", 5432, "tcp"), Refusal::flat(reason, ""));
+        }
+        let told = std::iter::from_fn(|| events.try_recv().ok());
+        let persists = |event| matches!(event, EgressEvent::Refused { persists: true, .. });
+        assert_eq!(
+            told.map(persists).filter(|&it| it).count(),
+            usize::from(ends)
+        );
+    }
+}
+
+#[test]
 fn nothing_that_a_worker_writes_makes_a_long_line() {
     let (_dir, audit, lines) = audit();
     let (reporter, mut events) = reporter(audit, None);
