@@ -25,6 +25,7 @@ mod host;
 mod http;
 mod learn;
 mod lint;
+mod lookout;
 mod name;
 mod network;
 mod payer;

@@ -1,7 +1,7 @@
 //! One DNS question becomes one answer.
 
 use super::asked::{tell_elsewhere, tell_malformed};
-use crate::decision::{Attempt, Transport, Verdict, refused_addresses};
+use crate::decision::{Attempt, Refusal, Transport, Verdict, refused_addresses};
 use crate::event::Endpoint;
 use crate::fault::DnsFault;
 use crate::host::Target;
@@ -110,7 +110,7 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
     let name = match Name::from_labels(query.name.iter()) {
         Ok(name) => name,
         Err(error) => {
-            let refusal = crate::decision::Refusal::flat(Reason::NameInvalid, error.to_string());
+            let refusal = Refusal::flat(Reason::NameInvalid, error.to_string());
             return refuse(Some(printable(&query.name)), refusal);
         }
     };
@@ -125,6 +125,15 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
     if let Verdict::Refuse(refusal) = shared.decide(&attempt)
         && !without(Part::Dns)
     {
+        return refuse(host(), refusal);
+    }
+    if shared
+        .sealing
+        .as_ref()
+        .is_some_and(|sealing| sealing.is_in(&name))
+    {
+        let detail = "a name that is looked up has a sealed secret's placeholder in it";
+        let refusal = Refusal::flat(Reason::SecretMisplaced, detail);
         return refuse(host(), refusal);
     }
     // Before it is said that there is no IPv6 address: a client that asks for both makes two look-ups.

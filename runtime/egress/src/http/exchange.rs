@@ -19,8 +19,8 @@ use crate::shared::Shared;
 use crate::throttle::{Budget, Exhausted, Rate, Waiter};
 use caisson_secrets::ProviderError;
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, EXPECT, HOST, IF_RANGE, RANGE, RETRY_AFTER, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, EXPECT, HOST, IF_RANGE, RANGE, RETRY_AFTER,
+    SEC_WEBSOCKET_EXTENSIONS, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 use http_body_util::BodyExt;
@@ -229,6 +229,8 @@ impl Connection {
         };
         let put_in = sealing.put_in(&bound, &self.place, &self.shared, request, misplaced);
         let (mut request, used) = put_in.await?;
+        // Of messages that are coded nobody could tell what is in them.
+        request.headers_mut().remove(SEC_WEBSOCKET_EXTENSIONS);
         if used.seals.is_some() {
             let headers = request.headers_mut();
             headers

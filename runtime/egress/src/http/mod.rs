@@ -16,6 +16,7 @@ mod head;
 mod inbound;
 mod intake;
 mod judge;
+mod messages;
 mod one;
 mod outbound;
 pub(crate) mod path;

@@ -7,8 +7,11 @@ use super::head::{Head, Malformed};
 use super::inbound::{HeadError, Inbound, Replayed};
 use super::intake::{Ended, Intake};
 use super::judge::malformed;
+use super::messages::Messages;
 use super::outbound::{self, Asked};
+use super::seal::Sealing;
 use super::sent::Switched;
+use crate::lookout::misplaced;
 use http::{Method, Request, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -103,8 +106,9 @@ where
             let upgraded = hyper::upgrade::on(&mut response);
             outbound::write(&mut write, &asked, response).await?;
             let (first, io) = inbound.into_parts();
-            let worker = Counted::new(tokio::io::join(Replayed { first, io }, write), &switched);
-            return relay(worker, upgraded, clean).await;
+            let worker = tokio::io::join(Replayed { first, io }, write);
+            let worker = Watched::new(worker, switched, connection.shared.sealing.as_ref());
+            return relay(connection, worker, upgraded, clean).await;
         }
         // Where the answer came before the body was read, the next request's beginning may never be found.
         asked.keep_alive &= intake.is_whole();
@@ -148,39 +152,52 @@ async fn end(write: &mut (impl AsyncWrite + Unpin), clean: &Clean) -> io::Result
 }
 
 /// A WebSocket: from here on bytes, until one side ends it.
-async fn relay(
-    mut worker: impl AsyncRead + AsyncWrite + Unpin,
+async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &Connection,
+    mut worker: Watched<S>,
     upgraded: OnUpgrade,
     clean: &Clean,
 ) -> io::Result<()> {
     let mut upstream = TokioIo::new(upgraded.await.map_err(io::Error::other)?);
-    tokio::io::copy_bidirectional(&mut worker, &mut upstream).await?;
+    let copied = tokio::io::copy_bidirectional(&mut worker, &mut upstream).await;
+    if let Some(what) = worker.messages.as_ref().and_then(Messages::found) {
+        let (place, rule) = (&connection.place, worker.switched.0.admitted.rule.clone());
+        let refusal = misplaced(&place.target, place.port, what, rule);
+        connection
+            .shared
+            .reporter
+            .refused(connection.endpoint(), refusal);
+    }
+    copied?;
     clean.say();
     Ok(())
 }
 
-/// A connection whose bytes are counted as they pass: nobody can rely on its end.
-struct Counted<S> {
+/// A connection whose bytes are counted as they pass, since nobody can rely on its end, and looked through where the call has
+/// sealed secrets.
+struct Watched<S> {
     inner: S,
     up: Meter,
     down: Meter,
+    messages: Option<Messages>,
     /// Told when the connection is over.
-    _switched: Switched,
+    switched: Switched,
 }
 
-impl<S> Counted<S> {
-    fn new(inner: S, switched: &Switched) -> Self {
+impl<S> Watched<S> {
+    fn new(inner: S, switched: Switched, sealing: Option<&Sealing>) -> Self {
         let (up, down) = switched.0.meters();
         Self {
             inner,
             up,
             down,
-            _switched: switched.clone(),
+            messages: sealing.map(Messages::of),
+            switched,
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -189,11 +206,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         let before = room.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(context, room);
         self.up.add(room.filled().len() - before);
+        if let Some(messages) = &mut self.messages
+            && let Err(error) = messages.admit(&room.filled()[before..])
+        {
+            room.set_filled(before);
+            return Poll::Ready(Err(error));
+        }
         polled
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

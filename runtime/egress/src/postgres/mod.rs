@@ -14,6 +14,8 @@ use crate::client_certificate::ClientCertificate;
 use crate::decision::{Allowed, Refusal};
 use crate::event::{Ended, Endpoint};
 use crate::host::Target;
+use crate::http::Sealing;
+use crate::lookout::{Lookout, misplaced};
 use crate::policy::{Protocol, RuleAt};
 use crate::reason::Reason;
 use crate::relay::{Count, PolicyInForce, named, reset_on_close, revoked, tune};
@@ -79,6 +81,13 @@ async fn open(
             return tracing::trace!(%error, "a worker's connection ended before its startup");
         }
     };
+    let mut lookout = shared.sealing.as_ref().map(Sealing::lookout);
+    let astray = || misplaced(target, port, "messages of PostgreSQL", allowed.rule.clone());
+    if let Some(lookout) = &mut lookout
+        && lookout.finds(&startup.bytes)
+    {
+        return shared.reporter.refused(to(None), astray());
+    }
     let reached = server::reach(shared, &allowed.addresses, &name, port, shown).await;
     let (mut upstream, address) = match reached {
         Ok(reached) => reached,
@@ -106,14 +115,24 @@ async fn open(
     };
     shared.reporter.allowed(&open.to, &allowed.rule);
     sums.open.fetch_add(1, Ordering::Relaxed);
-    open.ended = match relay(worker, &mut upstream, &startup, &up, &down).await {
+    let relayed = relay(
+        worker,
+        &mut upstream,
+        &startup,
+        &up,
+        &down,
+        lookout.as_mut(),
+    );
+    open.ended = match relayed.await {
         Ok(()) => {
             reset_on_close(worker, false);
             reset_on_close(upstream.get_ref().0, false);
             Ended::Finished
         }
         Err(error) => {
-            if let Some(why) = of_tls(&error) {
+            if lookout.is_some_and(|lookout| lookout.has_found()) {
+                shared.reporter.refused(open.to.clone(), astray());
+            } else if let Some(why) = of_tls(&error) {
                 let detail = format!("TLS with {name}: {why}");
                 shared
                     .reporter
@@ -139,6 +158,7 @@ async fn relay(
     startup: &Startup,
     up: &Count<'_>,
     down: &Count<'_>,
+    lookout: Option<&mut Lookout>,
 ) -> io::Result<()> {
     let (mut worker_read, mut worker_write) = worker.split();
     let (mut upstream_read, mut upstream_write) = tokio::io::split(upstream);
@@ -146,13 +166,13 @@ async fn relay(
         upstream_write.write_all(&startup.bytes).await?;
         upstream_write.flush().await?;
         up.add(startup.bytes.len());
-        one_way(&mut worker_read, &mut upstream_write, up).await
+        one_way(&mut worker_read, &mut upstream_write, up, lookout).await
     };
     let to_worker = async {
         if startup.packet != Packet::Cancel {
             server::authentication(&mut upstream_read, &mut worker_write, down).await?;
         }
-        one_way(&mut upstream_read, &mut worker_write, down).await
+        one_way(&mut upstream_read, &mut worker_write, down, None).await
     };
     tokio::try_join!(to_upstream, to_worker)?;
     Ok(())
@@ -163,10 +183,14 @@ async fn one_way(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     count: &Count<'_>,
+    mut lookout: Option<&mut Lookout>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
         let length = from.read(&mut buffer).await?;
+        if let Some(lookout) = &mut lookout {
+            lookout.admit(&buffer[..length])?;
+        }
         if length == 0 {
             return to.shutdown().await;
         }

@@ -1,6 +1,7 @@
 //! Bytes both ways, each direction ended on its own.
 
 use super::pipe::Lent;
+use crate::lookout::Lookout;
 use crate::share::{BUFFER, Share};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
@@ -37,41 +38,46 @@ impl<'a> Count<'a> {
 /// What waits in a buffer or a pipe each way is all that the gateway ever holds of a connection.
 ///
 /// # Errors
-/// Either side broke off; the caller resets both.
+/// Either side broke off, or the worker sent what the lookout finds; the caller resets both.
 pub(super) async fn both(
     worker: &mut TcpStream,
     upstream: &mut TcpStream,
     share: &Share,
     up: &Count<'_>,
     down: &Count<'_>,
+    lookout: Option<&mut Lookout>,
 ) -> io::Result<()> {
     let (worker_read, worker_write) = worker.split();
     let (upstream_read, upstream_write) = upstream.split();
     tokio::try_join!(
-        one_way(worker_read, upstream_write, share, up),
-        one_way(upstream_read, worker_write, share, down),
+        one_way(worker_read, upstream_write, share, up, lookout),
+        one_way(upstream_read, worker_write, share, down, None),
     )?;
     Ok(())
 }
 
 /// What fits into a buffer is copied, with fewest calls; what fills it is followed by more, which goes through a pipe where
-/// there is one.
+/// there is one; but what is looked through goes through a buffer.
 async fn one_way(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     share: &Share,
     count: &Count<'_>,
+    mut lookout: Option<&mut Lookout>,
 ) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(BUFFER);
     loop {
         buffer.clear();
         let length = from.read_buf(&mut buffer).await?;
+        if let Some(lookout) = &mut lookout {
+            lookout.admit(&buffer)?;
+        }
         if length == 0 {
             return to.shutdown().await;
         }
         to.write_all(&buffer).await?;
         count.add(length);
-        if length >= BUFFER {
+        if length >= BUFFER && lookout.is_none() {
             while let Some(pipe) = share.pipe()
                 && pour(from.as_ref(), to.as_ref(), share, pipe, count).await? >= BUFFER
             {

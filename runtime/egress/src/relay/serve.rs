@@ -7,7 +7,8 @@ use crate::decision::{Allowed, Attempt, Refusal, Transport, Verdict};
 use crate::event::{Ended, Endpoint};
 use crate::fault::ConnectionFault;
 use crate::host::Target;
-use crate::http::Place;
+use crate::http::{Place, Sealing};
+use crate::lookout::misplaced;
 use crate::name::Name;
 use crate::policy::{Bound, Protocol};
 use crate::reason::Reason;
@@ -224,10 +225,15 @@ async fn carry(
         Count::in_sum(&sums.bytes_down),
     );
     let begun = Instant::now();
+    // Inside of a worker's own TLS there is nothing to find.
+    let sealing = shared.sealing.as_ref();
+    let sealing = sealing.filter(|_| allowed.protocol == Protocol::Tcp);
+    let mut lookout = sealing.map(Sealing::lookout);
     let relay = async {
         upstream.write_all(&first).await?;
         up.add(first.len());
-        both(worker, &mut upstream, &shared.share, &up, &down).await
+        let share = &shared.share;
+        both(worker, &mut upstream, share, &up, &down, lookout.as_mut()).await
     };
     let dialled = [address];
     // In this order: a policy that changed during the ClientHello or the dial lets no byte through.
@@ -240,6 +246,11 @@ async fn carry(
     if ended == Ended::Finished {
         reset_on_close(worker, false);
         reset_on_close(&upstream, false);
+    }
+    if lookout.is_some_and(|lookout| lookout.has_found()) {
+        let what = "bytes under protocol: tcp";
+        let refusal = misplaced(target, port, what, allowed.rule.clone());
+        shared.reporter.refused(to.clone(), refusal);
     }
     sums.open.fetch_sub(1, Ordering::Relaxed);
     shared.reporter.closed(

@@ -4,6 +4,7 @@
 //! inside a worker's own network, listeners on it for the listeners of a worker, and a datagram socket for the packet
 //! socket. What this does not prove: that a worker's namespace leads every packet here. The end-to-end tests do.
 
+mod astray;
 mod dns;
 mod harness;
 mod https;

@@ -3,7 +3,8 @@
 
 use crate::harness::{FIRST, Harness, PATIENCE, Setup, assert_reset, connect, upstream};
 use crate::signer::{Issued, Signer, sealed};
-use caisson_egress::{Authority, EgressEvent, Ended, Name, Reason};
+use caisson_egress::{Authority, EgressEvent, Ended, Name, Reason, Sealed};
+use caisson_secrets::SecretValue;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::server::danger::ClientCertVerifier;
@@ -102,6 +103,48 @@ async fn failure(harness: &mut Harness) -> (Reason, String) {
             EgressEvent::Refused { refusal, .. } => return (refusal.reason, refusal.detail),
             _ => {}
         }
+    }
+}
+
+#[tokio::test]
+async fn a_placeholder_in_the_startup_or_in_a_message_ends_the_connection() {
+    const PLACEHOLDER: &str = "sealed0123456789abcdef0123456789abcdef";
+    for place in ["startup", "message"] {
+        let server = Server::start("db.example.com", nobody()).await;
+        let mut setup = Setup::new(&rule(server.port)).listen(FIRST, server.port);
+        setup.gateway.upstream_authorities = vec![server.root.clone()];
+        setup.sealed = vec![Sealed {
+            property: "/password".into(),
+            placeholder: SecretValue::new(PLACEHOLDER),
+            value: SecretValue::new("sk-live-123").into(),
+            declared: vec![],
+        }];
+        let mut harness = setup.open();
+        let named = format!("user\0{PLACEHOLDER}\0\0");
+        let length = u32::try_from(8 + named.len()).unwrap().to_be_bytes();
+        let named = [&length[..], b"\0\x03\0\0", named.as_bytes()].concat();
+        let mut worker = connect(harness.look_up("db.example.com").await, server.port).await;
+        worker.write_all(ASK_FOR_TLS).await.unwrap();
+        assert_eq!(worker.read_u8().await.unwrap(), b'N');
+        let is_startup = place == "startup";
+        let startup = if is_startup { &named } else { SESSION };
+        worker.write_all(startup).await.unwrap();
+        if !is_startup {
+            let mut far = server.secured().await.unwrap();
+            got::<18>(&mut far).await;
+            let message = format!("p\0\0\0\x2b{PLACEHOLDER}\0");
+            worker.write_all(message.as_bytes()).await.unwrap();
+            let mut arrived = Vec::new();
+            let read = tokio::time::timeout(PATIENCE, far.read_to_end(&mut arrived)).await;
+            assert!(read.expect("an end").is_err());
+            assert_eq!(arrived, b"");
+        }
+        assert_eq!(
+            failure(&mut harness).await.0,
+            Reason::SecretMisplaced,
+            "{place}"
+        );
+        assert_reset(&mut worker).await;
     }
 }
 

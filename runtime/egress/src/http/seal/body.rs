@@ -5,11 +5,12 @@ use super::head::pairs;
 use super::{Misplaced, Put};
 use crate::cassette::{Undecoded, decoded};
 use crate::http::body::{AnyBody, BodyError, Meter, Metered, text};
+use crate::lookout::Lookout;
 use crate::places::{Json, replaced, steps};
 use crate::policy::Place;
 use crate::shared::Shared;
 use bytes::Bytes;
-use caisson_secrets::{Redactor, StreamRedactor};
+use caisson_secrets::Redactor;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, request};
 use http_body::{Body, Frame, SizeHint};
@@ -66,7 +67,7 @@ pub(super) async fn put_in(
     Ok(Watched {
         inner: body,
         decoder,
-        stream: Some(placeholders.stream()),
+        lookout: Lookout::for_all_of(placeholders),
         placeholders: placeholders.clone(),
         coded: 0,
         plain: 0,
@@ -206,7 +207,7 @@ pub(super) fn field(headers: &HeaderMap, name: HeaderName) -> String {
 struct Watched<F> {
     inner: AnyBody,
     decoder: Decoder,
-    stream: Option<StreamRedactor>,
+    lookout: Lookout,
     placeholders: Redactor,
     /// Bytes so far, with the coding and without.
     coded: usize,
@@ -229,11 +230,8 @@ impl<F: FnOnce(&str)> Watched<F> {
                     self.end("perhaps in a body that grows beyond all measure without its coding")
                 );
             }
-            if let Some(stream) = &mut self.stream {
-                stream.push(&plain);
-                if stream.has_found() {
-                    return Err(self.end("in its body"));
-                }
+            if self.lookout.finds(&plain) {
+                return Err(self.end("in its body"));
             }
         }
         Ok(())
@@ -253,11 +251,8 @@ impl<F: FnOnce(&str)> Watched<F> {
         } else {
             self.decoder.finish().map_err(|_| self.end(NOT_CODED))?
         };
-        if let Some(mut stream) = self.stream.take() {
-            stream.push(&rest);
-            if stream.finish_found() {
-                return Err(self.end("in its body"));
-            }
+        if self.lookout.finds(&rest) || self.lookout.finds_at_end() {
+            return Err(self.end("in its body"));
         }
         Ok(())
     }

@@ -13,6 +13,8 @@ mod used;
 use super::body::AnyBody;
 use super::{ask, judge};
 use crate::decision::Refusal;
+use crate::lookout::Lookout;
+use crate::name::Name;
 use crate::policy::{Bound, Place, Seal};
 use crate::reason::Reason;
 use crate::sealed::Sealed;
@@ -20,6 +22,7 @@ use crate::shared::Shared;
 use caisson_secrets::{Held, ProviderError, Redactor, SecretValue};
 use http::header::AUTHORIZATION;
 use http::{Request, request};
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 pub(super) use used::Used;
@@ -76,6 +79,21 @@ impl Sealing {
             placeholders: Redactor::new(placeholders),
             values: Mutex::new(Values::of(sealed, call)),
         })
+    }
+
+    /// What looks through bytes into which nothing is put.
+    pub(crate) fn lookout(&self) -> Lookout {
+        Lookout::for_all_of(&self.placeholders)
+    }
+
+    pub(super) fn placeholders(&self) -> &Redactor {
+        &self.placeholders
+    }
+
+    /// Whether a name that is looked up has a placeholder in it.
+    pub(crate) fn is_in(&self, name: &Name) -> bool {
+        let name = name.to_string();
+        matches!(self.placeholders.redact_name(&name), Cow::Owned(_))
     }
 
     /// Whether what is put in at a place may be an access token.

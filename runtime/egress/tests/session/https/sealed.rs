@@ -624,3 +624,70 @@ async fn what_an_upstream_says_back_is_scrubbed_in_whatever_coding_it_comes() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_placeholder_in_a_message_of_a_websocket_ends_it_and_no_extension_is_agreed_on() {
+    let got = Got::default();
+    let heard = got.clone();
+    let upgrade = server::answer(move |mut request: Request<hyper::body::Incoming>| {
+        let heard = heard.clone();
+        async move {
+            let extensions = request.headers().get("sec-websocket-extensions").cloned();
+            let upgraded = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let mut io = TokioIo::new(upgraded.await.unwrap());
+                let mut bytes = [0; 256];
+                while let Ok(length @ 1..) = io.read(&mut bytes).await {
+                    let said = (format!("{extensions:?}"), format!("{:?}", &bytes[..length]));
+                    heard.0.lock().unwrap().push(said);
+                    io.write_all(&bytes[..length]).await.unwrap();
+                }
+            });
+            Response::builder()
+                .status(StatusCode::SWITCHING_PROTOCOLS)
+                .header("connection", "Upgrade")
+                .header("upgrade", "websocket")
+                .body(server::whole(""))
+                .unwrap()
+        }
+    });
+    let mut inspected = serving(HOSTS, "sk-live-123", vec![], Spoken::One, upgrade).await;
+    let port = inspected.api.port;
+    inspected.harness.write_policy("shop.yaml", &format!(
+        "format: 1\nconnector: shop\negress:\n  - {{ host: '*.example.com', ports: [{port}], networks: [127.0.0.0/8], protocol: https, http: {{ websocket: true }} }}\n"
+    ));
+    inspected.harness.gateway.reload().unwrap();
+    let mut stream = inspected
+        .tls("api.example.com", &["http/1.1"])
+        .await
+        .unwrap();
+    let head = "GET / HTTP/1.1\r\nHost: api.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let masked = |text: &str| {
+        let bytes = text.bytes().zip([1, 2, 3, 4].into_iter().cycle());
+        let bytes: Vec<u8> = bytes.map(|(byte, mask)| byte ^ mask).collect();
+        [&[0x81, 0x80 | bytes.len() as u8, 1, 2, 3, 4], &bytes[..]].concat()
+    };
+    stream.write_all(&masked("hello")).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(&masked("hello")) {
+        answer.push(
+            tokio::time::timeout(PATIENCE, stream.read_u8())
+                .await
+                .expect("an answer")
+                .unwrap(),
+        );
+    }
+    stream.write_all(&masked(PLACEHOLDER)).await.unwrap();
+    let ended = tokio::time::timeout(PATIENCE, stream.read(&mut [0; 16])).await;
+    assert!(
+        ended.expect("an end").is_err(),
+        "cut, and not ended cleanly"
+    );
+    assert_eq!(inspected.refusal().await, "secret_misplaced");
+    let got = got.0.lock().unwrap();
+    assert_eq!(
+        *got,
+        [("None".to_owned(), format!("{:?}", masked("hello")))]
+    );
+}
