@@ -218,6 +218,17 @@ def test_a_request_that_was_not_recorded_ends_the_call_and_shows_the_nearest_one
     assert "/asc" in said and "/events" in said, said
 
 
+@pytest.mark.parametrize("option", ["--record", "--replay"])
+def test_what_cannot_be_recorded_or_played_ends_the_call_and_says_what_to_write(
+    embedded: Any, api: Api, option: str
+) -> None:
+    if option == "--replay":
+        assert embedded("asc", "--record", "c.har", **SECRET)[0] == 0
+    code, _, said = embedded("asc", option, "c.har", rule={"protocol": "tcp"}, **SECRET)
+    assert code != 0
+    assert "write protocol: https" in said, said
+
+
 def test_faults_of_a_script_are_met_as_an_upstream_would_make_them(embedded: Any, api: Api) -> None:
     api.records = tied(25)
     script = {

@@ -101,16 +101,18 @@ impl Audit {
             config,
         };
         log.open()?;
-        let count = Arc::clone(&unwritten);
+        let watched = broadcast::Sender::new(WATCHED);
+        // Weak, so that the log ends for whoever reads along when its last handle is gone.
+        let (count, along) = (Arc::clone(&unwritten), watched.downgrade());
         let thread = std::thread::Builder::new()
             .name("audit".into())
-            .spawn(move || write_all(log, &receiver, &count))?
+            .spawn(move || write_all(log, &receiver, &count, &along))?
             .thread()
             .clone();
         Ok(Self {
             writer: Some(Writer { sender, thread }),
             unwritten,
-            watched: broadcast::Sender::new(WATCHED),
+            watched,
         })
     }
 
@@ -185,12 +187,22 @@ struct Unwritten {
     lines: u64,
 }
 
-fn write_all(mut log: Log, receiver: &Receiver<Message>, unwritten: &AtomicU64) {
+fn write_all(
+    mut log: Log,
+    receiver: &Receiver<Message>,
+    unwritten: &AtomicU64,
+    along: &broadcast::WeakSender<Arc<str>>,
+) {
     let mut told = 0;
     while let Ok(first) = receiver.recv() {
         let lost = unwritten.load(Ordering::Relaxed);
-        if lost > told && log.append(&unwritten_line(lost - told)).is_ok() {
-            told = lost;
+        if lost > told {
+            let line = unwritten_line(lost - told);
+            if log.append(format!("{line}\n").as_bytes()).is_ok() {
+                told = lost;
+                // Nobody may be there.
+                let _ = along.upgrade().map(|along| along.send(line.into()));
+            }
         }
         let mut waiting = Vec::new();
         for message in std::iter::once(first).chain(receiver.try_iter().take(QUEUE)) {
@@ -216,15 +228,13 @@ fn write_all(mut log: Log, receiver: &Receiver<Message>, unwritten: &AtomicU64) 
     }
 }
 
-fn unwritten_line(lines: u64) -> Vec<u8> {
+fn unwritten_line(lines: u64) -> String {
     let line = Unwritten {
         time: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         event: "unwritten",
         lines,
     };
-    let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes
+    serde_json::to_string(&line).unwrap_or_default()
 }
 
 struct Log {
@@ -374,6 +384,7 @@ mod tests {
         audit.write(&json!(2));
         audit.flush();
         assert_eq!(audit.unwritten(), 1);
+        let mut watch = audit.watch();
         std::fs::remove_dir_all(numbered(&path, 1)).unwrap();
         audit.write(&json!(3));
         audit.flush();
@@ -383,6 +394,11 @@ mod tests {
             (&told["event"], &told["lines"]),
             (&json!("unwritten"), &json!(1))
         );
+        let heard = std::iter::from_fn(|| watch.0.try_recv().ok());
+        let heard: Vec<Value> = heard
+            .map(|line| serde_json::from_str(&line).unwrap())
+            .collect();
+        assert_eq!(heard, [json!(3), told.clone()]);
         assert_eq!(audit.unwritten(), 1);
     }
 }

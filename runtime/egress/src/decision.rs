@@ -9,6 +9,7 @@ use crate::network::Network;
 use crate::policy::{Bound, BoundRule, Protocol, RuleAt};
 use crate::reason::Reason;
 use caisson_without::{Part, without};
+use http::Method;
 use serde::Serialize;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -82,6 +83,20 @@ pub struct Refusal {
     pub rule_to_add: Option<String>,
     /// The rule that came nearest, where one did.
     pub nearest: Option<RuleAt>,
+    /// The inspected request, where one was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Requested>,
+}
+
+/// What an inspected request asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Requested {
+    /// Its method.
+    pub method: String,
+    /// Its path without the query, as it was written.
+    pub path: String,
+    /// The path was longer than is told.
+    pub path_cut: bool,
 }
 
 impl Refusal {
@@ -92,7 +107,18 @@ impl Refusal {
             detail: detail.into(),
             rule_to_add: None,
             nearest: None,
+            request: None,
         }
+    }
+
+    /// The same, of a request.
+    pub(crate) fn of(self, method: &Method, path: &str) -> Self {
+        let request = Some(Requested {
+            method: method.to_string(),
+            path: path.to_owned(),
+            path_cut: false,
+        });
+        Self { request, ..self }
     }
 }
 
@@ -129,6 +155,7 @@ fn judge(policy: Option<&Bound>, guard: &Guard, attempt: &Attempt<'_>) -> Result
                 .to_owned(),
             rule_to_add: offer(guard, attempt),
             nearest: None,
+            request: None,
         });
     };
     let for_host: Vec<&BoundRule> = bound
@@ -161,6 +188,7 @@ fn judge(policy: Option<&Bound>, guard: &Guard, attempt: &Attempt<'_>) -> Result
             ),
             rule_to_add: offer(guard, attempt),
             nearest: Some(nearest.at.clone()),
+            request: None,
         });
     }
     let own;
@@ -318,6 +346,7 @@ fn judge_address(
                     Some(rule.protocol),
                 ),
                 nearest: Some(rule.at.clone()),
+                request: None,
             })
         }
         _ => Ok(()),
@@ -383,6 +412,7 @@ fn no_rule(bound: &Bound, guard: &Guard, attempt: &Attempt<'_>) -> Refusal {
             ),
             rule_to_add: Some(format!("within: [{}]", quoted(target))),
             nearest: Some(rule.at.clone()),
+            request: None,
         };
     }
     let (reason, detail) = match target {
@@ -397,6 +427,7 @@ fn no_rule(bound: &Bound, guard: &Guard, attempt: &Attempt<'_>) -> Refusal {
         detail,
         rule_to_add: offer(guard, attempt),
         nearest: None,
+        request: None,
     }
 }
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 /// The directory must be at rest for this long.
 const REST: Duration = Duration::from_millis(150);
 /// A directory that never rests is read after this.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How often a directory that went away is looked for.
 const LOST: Duration = Duration::from_secs(1);
 

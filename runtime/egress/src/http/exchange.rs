@@ -63,6 +63,13 @@ pub(super) struct Admitted {
     _listed: Listed,
 }
 
+impl Admitted {
+    /// A refusal that is this request's.
+    fn refused(&self, refusal: Refusal) -> Refusal {
+        refusal.of(&self.method, &self.path)
+    }
+}
+
 /// There is no answer, and the worker must see that: its connection or stream is reset.
 #[derive(Debug, thiserror::Error)]
 #[error("the upstream gave no answer")]
@@ -72,7 +79,9 @@ impl Connection {
     /// Judges a request by the policy in force at this moment.
     pub(super) fn admit(&self, parts: &request::Parts) -> Result<Admitted, Refusal> {
         let policy = self.shared.policy.borrow().clone();
-        let rule = judge(policy.as_deref(), &self.place, self.far.address(), parts)?;
+        let address = self.far.address();
+        let rule = judge(policy.as_deref(), &self.place, address, parts)
+            .map_err(|refusal| refusal.of(&parts.method, parts.uri.path()))?;
         self.up.add(size(parts));
         Ok(Admitted {
             _listed: self.under_way.list(Ask::of(parts)),
@@ -151,13 +160,16 @@ impl Connection {
             let asked = sending.next(&self.shared).await.map_err(|_| NoAnswer)?;
             let (asked, put_in) = match self.sealed(asked).await {
                 Ok(sealed) => sealed,
-                Err(Unsealed::Misplaced(refusal)) => return Ok(self.refuse(refusal)),
+                Err(Unsealed::Misplaced(refusal)) => {
+                    return Ok(self.refuse(report.admitted.refused(refusal)));
+                }
                 Err(Unsealed::Unavailable(error)) => return Ok(self.without_secret(&error)),
             };
             let before = used.as_ref().map_or(&put_in.seals, |used| &used.seals);
             if *before != put_in.seals || put_in.seals != self.seals() {
                 let changed = "the policy no longer has the same secrets put into requests";
-                return Ok(self.refuse(Refusal::flat(Reason::PolicyChanged, changed)));
+                let refusal = Refusal::flat(Reason::PolicyChanged, changed);
+                return Ok(self.refuse(report.admitted.refused(refusal)));
             }
             let put_in = used.insert(put_in);
             report.sent = true;
@@ -201,7 +213,7 @@ impl Connection {
                 nearest: Some(report.admitted.rule.clone()),
                 ..Refusal::flat(Reason::EventStreamNotAllowed, detail)
             };
-            return Ok(self.refuse(refusal));
+            return Ok(self.refuse(report.admitted.refused(refusal)));
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             response.extensions_mut().insert(Switched(Arc::new(report)));
@@ -225,7 +237,8 @@ impl Connection {
         };
         let misplaced = {
             let (shared, to) = (Arc::clone(&self.shared), self.endpoint());
-            move |refusal| shared.reporter.refused(to, refusal)
+            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+            move |refusal: Refusal| shared.reporter.refused(to, refusal.of(&method, &path))
         };
         let put_in = sealing.put_in(&bound, &self.place, &self.shared, request, misplaced);
         let (mut request, used) = put_in.await?;

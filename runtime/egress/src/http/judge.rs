@@ -326,16 +326,28 @@ fn mismatch(place: &Place, written: &str) -> Refusal {
 
 /// Whether a request passes, for tests of what writes rules.
 #[cfg(test)]
-pub(crate) fn allows(bound: &Bound, name: &Name, port: u16, method: &str, path: &str) -> bool {
+pub(crate) fn allows(
+    bound: &Bound,
+    name: &Name,
+    port: u16,
+    method: &str,
+    path: &str,
+    upgraded: bool,
+) -> bool {
     let place = Place {
         target: Target::Name(name.clone()),
         name: name.clone(),
         port,
     };
-    let request = http::Request::builder()
+    let mut request = http::Request::builder()
         .method(method)
         .uri(path)
         .header(HOST, place.authority());
+    if upgraded {
+        request = request
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket");
+    }
     request
         .body(())
         .is_ok_and(|request| judge(Some(bound), &place, None, &request.into_parts().0).is_ok())

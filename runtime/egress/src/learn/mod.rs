@@ -49,11 +49,16 @@ pub enum LearnError {
     Unreadable(String),
 }
 
+/// By path, or pattern of paths, the methods that were asked of it.
+type Patterns = BTreeMap<String, BTreeSet<String>>;
+
 /// What one place was asked.
 #[derive(Debug, Default)]
 struct Asked {
     /// Patterns of paths, with the methods that were asked of them.
-    patterns: BTreeMap<String, BTreeSet<String>>,
+    patterns: Patterns,
+    /// The same of those that became WebSockets.
+    upgrades: Patterns,
     /// Requests, by method, whose path is not known or read in different ways by servers.
     odd: BTreeMap<String, u64>,
     networks: BTreeSet<Network>,
@@ -131,13 +136,17 @@ impl Observed {
 
 fn places<'a>(seen: &[&'a Observed]) -> BTreeMap<&'a Where, Asked> {
     let mut places: BTreeMap<&Where, Asked> = BTreeMap::new();
-    let mut paths: BTreeMap<&Where, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    let mut paths: BTreeMap<&Where, [Patterns; 2]> = BTreeMap::new();
     let mut seconds: BTreeMap<(&Where, &str), u64> = BTreeMap::new();
     for one in seen {
         let request = match &one.what {
             What::Refused { .. } => continue,
             What::Connection => None,
-            What::Request { method, path } => Some((method, path)),
+            What::Request {
+                method,
+                path,
+                upgraded,
+            } => Some((method, path, upgraded)),
         };
         let asked = places.entry(&one.to).or_default();
         if let Some(address) = one.address
@@ -159,22 +168,21 @@ fn places<'a>(seen: &[&'a Observed]) -> BTreeMap<&'a Where, Asked> {
         let in_second = seconds.entry((&one.to, second)).or_default();
         *in_second += 1;
         asked.peak = asked.peak.max(*in_second);
-        if let Some((method, path)) = request {
+        if let Some((method, path, &upgraded)) = request {
             match path.as_deref().map(Path::parse) {
                 Some(Ok(path)) if text::is_method(method) => {
-                    let methods = paths
-                        .entry(&one.to)
-                        .or_default()
-                        .entry(path.as_str().to_owned());
+                    let paths = paths.entry(&one.to).or_default();
+                    let methods = paths[usize::from(upgraded)].entry(path.as_str().to_owned());
                     methods.or_default().insert(method.clone());
                 }
                 _ => *asked.odd.entry(method.clone()).or_default() += 1,
             }
         }
     }
-    for (place, paths) in paths {
+    for (place, [paths, upgrades]) in paths {
         if let Some(asked) = places.get_mut(place) {
             asked.patterns = paths::patterns(&paths);
+            asked.upgrades = paths::patterns(&upgrades);
         }
     }
     places.retain(|_, asked| asked.count > 0);

@@ -5,6 +5,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::net::IpAddr;
 
+/// What answers a request that becomes a WebSocket (RFC 6455, section 4.2.2).
+const SWITCHED: u64 = 101;
+
 /// One thing that a connector did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
@@ -44,6 +47,8 @@ pub enum What {
         method: String,
         /// Its path, as it was written; none where the log holds only how it begins.
         path: Option<String>,
+        /// It became a WebSocket.
+        upgraded: bool,
     },
     /// A connection that was allowed.
     Connection,
@@ -94,6 +99,8 @@ struct Line {
     #[serde(default)]
     path_cut: bool,
     #[serde(default)]
+    status: Option<u64>,
+    #[serde(default)]
     reason: Option<String>,
     #[serde(default)]
     rule_to_add: Option<String>,
@@ -138,6 +145,7 @@ fn of_line(line: Line) -> Option<Observed> {
             path: line
                 .path
                 .filter(|path| !line.path_cut && path.chars().count() < PATH),
+            upgraded: line.status == Some(SWITCHED),
         },
         "allowed" => What::Connection,
         "refused" => What::Refused {
@@ -187,6 +195,7 @@ fn of_entry(entry: &Value) -> Option<Observed> {
         What::Request {
             method: request.get("method")?.as_str()?.to_owned(),
             path: Some(path.to_owned()),
+            upgraded: entry.pointer("/response/status").and_then(Value::as_u64) == Some(SWITCHED),
         }
     } else {
         What::Connection

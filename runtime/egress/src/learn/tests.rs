@@ -33,6 +33,7 @@ fn log() -> String {
         request("GET", "/v1/orders/18"),
         request("POST", "/v1/search"),
         request("GET", "/v1//odd"),
+        line("request", json!({"method": "GET", "path": "/v1/live", "status": 101})),
         line("allowed", json!({"name": "db.example.com", "port": 5432, "protocol": "tcp", "address": "10.1.2.3", "call": "c2"})),
         line("allowed", json!({"name": null, "address": "192.168.1.9", "port": 22, "protocol": "tcp"})),
         line("refused", json!({
@@ -267,22 +268,23 @@ proptest! {
     #[test]
     fn what_was_seen_is_allowed_again(
         requests in prop::collection::vec(
-            (prop::sample::select(vec!["GET", "POST", "PUT"]), "(/[a-z0-9.%_-]{0,12}){1,5}/?", 0..3u8), 1..60),
+            (prop::sample::select(vec!["GET", "POST", "PUT"]), "(/[a-z0-9.%_-]{0,12}){1,5}/?", 0..3u8, any::<bool>()), 1..60),
     ) {
         let lines: Vec<String> = requests
             .iter()
-            .map(|(method, path, host)| {
-                line("request", json!({"method": method, "path": path, "name": format!("h{host}.example.com"), "status": 200}))
+            .map(|(method, path, host, upgraded)| {
+                let status = if *upgraded { 101 } else { 200 };
+                line("request", json!({"method": method, "path": path, "name": format!("h{host}.example.com"), "status": status}))
             })
             .collect();
         let seen = observe("audit.jsonl", &lines.join("\n")).unwrap();
         let text = learn(&seen, None, None).unwrap();
         let policy = Arc::new(Policy::parse("shop.yaml", &text).map_err(|faults| TestCaseError::fail(format!("{faults}\n{text}")))?);
         let bound = policy.bind(&Value::Null);
-        for (method, path, host) in &requests {
+        for (method, path, host, upgraded) in &requests {
             let name = crate::name::Name::parse(&format!("h{host}.example.com")).unwrap();
             let is_readable = crate::http::path::Path::parse(path).is_ok();
-            prop_assert_eq!(allows(&bound, &name, 443, method, path), is_readable, "{} {} under\n{}", method, path, text);
+            prop_assert_eq!(allows(&bound, &name, 443, method, path, *upgraded), is_readable, "{} {} under\n{}", method, path, text);
         }
         let other = Target::Name(crate::name::Name::parse("h9.example.com").unwrap());
         let attempt = Attempt { target: &other, port: Some(443), transport: Transport::Tcp, addresses: None };

@@ -4,6 +4,7 @@ use super::quote::{comment, quoted};
 use super::{Asked, Where};
 use crate::name::Name;
 use crate::policy::Policy;
+use crate::throttle::MOST;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -125,11 +126,14 @@ fn rules(text: &mut String, of: Of<'_>, place: &Where, asked: &Asked) {
         return;
     }
     // Patterns with the same methods share a rule: methods and paths of one rule are each combined with each.
-    let mut by_methods: BTreeMap<&BTreeSet<String>, Vec<&str>> = BTreeMap::new();
-    for (pattern, methods) in &asked.patterns {
-        by_methods.entry(methods).or_default().push(pattern);
+    let mut by_methods: BTreeMap<(bool, &BTreeSet<String>), Vec<&str>> = BTreeMap::new();
+    for (upgraded, patterns) in [(false, &asked.patterns), (true, &asked.upgrades)] {
+        for (pattern, methods) in patterns {
+            let patterns = by_methods.entry((upgraded, methods)).or_default();
+            patterns.push(pattern);
+        }
     }
-    for (methods, patterns) in by_methods {
+    for ((upgraded, methods), patterns) in by_methods {
         if patterns.iter().any(|pattern| pattern.contains("**")) {
             text.push_str("  # there were too many paths to name: ** stands for what comes after the first part,\n");
             text.push_str(
@@ -142,8 +146,9 @@ fn rules(text: &mut String, of: Of<'_>, place: &Where, asked: &Asked) {
         // What is a method is a word, and plain in YAML: but NO, ON, OFF, Y and their like are read as truths by some.
         let methods: Vec<String> = methods.iter().map(|method| written(method)).collect();
         let patterns: Vec<String> = patterns.iter().map(|pattern| quoted(pattern)).collect();
+        let websocket = if upgraded { ", websocket: true" } else { "" };
         let http = format!(
-            "{{ methods: [{}], paths: [{}] }}",
+            "{{ methods: [{}], paths: [{}]{websocket} }}",
             methods.join(", "),
             patterns.join(", ")
         );
@@ -155,13 +160,6 @@ fn rules(text: &mut String, of: Of<'_>, place: &Where, asked: &Asked) {
              \x20 # tells, servers read it in different ways (//, ..), or no policy can name the method\n",
             comment(method),
             comment(&place.to_string())
-        ));
-    }
-    if asked.peak > 0 {
-        text.push_str(&format!(
-            "    # rate: {{ per_second: {} }}   # at most {} requests in one second were seen\n",
-            rounded(asked.peak),
-            asked.peak
         ));
     }
 }
@@ -196,6 +194,15 @@ fn rule(text: &mut String, place: &Where, asked: &Asked, http: Option<String>) {
     rule.push_str(&format!("    protocol: {}\n", scalar(&place.protocol)));
     if let Some(http) = http {
         rule.push_str(&format!("    http: {http}\n"));
+        // In any seconds on end there were at most as many times the peak, and one peak more: what was seen would not wait.
+        let burst = rounded(2 * asked.peak);
+        if burst <= u64::from(MOST) {
+            rule.push_str(&format!(
+                "    rate: {{ per_second: {}, burst: {burst} }}   # {} in the second with most\n",
+                rounded(asked.peak),
+                asked.peak
+            ));
+        }
     }
     let alone = format!("format: 1\nconnector: c\negress:\n{rule}");
     match Policy::parse("the rule", &alone) {

@@ -96,22 +96,15 @@ async fn allow(
     port: u16,
     allowed: Allowed,
 ) {
-    let failed = |reason, detail| {
-        let to = Endpoint::of(
-            &target,
-            None,
-            Some(port),
-            Cow::Borrowed(allowed.protocol.as_str()),
-        );
-        shared.reporter.failed(to, reason, detail);
+    let to = || {
+        let protocol = Cow::Borrowed(allowed.protocol.as_str());
+        Endpoint::of(&target, None, Some(port), protocol)
     };
     let script = shared.upstream.faults.as_ref();
     let certificate = match script.and_then(|script| script.of_connection_to(&target)) {
         Some(ConnectionFault::Refuse) => {
-            return failed(
-                Reason::DialRefused,
-                "the fault script refuses the connection".to_owned(),
-            );
+            let detail = "the fault script refuses the connection".to_owned();
+            return shared.reporter.failed(to(), Reason::DialRefused, detail);
         }
         Some(ConnectionFault::Certificate(fault)) => Some(fault),
         None => None,
@@ -122,7 +115,14 @@ async fn allow(
                 "{target} port {port}: a cassette stands for the network, and protocol: {} cannot be played; write protocol: https",
                 allowed.protocol.as_str()
             );
-            return failed(Reason::NotRecorded, detail);
+            return shared.reporter.not_recorded(to(), detail);
+        }
+        if shared.upstream.recorder().is_some() {
+            let detail = format!(
+                "{target} port {port}: protocol: {} cannot be recorded; write protocol: https, or leave --record out",
+                allowed.protocol.as_str()
+            );
+            return shared.reporter.not_recorded(to(), detail);
         }
         return match allowed.protocol {
             Protocol::Postgres => {

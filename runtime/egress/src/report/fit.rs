@@ -3,7 +3,7 @@
 //! Everything is cut after redaction: half a secret would not be known for one.
 
 use super::Reporter;
-use crate::decision::Refusal;
+use crate::decision::{Refusal, Requested};
 use crate::event::Endpoint;
 
 /// Longest name, characters; longer ones are no host names.
@@ -49,6 +49,15 @@ impl Reporter {
                 .rule_to_add
                 .map(|rule| self.redact(&rule))
                 .filter(is_short),
+            request: refusal.request.map(|request| {
+                let (path, path_cut) = self.path(&request.path);
+                let method = self.method(&request.method);
+                Requested {
+                    method,
+                    path,
+                    path_cut,
+                }
+            }),
             ..refusal
         }
     }

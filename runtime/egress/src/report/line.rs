@@ -20,6 +20,13 @@ pub(super) struct Line<'a> {
     protocol: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
+    /// Of a request that was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    path_cut: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +84,9 @@ impl Reporter {
             port: to.port,
             protocol: &to.protocol,
             rule: None,
+            method: None,
+            path: None,
+            path_cut: false,
             reason: None,
             detail: None,
             rule_to_add: None,
@@ -94,13 +104,19 @@ impl Reporter {
                 rule: Some(rule.to_string()),
                 ..self.line("allowed", to)
             },
-            EgressEvent::Refused { to, refusal, .. } => Line {
-                rule: refusal.nearest.as_ref().map(ToString::to_string),
-                reason: Some(refusal.reason.as_str()),
-                detail: Some(&refusal.detail),
-                rule_to_add: refusal.rule_to_add.as_deref(),
-                ..self.line("refused", to)
-            },
+            EgressEvent::Refused { to, refusal, .. } => {
+                let request = refusal.request.as_ref();
+                Line {
+                    rule: refusal.nearest.as_ref().map(ToString::to_string),
+                    method: request.map(|request| request.method.as_str()),
+                    path: request.map(|request| request.path.as_str()),
+                    path_cut: request.is_some_and(|request| request.path_cut),
+                    reason: Some(refusal.reason.as_str()),
+                    detail: Some(&refusal.detail),
+                    rule_to_add: refusal.rule_to_add.as_deref(),
+                    ..self.line("refused", to)
+                }
+            }
             EgressEvent::Failed { to, reason, detail } => Line {
                 reason: Some(reason.as_str()),
                 detail: Some(detail),

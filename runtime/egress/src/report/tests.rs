@@ -377,21 +377,32 @@ fn nothing_that_a_worker_writes_makes_a_long_line() {
     for _ in 0..2 {
         reporter.refused(to(), refusal.clone());
     }
+    let method = http::Method::from_bytes(long.as_bytes()).unwrap();
+    let requested =
+        Refusal::flat(Reason::MethodNotAllowed, &*long).of(&method, &format!("/{long}"));
+    reporter.refused(to(), requested);
     reporter.failed(to(), Reason::UpstreamBroken, long.clone());
     reporter.not_recorded(to(), long.clone());
     reporter.tell_untold();
     let lines = lines();
-    assert_eq!(lines.len(), 6);
+    assert_eq!(lines.len(), 7);
     for line in &lines {
-        assert!(line.to_string().len() < 2_500, "{line}");
+        let most = if line["path"].is_null() { 2_500 } else { 3_500 };
+        assert!(line.to_string().len() < most, "{line}");
         assert!(line["rule_to_add"].is_null(), "{line}");
     }
     assert_eq!(
         (&lines[0]["path_cut"], &lines[1]["path_cut"]),
         (&true.into(), &serde_json::Value::Null)
     );
+    let refused = lines
+        .iter()
+        .find(|line| line["reason"] == "method_not_allowed")
+        .unwrap();
+    assert_eq!(refused["path_cut"], true);
+    assert_eq!(refused["method"].as_str().unwrap().chars().count(), 32);
     while let Ok(event) = events.try_recv() {
-        assert!(serde_json::to_string(&event).unwrap().len() < 2_500);
+        assert!(serde_json::to_string(&event).unwrap().len() < 3_500);
     }
 }
 

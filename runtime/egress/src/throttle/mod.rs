@@ -30,6 +30,7 @@ pub use budget::Budget;
 pub use budgets::Budgets;
 pub use cause::{Cause, Exhausted, Wait};
 pub use credential::Credential;
+pub(crate) use rate::MOST;
 pub use rate::{Rate, RateError};
 pub use turn::{Answered, Throttled, Turn};
 pub use waiter::Waiter;

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Most requests per second, and most at once, that a policy may name.
-const MOST: u32 = 1_000_000;
+pub(crate) const MOST: u32 = 1_000_000;
 /// Fewest: one in a day.
 const FEWEST_PER_SECOND: f64 = 1.0 / 86_400.0;
 

@@ -167,6 +167,11 @@ async fn a_request_that_no_rule_allows_never_reaches_the_upstream_and_says_what_
     );
     assert!(answer.contains("paths: [\"/admin\"]"), "{answer}");
     assert_eq!(inspected.refusal().await, "path_not_allowed");
+    let line = inspected.line("refused").await;
+    assert_eq!(
+        (line["method"].as_str(), line["path"].as_str()),
+        (Some("GET"), Some("/admin"))
+    );
     let (answer, _) = inspected
         .raw(b"DELETE /v1/orders HTTP/1.1\r\nHost: api.example.com\r\n\r\n")
         .await;

@@ -54,6 +54,29 @@ async fn a_saved_file_closes_what_it_no_longer_allows_and_keeps_the_rest() {
 }
 
 #[tokio::test]
+async fn a_directory_that_never_rests_is_read_all_the_same() {
+    let (listener, port) = upstream().await;
+    let harness = Setup::new(&rules("*.example.com", &port.to_string()))
+        .listen(FIRST, port)
+        .open();
+    let mut cut = connect(harness.look_up("api.example.com").await, port).await;
+    let (_far, _) = listener.accept().await.unwrap();
+    let other = harness.policies.join("other.yaml");
+    let restless = tokio::spawn(async move {
+        loop {
+            tokio::fs::write(&other, "format: 1\nconnector: other\n")
+                .await
+                .unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    });
+    harness.write_policy("shop.yaml", &policy("db.example.com", &port.to_string()));
+    assert_reset(&mut cut).await;
+    assert!(!restless.is_finished());
+    restless.abort();
+}
+
+#[tokio::test]
 async fn a_bad_file_is_refused_whole_and_the_old_policies_stay() {
     let (listener, port) = upstream().await;
     let harness = Setup::new(&rules("api.example.com", &port.to_string()))

@@ -22,7 +22,7 @@ impl Inspected {
     }
 
     /// The first line of this kind.
-    async fn line(&self, event: &str) -> Value {
+    pub(super) async fn line(&self, event: &str) -> Value {
         let found = || {
             let lines = self.harness.audit_lines();
             lines.into_iter().find(|line| line["event"] == event)
