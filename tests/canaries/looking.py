@@ -105,16 +105,16 @@ def in_processes(house: House, canaries: Iterable[Canary], count: Count) -> None
                     count.search(f"{name} in {file} of {pid}", seen(look), partial(of_process, file, control, value))
                 if os.geteuid() == 0:
                     look = partial(of_maker, service, value)
-                    count.search(f"{name} in the memory of {pid}", look, partial(of_maker, control, value))
+                    count.search(f"{name} in the memory of {pid}", seen(look), partial(of_maker, control, value))
 
 
 def seen(look: Callable[[], str]) -> Callable[[], str]:
-    """A look at a process that not even its own user may look at."""
+    """A look at a process that has ended since, or that not even its own user may look at: it shows nothing."""
 
     def looked() -> str:
         try:
             return look()
-        except PermissionError:
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
             return ""
 
     return looked
