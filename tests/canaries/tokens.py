@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.daemon import inline
 from harness.read import read
+from house import Canary, House
 from servers.httpserver import Api, tied
 from servers.oauth import SECRET, OAuth
-from servers.secure import Signer
-
-if TYPE_CHECKING:
-    from __main__ import Canary, House
 
 MACHINE = "env:CAISSON_SECRET_MACHINE"
 KEY = "env:CAISSON_SECRET_KEY"
 REFRESH = "vault:secret/data/sealed-crm#refresh_token"
-
-
-def environment(signer: Signer) -> dict[str, str]:
-    """What the daemon has before it starts."""
-    return {"CAISSON_SECRET_MACHINE": SECRET, "CAISSON_SECRET_KEY": (signer.folder / "client.key").read_text()}
 
 
 def policy(house: House, api: Api, secrets: dict[str, Any]) -> None:
@@ -41,28 +32,27 @@ def calls(house: House, canaries: list[Canary], source: dict[str, Any], api: Api
         for status in (401, 429, 500):
             api.fail("/asc", status, times=2)
             house.hear(canary, partial(read, daemon, source, "asc", options={"deadline_ms": 1_500}))
-            api.requests.clear()
+            api.forgive()
     running = read(daemon, source, "events", mode="streaming")
     running.until("batch")
     running.cancel()
 
 
-def of_a_client(house: House, oauth: OAuth, made: type[Canary]) -> list[tuple[Canary, Path | None]]:
-    """A client's secret, and the token that it becomes; with a cassette."""
+def of_a_client(house: House, oauth: OAuth) -> list[Canary]:
+    """A client's secret, and the token that it becomes."""
     api = house.api
     way = {"grant": "client_credentials", "client_id": "machine", "token_url": oauth.token_url, "scope": "crm"}
     seal = {"hosts": ["localhost"], "ports": [api.port]}
     policy(house, api, {"token": {"from": [MACHINE], "seal": seal, "oauth2": way}})
     config = {"port": api.port, "scheme": "https", "token": {"$secret": MACHINE}}
-    secret = made("a client's secret", MACHINE, sealed=True, value=SECRET)
-    calls(house, [secret], inline(house.stage.connectors / "web", config=config), api)
-    api.requests.clear()
-    cassette = house.recorded(secret, config)
-    token = made("its access token", MACHINE, sealed=True, value=_sent(api), told=secret.told)
-    return [(secret, cassette), (token, cassette)]
+    secret = Canary("a client's secret", MACHINE, sealed=True, value=SECRET)
+    source = inline(house.stage.connectors / "web", config=config)
+    calls(house, [secret], source, api)
+    house.hear(secret, partial(read, house.daemon, source, "asc"), well=True)
+    return [secret, Canary("its access token", MACHINE, sealed=True, value=_sent(api), told=secret.told)]
 
 
-def of_a_login(house: House, oauth: OAuth, made: type[Canary]) -> list[tuple[Canary, Path | None]]:
+def of_a_login(house: House, oauth: OAuth) -> list[Canary]:
     """A refresh token, the one that came in its place, and the access token."""
     api, first = house.api, oauth.login()
     house.vault.put("sealed-crm", refresh_token=first)
@@ -71,18 +61,18 @@ def of_a_login(house: House, oauth: OAuth, made: type[Canary]) -> list[tuple[Can
     policy(house, api, {"token": {"from": [REFRESH], **sealed}, "client_secret": {"from": [MACHINE]}})
     references = {"token": {"$secret": REFRESH}, "client_secret": {"$secret": MACHINE}}
     config = {"port": api.port, "scheme": "https", **references}
-    used = made("a refresh token", REFRESH, sealed=True, value=first)
+    used = Canary("a refresh token", REFRESH, sealed=True, value=first)
     calls(house, [used], inline(house.stage.connectors / "web", config=config), api)
     kept = house.vault.ask("GET", "secret/data/sealed-crm")["data"]["data"]
     if kept["refresh_token"] == first:
         raise RuntimeError("the refresh token was not used: nothing was tried")
     others = [("the refresh token that came", "refresh_token"), ("its own access token", "refresh_token_access_token")]
-    more = [made(name, REFRESH, sealed=True, value=kept[field], told=used.told) for name, field in others]
-    return [(canary, None) for canary in (used, *more)]
+    return [used, *[Canary(name, REFRESH, sealed=True, value=kept[field], told=used.told) for name, field in others]]
 
 
-def of_a_key(house: House, signer: Signer, made: type[Canary]) -> list[tuple[Canary, Path | None]]:
+def of_a_key(house: House, oauth: OAuth) -> list[Canary]:
     """The key of a client certificate."""
+    signer = house.signer
     with Api(tls=signer.demanding("server")) as api:
         api.records = tied(25)
         place = {"place": "client_key", "certificate": "client_certificate"}
@@ -93,9 +83,9 @@ def of_a_key(house: House, signer: Signer, made: type[Canary]) -> list[tuple[Can
         config = {"port": api.port, "scheme": "https", **given}
         # A line of it: a text in several lines is found line by line.
         line = (signer.folder / "client.key").read_text().splitlines()[2]
-        key = made("a client's key", KEY, sealed=True, value=line)
+        key = Canary("a client's key", KEY, sealed=True, value=line)
         calls(house, [key], inline(house.stage.connectors / "web", config=config), api)
-    return [(key, None)]
+    return [key]
 
 
 def _sent(api: Api) -> str:
@@ -106,8 +96,5 @@ def _sent(api: Api) -> str:
     return fields[-1].removeprefix("Bearer ")
 
 
-def issue(signer: Signer, folder: Path) -> None:
-    """The server's certificate and the client's; the daemon trusts who signed them."""
-    signer.issue("server", "DNS:localhost")
-    signer.issue("client", "DNS:client")
-    shutil.copy(signer.folder / "ca.pem", folder / "upstream.pem")
+Kind = Callable[[House, OAuth], list[Canary]]
+KINDS: tuple[Kind, ...] = (of_a_client, of_a_login, of_a_key)

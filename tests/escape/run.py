@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from harness import Identity, Stage
+from servers import oauth
 from suite import table
 from suite.campaign import Campaign
 from suite.namespaces import enter
@@ -34,6 +35,8 @@ def main() -> None:
         raise SystemExit(f"no attempt has the numbers {', '.join(absent)}")
     if not table.is_written():
         raise SystemExit("docs/threat-model.md has another table; tests/setup/escape.sh --write-table writes it")
+    # From outside of the network that is entered, where npm reaches nobody.
+    oauth.modules()
     enter()
     began = time.monotonic()
     lines: list[Line] = []

@@ -40,14 +40,14 @@ if wants bench; then
     [ -n "$(PATH="$PATH:/usr/sbin" command -v haproxy)" ] || need haproxy
     [ -n "$(PATH="$PATH:/usr/sbin" command -v nginx)" ] || need nginx
 fi
-if wants "test test-long bench"; then
+if wants "test escape test-long bench"; then
     postgres=$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null | tail -n 1)
     [ -n "$postgres" ] || command -v initdb >/dev/null 2>&1 || need postgresql
     command -v openssl >/dev/null 2>&1 || need openssl
     command -v setpriv >/dev/null 2>&1 || need util-linux
 fi
 # The OAuth server of the tests; npm installs it from its lock file.
-if wants "test test-long"; then
+if wants "test escape test-long"; then
     if command -v node >/dev/null 2>&1; then
         node --eval 'process.exit(process.versions.node.split(".")[0] >= 18 ? 0 : 1)' ||
             fault "Node.js 18 or later (this is $(node --version)): https://nodejs.org"

@@ -62,6 +62,7 @@ class Daemon:
         folder: Holds data, policies, secrets and the configuration.
         lake: A folder that policies may grant.
         within: What the daemon is started through, for example `NOWHERE`.
+        options: What `caisson serve` is told beside its configuration.
     """
 
     def __init__(self, stage: Stage, identity: Identity, **configuration: Any) -> None:
@@ -72,6 +73,7 @@ class Daemon:
             (self.folder / name).mkdir()
         self.lake = self.folder / "lake"
         self.within: list[str] = []
+        self.options: list[str] = []
         self.configuration = {
             "data_dir": "data",
             "policies": "policies",
@@ -109,6 +111,7 @@ class Daemon:
             "serve",
             "--config",
             str(self.folder / "caisson.yaml"),
+            *self.options,
         ]
         self.process = subprocess.Popen(
             command,

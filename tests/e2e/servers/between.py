@@ -17,12 +17,14 @@ class Between:
         url: Where it is.
         holds: Says of a method and a path whether the request stays here, unanswered.
         held: Set once a request was held back.
+        kept: The body of that request.
     """
 
     def __init__(self, behind: str) -> None:
         to = urlsplit(behind).netloc
         self.holds: Callable[[str, str], bool] = lambda method, path: False
         self.held = threading.Event()
+        self.kept = b""
         self._let_go = threading.Event()
         between = self
 
@@ -30,6 +32,7 @@ class Between:
             def _pass_on(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 if between.holds(self.command, self.path):
+                    between.kept = body
                     between.held.set()
                     between._let_go.wait(60)
                     self.close_connection = True

@@ -85,6 +85,10 @@ class Api:
         """The next `times` requests of `path` get `status`."""
         self._faults.setdefault(path, []).extend([(status, headers or {}, body)] * times)
 
+    def forgive(self) -> None:
+        """Answers as it should from now on."""
+        self._faults.clear()
+
     def stall(self, path: str) -> threading.Event:
         """Requests of `path` hang until the event is set; `stalled` tells that one does."""
         self._stalls[path] = threading.Event()

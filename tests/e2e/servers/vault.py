@@ -13,6 +13,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from .postgres import Postgres
+
 ROOT = "root-of-the-tests"
 
 
@@ -65,6 +67,25 @@ class Vault:
     def put(self, path: str, **fields: str) -> None:
         """Writes a secret."""
         self.ask("POST", f"secret/data/{path}", {"data": fields})
+
+    def lend(self, postgres: Postgres) -> None:
+        """Lends roles of a database at `database/creds/reader`, each until its lease ends."""
+        self.ask("POST", "sys/mounts/database", {"type": "database"})
+        login = f"{{{{username}}}}:{{{{password}}}}@127.0.0.1:{postgres.port}"
+        self.ask(
+            "POST",
+            "database/config/postgres",
+            {
+                "plugin_name": "postgresql-database-plugin",
+                "connection_url": f"postgresql://{login}/postgres?sslmode=disable",
+                "username": "postgres",
+                "password": postgres.password,
+                "allowed_roles": ["reader"],
+            },
+        )
+        made = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"
+        role = {"db_name": "postgres", "creation_statements": [made], "default_ttl": "1h", "max_ttl": "2h"}
+        self.ask("POST", "database/roles/reader", role)
 
     def token(self, policy: str) -> str:
         """A token for a daemon, under a policy of this text."""

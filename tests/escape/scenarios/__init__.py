@@ -10,6 +10,7 @@ from . import (
     deputies,
     first_code,
     kernel_id,
+    leases,
     neighbours,
     own_sockets,
     projects,
@@ -21,11 +22,12 @@ from . import (
     sight,
     starving,
     stdin,
+    tokens,
 )
 
 ROOMS = (
-    cut_off, death, deputies, first_code, kernel_id, neighbours, own_sockets, projects, published, races, reload,
-    remains, secrecy, sight, starving, stdin,
+    cut_off, death, deputies, first_code, kernel_id, leases, neighbours, own_sockets, projects, published, races,
+    reload, remains, secrecy, sight, starving, stdin, tokens,
 )  # fmt: skip
 SCENARIOS: tuple[Scenario, ...] = tuple(
     scenario for room in ROOMS for scenario in vars(room).values() if isinstance(scenario, Scenario)

@@ -12,12 +12,16 @@ from functools import partial
 from pathlib import Path
 
 from harness import CallFailed
+from harness.read import records
 from suite.gossips import found, gossip, outside, token
 from suite.house import House, Result
 from suite.scenario import Scenario, apart, got, refused
 
 TOLD = Scenario(
-    "49", "a secret in an exception, a log line, a gRPC status, the daemon's log", "redactor", "policy: reveal"
+    "49",
+    "a secret in an exception, a log line, a gRPC status, a record for debugging, the daemon's log",
+    "redactor",
+    "policy: reveal",
 )
 KEPT = Scenario(
     "50", "a secret in environ, cmdline, zygote, tmp, state database", "secrets: the channel alone", "filesystem"
@@ -83,6 +87,22 @@ for _way in ("a checkpoint", "a name of a field"):
     TOLD.part(_way)(partial(named, _way))
     # Outside there is nobody between a text and its reader, whatever it is written into.
     TOLD.control(_way)(partial(told_outside, "a line on stdout"))
+
+
+def recorded(redacted: bool, house: House) -> Result:
+    """What a stream for debugging says of its connector's own config, and who reads it."""
+    secret = token(house)
+    stream = gossip(house, "Read", "the word of a record", redact_records=redacted).drain()
+    words = [record["word"] for record in records(stream) if record.get("word")]
+    if not words:
+        return {"escaped": False, "returned": "", "broken": f"no such record came: {stream.seen}"}
+    form = found(secret, "".join(words))
+    return got(f"{form} in a record") if form else refused(f"{words}")
+
+
+# The same without `redact_records`: what a connector yields is the caller's then, and goes on as it is.
+TOLD.part("a record")(partial(recorded, True))
+TOLD.control("a record")(partial(recorded, False))
 
 
 # A service that has its secret as services do: in its environment, its arguments, a file of its own, its database; and

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import urllib.parse
 from pathlib import Path
-from typing import Any
 
 from harness.client import Stream
 from harness.daemon import inline
@@ -65,11 +64,12 @@ def found(secret: str, where: str) -> str:
     return next((form for form in forms(secret) if form in where or form in plain), "")
 
 
-def gossip(house: House, operation: str, way: str, mode: str = "full", **config: Any) -> Stream:
+def gossip(house: House, operation: str, way: str, mode: str = "full", redact_records: bool = False) -> Stream:
     """A call of the gossip, begun."""
-    house.daemon.policy("gossip", secrets={"token": {"from": ["file:gossip"], "reveal": True}})
+    grant = {"token": {"from": ["file:gossip"], "reveal": True}}
+    house.daemon.policy("gossip", secrets=grant, redact_records=redact_records)
     token(house)
-    connection = inline(bundle(house), config={"token": REFERENCE, "way": way, **config})
+    connection = inline(bundle(house), config={"token": REFERENCE, "way": way})
     if operation == "Test":
         return house.daemon.client.stream("Test", connection=connection)
     return read(house.daemon, connection, "told", mode=mode)

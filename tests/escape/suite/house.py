@@ -7,12 +7,17 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable
+from contextlib import ExitStack
+from functools import cached_property
 from typing import Any
 
 from harness import CallFailed, Daemon, Identity, Stage, Stream
 from harness.daemon import inline
 from harness.read import read, records
+from servers.oauth import OAuth
+from servers.postgres import Postgres
 from servers.secure import Signer
+from servers.vault import Vault
 
 from .internet import Internet
 from .nameserver import ADDRESS, Nameserver
@@ -65,6 +70,29 @@ class House:
         self.daemon.start()
         self._neighbour: Stream | None = None
         self.kept: dict[str, Any] = {}
+        self._opened = ExitStack()
+
+    @cached_property
+    def oauth(self) -> OAuth:
+        """An OAuth server, from the first attempt on that needs one."""
+        server = OAuth(self.stage.folder("oauth"))
+        self._opened.callback(server.stop)
+        return server
+
+    @cached_property
+    def postgres(self) -> Postgres:
+        """A database whose roles the vault lends."""
+        server = Postgres()
+        self._opened.callback(server.close)
+        return server
+
+    @cached_property
+    def vault(self) -> Vault:
+        """A vault, likewise."""
+        server = Vault(self.stage.folder("vault"))
+        self._opened.callback(server.stop)
+        server.lend(self.postgres)
+        return server
 
     def another_daemon(self, **configuration: Any) -> Daemon:
         """One that may be killed: not started, and to be removed by who asked for it."""
@@ -202,6 +230,7 @@ class House:
             self._neighbour.cancel()
         self.daemon.remove()
         self.world.close()
+        self._opened.close()
 
 
 def by_theft(lines: Iterable[dict[str, Any]]) -> dict[Named, Result]:

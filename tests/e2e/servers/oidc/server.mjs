@@ -1,8 +1,9 @@
-// An OAuth server: oidc-provider with three kinds of clients, on loopback. The port is its first line; what it is told
+// An OAuth server: oidc-provider with four kinds of clients, on loopback. The port is its first line; what it is told
 // comes as JSON over /control, which no client of OAuth knows.
 //
 //   machine   client_credentials, client_secret_basic
 //   robot     client_credentials with private_key_jwt, and JWT bearer grants (RFC 7523), which oidc-provider lacks
+//   clerk     client_credentials with client_secret_jwt: an HMAC by a shared key
 //   app       refresh tokens that rotate; one that is used twice ends everything that came of it
 
 import { createServer } from "node:http";
@@ -48,6 +49,15 @@ const provider = new Provider(issuer, {
       jwks,
     })),
     {
+      client_id: "clerk",
+      client_secret: settings.secret,
+      grant_types: ["client_credentials"],
+      redirect_uris: [],
+      response_types: [],
+      token_endpoint_auth_method: "client_secret_jwt",
+      token_endpoint_auth_signing_alg: "HS256",
+    },
+    {
       client_id: "assertions",
       grant_types: [GRANT],
       redirect_uris: [],
@@ -71,7 +81,7 @@ const provider = new Provider(issuer, {
   },
   scopes: ["openid", "offline_access", "crm"],
   enabledJWA: {
-    clientAuthSigningAlgValues: ["RS256", "ES256"],
+    clientAuthSigningAlgValues: ["RS256", "ES256", "HS256"],
   },
   findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
   rotateRefreshToken: true,

@@ -50,6 +50,10 @@ class Gossip(Connector[Config]):
                 yield {"id": 2, token: 1}
             case "the word of a record":
                 yield {"id": 2, "word": token}
+            case "the word of a record, and stay":
+                yield {"id": 2, "word": token}
+                while True:
+                    yield Idle(0.2)
             case way:
                 tell(way, token)
         yield {"id": 3}

@@ -15,6 +15,7 @@ from . import (
     processes,
     relays,
     seals,
+    signatures,  # noqa: F401 - it adds to the tools
     smuggling,
     sockets,
     tools,
