@@ -16,7 +16,8 @@ from harness import CallFailed, Daemon, Identity, Stage
 from harness.client import Stream
 from harness.daemon import inline
 from harness.read import read, records
-from harness.watch import eventually, running, settled
+from harness.watch import eventually, settled
+from harness.watch import running as running_calls
 from servers.between import Between
 from servers.httpserver import Api, tied
 from servers.oauth import SECRET, OAuth
@@ -275,7 +276,9 @@ def test_calls_that_need_a_token_at_once_ask_for_it_once(
     streams = [read(daemon, source, "asc") for _ in range(6)]
     with ThreadPoolExecutor(len(streams)) as pool:
         reading = [pool.submit(whole, stream) for stream in streams]
-        eventually(lambda: len(running(daemon)) == len(streams) and between.came, "all calls to wait for the token")
+        eventually(
+            lambda: len(running_calls(daemon)) == len(streams) and between.came, "all calls to wait for the token"
+        )
         assert daemon.process is not None
         settled(daemon.process.pid)
         between.gate.set()
