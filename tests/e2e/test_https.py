@@ -133,6 +133,37 @@ def test_a_client_that_gives_up_at_its_first_429_finishes_with_every_record(
     assert len(api.requests) == 3 + 3
 
 
+@pytest.fixture
+def impatient(lone: Callable[..., Daemon], signer: Signer) -> Daemon:
+    """A daemon that takes two seconds of silence for a stall."""
+    running = lone(egress={"ca": "upstream.pem"}, limits={"stall": "2s"})
+    shutil.copy(signer.folder / "ca.pem", running.folder / "upstream.pem")
+    return running.start()
+
+
+def test_a_wait_of_the_gateways_own_is_no_stall_and_silence_of_the_upstream_is(
+    impatient: Daemon, stage: Stage, api: Api
+) -> None:
+    api.records = tied(20)
+    impatient.policy("web", egress=[inspected(api.port, on_429="retry", rate={"concurrency": 1})])
+    connection = inline(stage.connectors / "web", config={"port": api.port, "scheme": "https"})
+    api.fail("/asc", 429, headers={"Retry-After": "4"})
+    throttled = read(impatient, connection, "plain").drain()
+    assert throttled.summary and len(records(throttled)) == 20, throttled.failure
+    assert "429 Retry-After" in {one["cause"] for one in throttled.all("throttled")}
+    # One has the only place for four seconds, and the other one waits for it.
+    api.drip("/asc", 4)
+    first = read(impatient, connection, "plain")
+    api.wait_for("/asc", len(api.requests) + 1)
+    second = read(impatient, connection, "plain")
+    for stream in (first, second):
+        assert stream.drain().summary and len(records(stream)) == 20, stream.failure
+    assert "concurrency" in {one["cause"] for one in second.all("throttled")}
+    api.stall("/asc")
+    silent = read(impatient, connection, "plain").drain()
+    assert silent.failure["code"] == "ERROR_CODE_STALLED", silent.failure
+
+
 def test_a_wait_that_does_not_fit_ends_the_call_at_once_with_its_last_checkpoint_and_the_time(
     inspecting: Daemon, api: Api, web: Callable[..., dict[str, Any]]
 ) -> None:
