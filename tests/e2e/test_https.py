@@ -133,6 +133,47 @@ def test_a_client_that_gives_up_at_its_first_429_finishes_with_every_record(
     assert len(api.requests) == 3 + 3
 
 
+def test_a_policy_that_was_learned_of_the_audit_log_allows_the_call_again_and_nothing_else(
+    lone: Callable[..., Daemon], stage: Stage, signer: Signer, api: Api
+) -> None:
+    api.records = tied(25)
+    running = lone(egress={"ca": "upstream.pem"})
+    shutil.copy(signer.folder / "ca.pem", running.folder / "upstream.pem")
+    running.start()
+    wide = [inspected(api.port), {"host": "*.example.com", "ports": [443], "protocol": "https"}]
+    policy = running.policy("web", egress=wide)
+    connection = inline(stage.connectors / "web", config={"port": api.port, "scheme": "https"})
+
+    def rows() -> list[dict[str, Any]]:
+        stream = read(running, connection, "asc", "plain").drain()
+        assert stream.summary, stream.failure
+        return records(stream)
+
+    seen = rows()
+    audit = running.folder / "data/audit.jsonl"
+    check = ("policy", "check", policy.parent, "--audit", audit, "--strict")
+    found = running.command(*check)
+    assert (
+        found.returncode == 1 and "egress[1]: nothing in the audit logs that were given used the rule" in found.stdout
+    )
+    learned = running.command("policy", "learn", audit)
+    assert learned.returncode == 0, learned.stderr
+    policy.write_text(learned.stdout.replace("# workspace: default", "workspace: default"))
+    running.client.call("ReloadPolicies")
+    assert rows() == seen and len(seen) == 50
+    assert running.command(*check).returncode == 0
+    declared = running.folder / "connector.yaml"
+    manifest = (stage.connectors / "web/connector.yaml").read_text()
+    for port, code, says in [(api.port, 0, f"https by {policy}"), (1, 1, f"! localhost port {api.port}: declared not")]:
+        asked = f"{{ host: localhost, ports: [{port}], protocol: https }}"
+        own = '{ host: "${config.host}", ports: ["${config.port}"], protocol: tcp }'
+        declared.write_text(manifest.replace(own, asked))
+        found = running.command("policy", "diff", "--declared", declared, "--policy", policy, "--observed", audit)
+        assert found.returncode == code and says in found.stdout, found.stdout + found.stderr
+    refused = read(running, connection, "desc").drain()
+    assert refused.failure["code"] == "ERROR_CODE_EGRESS_DENIED", refused.failure
+
+
 @pytest.fixture
 def impatient(lone: Callable[..., Daemon], signer: Signer) -> Daemon:
     """A daemon that takes two seconds of silence for a stall."""
