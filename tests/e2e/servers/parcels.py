@@ -37,11 +37,13 @@ class Parcels(Secure):
 
     Attributes:
         came: Whole requests, in order.
+        broken: Those whose bodies broke off.
         busy: So many of the next requests are answered with 429, to come back in a second.
     """
 
     def __init__(self, signer: Signer) -> None:
         self.came: list[Parcel] = []
+        self.broken: list[Parcel] = []
         self.busy = 0
         self._arrived = threading.Event()
         self._taken = threading.Event()
@@ -56,7 +58,12 @@ class Parcels(Secure):
                     parcels._arrived.set()
                     head, size = head or piece[:KEPT], size + len(piece)
                 fields = {name.lower(): value for name, value in self.headers.items()}
-                parcels.came.append(Parcel(self.command, self.path, fields, head, size))
+                parcel = Parcel(self.command, self.path, fields, head, size)
+                if size < int(fields.get("content-length", 0)):
+                    parcels.broken.append(parcel)
+                    self.close_connection = True
+                    return None
+                parcels.came.append(parcel)
                 if parcels.busy:
                     parcels.busy -= 1
                     return self._say(429)

@@ -45,7 +45,7 @@ class Courier(Connector[Config]):
 
     @stream(primary_key="number")
     def answers(self) -> Iterator[Record]:
-        """Each of `asks`: method, path, and maybe port, headers, body, size of a body, and whether it comes in chunks."""
+        """To each of `asks`: method, path, and maybe port, headers, body, or its size, and whether it is chunked."""
         for number, ask in enumerate(json.loads(self.config.asks)):
             body: Any = self.filled(ask.get("body", "")).encode() or b"x" * ask.get("size", 0)
             headers = {name: self.filled(value) for name, value in ask.get("headers", {}).items()}
