@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -406,3 +407,45 @@ def test_two_calls_of_one_connection_share_the_rate(
     assert len(api.requests) == 20
     # The first goes at once, and nineteen at eight a second.
     assert time.monotonic() - began > 19 / 8 - 0.1
+
+
+@pytest.mark.parametrize("rate", [{"per_second": 8, "burst": 1}, {"concurrency": 1}], ids=["a rate", "one place"])
+def test_a_connection_that_floods_does_not_starve_another_one_of_the_same_credential(
+    inspecting: Daemon, api: Api, stage: Stage, rate: Rule
+) -> None:
+    api.records = tied(1000)
+    turns = 8
+    under_way, at_once = threading.Semaphore(1), threading.Event()
+
+    def guard(authorization: str) -> bool:
+        if not under_way.acquire(blocking=False):
+            at_once.set()
+            return True
+        time.sleep(0.12)
+        under_way.release()
+        return True
+
+    api.guard = guard
+    (inspecting.folder / "secrets/shop").write_text("credential-of-both-77")
+    inspecting.identity.own(inspecting.folder / "secrets")
+    seal = {"hosts": ["localhost"], "ports": [api.port]}
+    secrets = {"token": {"from": ["file:shop"], "seal": seal}}
+    inspecting.policy("web", egress=[inspected(api.port, rate=rate)], secrets=secrets)
+    config = {"port": api.port, "scheme": "https", "token": {"$secret": "file:shop"}}
+    flooding, modest = (inline(stage.connectors / "web", config={**config, **more}) for more in ({}, {"auth": "token"}))
+    flood = [read(inspecting, flooding, "plain") for _ in range(8)]
+    with ThreadPoolExecutor(9) as pool:
+        taking = [pool.submit(stream.drain) for stream in flood]
+        api.wait_for("/asc", len(flood))
+        other = read(inspecting, modest, "desc")
+        taking.append(pool.submit(other.drain))
+        api.wait_for("/desc", turns)
+        assert not any(done.done() for done in taking)
+        for stream in (*flood, other):
+            inspecting.client.call("Cancel", call_id=stream.call_id)
+    paths = [request.path for request in api.requests]
+    first, *_, last = [at for at, path in enumerate(paths) if path == "/desc"][:turns]
+    # In turn it is one for one; first come, first served would be eight for one.
+    assert paths[first:last].count("/asc") <= 3 * turns, paths[first:]
+    # And they do share: where there is one place, no two are under way.
+    assert not at_once.is_set() or "concurrency" not in rate
