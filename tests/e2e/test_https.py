@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -131,6 +132,78 @@ def test_a_client_that_gives_up_at_its_first_429_finishes_with_every_record(
     assert {one["host"] for one in throttled} == {"localhost"}
     assert {one["cause"] for one in throttled} >= {"429 Retry-After", "503 Retry-After"}
     assert len(api.requests) == 3 + 3
+
+
+def test_a_policy_that_was_learned_of_the_audit_log_allows_the_call_again_and_nothing_else(
+    lone: Callable[..., Daemon], stage: Stage, signer: Signer, api: Api
+) -> None:
+    api.records = tied(25)
+    running = lone(egress={"ca": "upstream.pem"})
+    shutil.copy(signer.folder / "ca.pem", running.folder / "upstream.pem")
+    running.start()
+    wide = [inspected(api.port), {"host": "*.example.com", "ports": [443], "protocol": "https"}]
+    policy = running.policy("web", egress=wide)
+    connection = inline(stage.connectors / "web", config={"port": api.port, "scheme": "https"})
+
+    def rows() -> list[dict[str, Any]]:
+        stream = read(running, connection, "asc", "plain").drain()
+        assert stream.summary, stream.failure
+        return records(stream)
+
+    seen = rows()
+    audit = running.folder / "data/audit.jsonl"
+    check = ("policy", "check", policy.parent, "--audit", audit, "--strict")
+    found = running.command(*check)
+    assert (
+        found.returncode == 1 and "egress[1]: nothing in the audit logs that were given used the rule" in found.stdout
+    )
+    learned = running.command("policy", "learn", audit)
+    assert learned.returncode == 0, learned.stderr
+    policy.write_text(learned.stdout.replace("# workspace: default", "workspace: default"))
+    running.client.call("ReloadPolicies")
+    assert rows() == seen and len(seen) == 50
+    assert running.command(*check).returncode == 0
+    declared = running.folder / "connector.yaml"
+    manifest = (stage.connectors / "web/connector.yaml").read_text()
+    for port, code, says in [(api.port, 0, f"https by {policy}"), (1, 1, f"! localhost port {api.port}: declared not")]:
+        asked = f"{{ host: localhost, ports: [{port}], protocol: https }}"
+        own = '{ host: "${config.host}", ports: ["${config.port}"], protocol: tcp }'
+        declared.write_text(manifest.replace(own, asked))
+        found = running.command("policy", "diff", "--declared", declared, "--policy", policy, "--observed", audit)
+        assert found.returncode == code and says in found.stdout, found.stdout + found.stderr
+    refused = read(running, connection, "desc").drain()
+    assert refused.failure["code"] == "ERROR_CODE_EGRESS_DENIED", refused.failure
+
+
+@pytest.fixture
+def impatient(lone: Callable[..., Daemon], signer: Signer) -> Daemon:
+    """A daemon that takes two seconds of silence for a stall."""
+    running = lone(egress={"ca": "upstream.pem"}, limits={"stall": "2s"})
+    shutil.copy(signer.folder / "ca.pem", running.folder / "upstream.pem")
+    return running.start()
+
+
+def test_a_wait_of_the_gateways_own_is_no_stall_and_silence_of_the_upstream_is(
+    impatient: Daemon, stage: Stage, api: Api
+) -> None:
+    api.records = tied(20)
+    impatient.policy("web", egress=[inspected(api.port, on_429="retry", rate={"concurrency": 1})])
+    connection = inline(stage.connectors / "web", config={"port": api.port, "scheme": "https"})
+    api.fail("/asc", 429, headers={"Retry-After": "4"})
+    throttled = read(impatient, connection, "plain").drain()
+    assert throttled.summary and len(records(throttled)) == 20, throttled.failure
+    assert "429 Retry-After" in {one["cause"] for one in throttled.all("throttled")}
+    # One has the only place for four seconds, and the other one waits for it.
+    api.drip("/asc", 4)
+    first = read(impatient, connection, "plain")
+    api.wait_for("/asc", len(api.requests) + 1)
+    second = read(impatient, connection, "plain")
+    for stream in (first, second):
+        assert stream.drain().summary and len(records(stream)) == 20, stream.failure
+    assert "concurrency" in {one["cause"] for one in second.all("throttled")}
+    api.stall("/asc")
+    silent = read(impatient, connection, "plain").drain()
+    assert silent.failure["code"] == "ERROR_CODE_STALLED", silent.failure
 
 
 def test_a_wait_that_does_not_fit_ends_the_call_at_once_with_its_last_checkpoint_and_the_time(
@@ -345,3 +418,45 @@ def test_two_calls_of_one_connection_share_the_rate(
     assert len(api.requests) == 20
     # The first goes at once, and nineteen at eight a second.
     assert time.monotonic() - began > 19 / 8 - 0.1
+
+
+@pytest.mark.parametrize("rate", [{"per_second": 8, "burst": 1}, {"concurrency": 1}], ids=["a rate", "one place"])
+def test_a_connection_that_floods_does_not_starve_another_one_of_the_same_credential(
+    inspecting: Daemon, api: Api, stage: Stage, rate: Rule
+) -> None:
+    api.records = tied(1000)
+    turns = 8
+    under_way, at_once = threading.Semaphore(1), threading.Event()
+
+    def guard(authorization: str) -> bool:
+        if not under_way.acquire(blocking=False):
+            at_once.set()
+            return True
+        time.sleep(0.12)
+        under_way.release()
+        return True
+
+    api.guard = guard
+    (inspecting.folder / "secrets/shop").write_text("credential-of-both-77")
+    inspecting.identity.own(inspecting.folder / "secrets")
+    seal = {"hosts": ["localhost"], "ports": [api.port]}
+    secrets = {"token": {"from": ["file:shop"], "seal": seal}}
+    inspecting.policy("web", egress=[inspected(api.port, rate=rate)], secrets=secrets)
+    config = {"port": api.port, "scheme": "https", "token": {"$secret": "file:shop"}}
+    flooding, modest = (inline(stage.connectors / "web", config={**config, **more}) for more in ({}, {"auth": "token"}))
+    flood = [read(inspecting, flooding, "plain") for _ in range(8)]
+    with ThreadPoolExecutor(9) as pool:
+        taking = [pool.submit(stream.drain) for stream in flood]
+        api.wait_for("/asc", len(flood))
+        other = read(inspecting, modest, "desc")
+        taking.append(pool.submit(other.drain))
+        api.wait_for("/desc", turns)
+        assert not any(done.done() for done in taking)
+        for stream in (*flood, other):
+            inspecting.client.call("Cancel", call_id=stream.call_id)
+    paths = [request.path for request in api.requests]
+    first, *_, last = [at for at, path in enumerate(paths) if path == "/desc"][:turns]
+    # In turn it is one for one; first come, first served would be eight for one.
+    assert paths[first:last].count("/asc") <= 3 * turns, paths[first:]
+    # And they do share: where there is one place, no two are under way.
+    assert not at_once.is_set() or "concurrency" not in rate

@@ -7,6 +7,7 @@ makes of them, with a published path from a gRPC call to a process.
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from harness import Daemon, Stage, Stream
 from harness.daemon import inline
 from harness.read import read, records
-from harness.watch import gone, workers
+from harness.watch import eventually, gone, workers
 
 REFUSED = ("EPERM", "EACCES", "EROFS", "ENOENT", "ENOSYS", "EAFNOSUPPORT", "EINVAL", "ENOTDIR")
 NOTHING_OF = {
@@ -97,7 +98,7 @@ def test_a_worker_is_never_uid_0_and_has_its_own_id_under_a_root_daemon(lingerin
     uids = {int(uid) for uid in status(lingering)["Uid"].split()}
     assert 0 not in uids
     if daemon.identity.ordinary:
-        assert uids == {os.geteuid() if daemon.identity.uid is None else daemon.identity.uid}
+        assert uids == {user_of(daemon)}
     else:
         assert len(uids) == 1 and min(uids) >= 65_536
 
@@ -120,6 +121,29 @@ def test_a_worker_dies_with_a_daemon_that_is_killed(own: Any, stage: Stage) -> N
     ended, _, _ = select.select([watch], [], [], 10)
     os.close(watch)
     assert ended, "the worker outlived its daemon"
+
+
+def test_the_daemons_memory_is_readable_by_nobody_of_its_user_and_is_in_no_core(daemon: Daemon) -> None:
+    assert daemon.process is not None
+    with subprocess.Popen([*daemon.identity.prefix, "cat"], stdin=subprocess.PIPE) as ordinary:
+        eventually(lambda: Path(f"/proc/{ordinary.pid}/comm").read_text() == "cat\n", "the control to run")
+        assert owner(ordinary.pid) == user_of(daemon), "the control: what hides nothing is its user's"
+    # The kernel gives what is not dumpable to root: proc_pid(5).
+    assert owner(daemon.process.pid) == 0
+    limits = Path(f"/proc/{daemon.process.pid}/limits").read_text().splitlines()
+    (core,) = [line.split() for line in limits if line.startswith("Max core file size")]
+    # 1 byte keeps cores out of pipes too, which heed no 0: core(5).
+    assert core[4] == core[5] in ("0", "1"), core
+
+
+def owner(pid: int) -> int:
+    """Whose a process's files in /proc are."""
+    return Path(f"/proc/{pid}/mem").stat().st_uid
+
+
+def user_of(daemon: Daemon) -> int:
+    """Whom a daemon runs as."""
+    return os.geteuid() if daemon.identity.uid is None else daemon.identity.uid
 
 
 def test_files_of_the_host_are_reachable_only_where_a_policy_says_so(daemon: Daemon, stage: Stage) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from harness import Daemon
 from harness.read import delivered, read, records
+from harness.watch import peak_rss
 
 Made = Callable[..., dict[str, Any]]
 
@@ -108,15 +109,3 @@ def test_memory_stays_flat_when_the_caller_does_not_read(daemon: Daemon, rows: M
     stream.cancel()
     assert call["state"] == "running"
     assert peak_rss(daemon) < 400 << 20
-
-
-def peak_rss(daemon: Daemon) -> int:
-    """The daemon's largest resident size so far, bytes."""
-    from pathlib import Path
-
-    assert daemon.process is not None
-    pid = daemon.process.pid
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError("no VmHWM")

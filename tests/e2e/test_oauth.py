@@ -16,6 +16,8 @@ from harness import CallFailed, Daemon, Identity, Stage
 from harness.client import Stream
 from harness.daemon import inline
 from harness.read import read, records
+from harness.watch import eventually, settled
+from harness.watch import running as running_calls
 from servers.between import Between
 from servers.httpserver import Api, tied
 from servers.oauth import SECRET, OAuth
@@ -257,6 +259,35 @@ def test_daemons_that_share_a_refresh_token_never_use_one_twice(
     login_of = {key: value for key, value in stored(vault).items() if not key.startswith("refresh_token_")}
     vault.put("crm", **login_of)
     whole(read(daemon, connection(stage, api), "asc"), 90)
+
+
+@pytest.mark.parametrize("grant", ["client_credentials", "refresh_token"])
+def test_calls_that_need_a_token_at_once_ask_for_it_once(
+    daemon: Daemon, stage: Stage, oauth: OAuth, api: Api, crm: dict[str, Any], grant: str
+) -> None:
+    between = Between(oauth.url)
+    between.gate.clear()
+    source, way = connection(stage, api), crm
+    if grant == "client_credentials":
+        source = connection(stage, api, {"$secret": "vault:secret/data/machine#client_secret"})
+        way = recipe(oauth, grant=grant, client_id="machine", scope="crm")
+    allow(daemon, api, {**way, "token_url": f"{between.url}/token"})
+    before = len(oauth.asked())
+    streams = [read(daemon, source, "asc") for _ in range(6)]
+    with ThreadPoolExecutor(len(streams)) as pool:
+        reading = [pool.submit(whole, stream) for stream in streams]
+        eventually(
+            lambda: len(running_calls(daemon)) == len(streams) and between.came, "all calls to wait for the token"
+        )
+        assert daemon.process is not None
+        settled(daemon.process.pid)
+        between.gate.set()
+        for done in reading:
+            done.result()
+    between.stop()
+    assert between.came == [("POST", "/token")]
+    assert oauth.asked()[before:] == [200]
+    assert len(tokens(api)) == 1
 
 
 def test_a_daemon_that_dies_before_a_rotated_token_is_stored_has_not_used_it_and_left_it_nowhere(

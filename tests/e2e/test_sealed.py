@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from harness import Daemon, Identity, Stage
+from harness import Daemon, Identity, Stage, Stream
 from harness.daemon import inline
 from harness.read import read, records
 from servers.httpserver import Api, tied
+from servers.parcels import Parcel, Parcels
 from servers.secure import Signer
 
 VALUE = "canary-of-the-seal-3b9e"
@@ -98,6 +101,78 @@ def test_a_placeholder_elsewhere_ends_the_call_with_what_is_wrong(
     assert stream.failure["refusals"][0]["reason"] == "secret_misplaced"
     assert "field authorization" in stream.failure["message"], stream.failure
     assert api.requests == []
+
+
+PLACES: dict[str, dict[str, Any]] = {
+    "header:X-Key": {"headers": {"X-Key": "{token}"}},
+    "header:Authorization": {"headers": {"Authorization": "Bearer {token}"}},
+    "query:key": {"path": "/?key={token}"},
+    "form:key": {"body": "key={token}", "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+    "json:/key": {"body": '{"key":"{token}"}', "headers": {"Content-Type": "application/json"}},
+}
+
+
+@pytest.fixture
+def courier(sealing: Daemon, stage: Stage, signer: Signer) -> Iterator[Callable[..., Any]]:
+    """Sends a request to one of two ports under a seal for the first: what came at both, and how it ended."""
+    with Parcels(signer) as first, Parcels(signer) as second:
+        rule = {**inspected(first.port), "ports": [first.port, second.port]}
+
+        def run(place: str, to: int = 0, **ask: Any) -> tuple[list[Parcel], Stream]:
+            sealing.policy("courier", egress=[rule], secrets=seal(first.port, place=place))
+            port = (first, second)[to].port
+            asks = json.dumps([{"method": "POST", "path": "/", "port": port, **ask}])
+            config = {"port": first.port, "token": REFERENCE, "asks": asks}
+            stream = read(sealing, inline(stage.connectors / "courier", config=config), "answers").drain()
+            assert not any("sealed" in text_of(parcel) for parcel in first.broken + second.broken)
+            return first.came + second.came, stream
+
+        yield run
+
+
+def misplaced(stream: Stream) -> None:
+    """It ended the call."""
+    assert stream.failure["code"] == "ERROR_CODE_EGRESS_DENIED", stream.failure
+    assert stream.failure["refusals"][0]["reason"] == "secret_misplaced"
+
+
+def text_of(parcel: Parcel) -> str:
+    """All that came, decoded as far as Basic's pairs."""
+    kind, _, pair = parcel.headers.get("authorization", "").partition(" ")
+    decoded = base64.b64decode(pair).decode() if kind == "Basic" else ""
+    return f"{parcel.target} {parcel.headers} {parcel.head!r} {decoded}"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_value_is_put_in_at_the_port_of_its_seal_and_at_no_other_of_the_host(
+    courier: Callable[..., Any], place: str
+) -> None:
+    (parcel,), stream = courier(place, **PLACES[place])
+    assert stream.summary and VALUE in text_of(parcel), stream.failure
+    came, stream = courier(place, to=1, **PLACES[place])
+    assert came == [parcel]
+    misplaced(stream)
+
+
+@pytest.mark.parametrize(
+    ("field", "stands"),
+    [
+        ("Basic {as_user}", f"{VALUE}:"),
+        ("Basic {as_password}", f"ann:{VALUE}"),
+        ("Bearer {token}", ""),
+        ("{token}", ""),
+    ],
+)
+def test_a_place_inside_of_basics_pair_is_that_and_no_other(
+    courier: Callable[..., Any], field: str, stands: str
+) -> None:
+    came, stream = courier("basic", headers={"Authorization": field})
+    if stands:
+        assert stream.summary, stream.failure
+        assert text_of(came[0]).endswith(f" {stands}")
+    else:
+        assert came == []
+        misplaced(stream)
 
 
 def test_a_seal_that_no_rule_could_honour_is_refused_when_the_policy_is_read(sealing: Daemon, api: Api) -> None:

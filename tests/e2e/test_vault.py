@@ -15,6 +15,7 @@ from conftest import loopback
 from harness import CallFailed, Daemon, Identity, Stage
 from harness.daemon import inline
 from harness.read import read, records
+from servers.between import Between
 from servers.httpserver import Api, tied
 from servers.vault import POLICY, Vault
 
@@ -146,6 +147,35 @@ def test_a_vault_that_is_gone_is_a_failure_that_may_pass(
     assert refused.value.code == "SECRET_UNAVAILABLE"
     assert refused.value.details["ErrorInfo"].metadata["retryable"] == "true"
     assert refused.value.status == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize(
+    ("fate", "says"), [("sealed", "is sealed; unseal it, and try again"), ("slow", "did not answer within 10 s")]
+)
+def test_a_vault_that_is_sealed_or_slow_when_a_call_begins_is_a_failure_that_may_pass(
+    stage: Stage, api: Api, lone: Callable[..., Daemon], fate: str, says: str
+) -> None:
+    server = Vault(stage.folder("vault"))
+    server.put("shop", key=KEY)
+    between = Between(server.address)
+    running = lone(secrets={"vault": {"address": between.url, "auth": {"token": {"file": "vault-token"}}}})
+    (running.folder / "vault-token").write_text(server.token(POLICY))
+    if fate == "sealed":
+        server.ask("POST", "sys/seal")
+    else:
+        between.holds = lambda method, path: path == "/v1/secret/data/shop"
+    try:
+        running.start()
+        running.policy("web", egress=[loopback(api.port)], secrets=GRANT)
+        with pytest.raises(CallFailed) as refused:
+            read(running, connection(stage, api), "asc").drain()
+    finally:
+        between.stop()
+        server.stop()
+    assert refused.value.code == "SECRET_UNAVAILABLE"
+    assert says in refused.value.message, refused.value
+    assert refused.value.details["ErrorInfo"].metadata["retryable"] == "true"
+    assert api.requests == []
 
 
 def test_a_check_of_secrets_says_what_the_vault_has_and_leaves_nothing_there(

@@ -36,15 +36,14 @@ def postgres(server: Postgres, database: str) -> Harness:
 
 
 def made(server: Postgres, database: str, **config: Any) -> Harness:
-    return Harness(
-        PROJECT,
-        config={
-            "host": "127.0.0.1",
-            "port": server.port,
-            "sslmode": "disable",
-            "database": database,
-            "user": "postgres",
-            "password": server.password,
-            **config,
-        },
-    )
+    """The connector with a config, in which None leaves something out."""
+    given = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "sslmode": "disable",
+        "database": database,
+        "user": "postgres",
+        "password": server.password,
+        **config,
+    }
+    return Harness(PROJECT, config={name: value for name, value in given.items() if value is not None})

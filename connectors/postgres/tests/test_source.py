@@ -40,6 +40,15 @@ def test_tables_are_found_with_types_key_and_cursor(server: Postgres, database: 
     assert types["n"] == "string" and types["j"] == "json" and types["list"] == "json"
 
 
+def test_the_user_may_be_a_secret(server: Postgres, database: str) -> None:
+    user = f"user_of_{database}"
+    server.sql(f"CREATE ROLE {user} LOGIN PASSWORD '{server.password}'", database)
+    server.sql(f"CREATE VIEW me AS SELECT current_user::text AS name; GRANT SELECT ON me TO {user}", database)
+    run = made(server, database, user=None, secret_user=user).read("me")
+    assert run.ok, run.error
+    assert run.records == [{"name": user}]
+
+
 def test_every_type_comes_with_all_its_digits(server: Postgres, database: str, postgres: Harness) -> None:
     server.sql(EVERY_TYPE, database)
     run = postgres.read("every")

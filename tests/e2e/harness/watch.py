@@ -58,6 +58,15 @@ def ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
+def peak_rss(daemon: Daemon) -> int:
+    """The daemon's largest resident size so far, bytes."""
+    assert daemon.process is not None
+    for line in Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no VmHWM")
+
+
 def settled(pid: int, seconds: float = 60) -> None:
     """Waits until a process uses no processor any more.
 

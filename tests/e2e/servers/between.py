@@ -1,4 +1,4 @@
-"""An HTTP server in front of another, which can hold requests back."""
+"""An HTTP server in front of another, which can hold requests back, or for a while."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ class Between:
         holds: Says of a method and a path whether the request stays here, unanswered.
         held: Set once a request was held back.
         kept: The body of that request.
+        gate: Every request waits for it before it is passed on; open at first.
+        came: All that came to the gate, as (method, path).
     """
 
     def __init__(self, behind: str) -> None:
@@ -25,6 +27,9 @@ class Between:
         self.holds: Callable[[str, str], bool] = lambda method, path: False
         self.held = threading.Event()
         self.kept = b""
+        self.gate = threading.Event()
+        self.gate.set()
+        self.came: list[tuple[str, str]] = []
         self._let_go = threading.Event()
         between = self
 
@@ -37,6 +42,8 @@ class Between:
                     between._let_go.wait(60)
                     self.close_connection = True
                     return
+                between.came.append((self.command, self.path))
+                between.gate.wait(60)
                 upstream = http.client.HTTPConnection(to, timeout=30)
                 upstream.request(self.command, self.path, body, dict(self.headers))
                 answer = upstream.getresponse()

@@ -2,7 +2,8 @@
 
 `/asc` and `/desc` page through the same records, oldest or newest first, with
 ties across pages. `fail` makes the next requests of a path answer with a
-status; `stall` holds one open until it is released. Every request is kept.
+status; `stall` holds one open until it is released; `drip` answers one a byte
+at a time. Every request is kept.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import time
+from time import sleep, time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 Record = dict[str, Any]
+DRIP = 0.25
+"""Seconds between two bytes of an answer that drips."""
 
 
 def retry_date(seconds: float) -> str:
@@ -57,6 +60,7 @@ class Api:
     def __post_init__(self) -> None:
         self._faults: dict[str, list[tuple[int, dict[str, str], str]]] = {}
         self._stalls: dict[str, threading.Event] = {}
+        self._drips: dict[str, float] = {}
         self.stalled = threading.Event()
         self.arrived = threading.Condition()
         api = self
@@ -93,6 +97,10 @@ class Api:
         """Requests of `path` hang until the event is set; `stalled` tells that one does."""
         self._stalls[path] = threading.Event()
         return self._stalls[path]
+
+    def drip(self, path: str, seconds: float) -> None:
+        """The next answer of `path` takes so long, and is silent for no second."""
+        self._drips[path] = seconds
 
     def count(self, path: str) -> int:
         """How many requests of a path came."""
@@ -143,10 +151,16 @@ class Api:
         if route is None:
             self._send(handler, 404, '{"error":"not found"}')
         else:
-            self._send(handler, 200, json.dumps(route(params)))
+            self._send(handler, 200, json.dumps(route(params)), seconds=self._drips.pop(parts.path, 0))
 
     @staticmethod
-    def _send(handler: BaseHTTPRequestHandler, status: int, text: str, headers: dict[str, str] | None = None) -> None:
+    def _send(
+        handler: BaseHTTPRequestHandler,
+        status: int,
+        text: str,
+        headers: dict[str, str] | None = None,
+        seconds: float = 0,
+    ) -> None:
         content = text.encode()
         try:
             handler.send_response(status)
@@ -154,7 +168,11 @@ class Api:
                 handler.send_header(name, value)
             handler.send_header("Content-Length", str(len(content)))
             handler.end_headers()
-            handler.wfile.write(content)
+            steps = int(seconds / DRIP)
+            for at in range(steps):
+                handler.wfile.write(content[at : at + 1])
+                sleep(DRIP)
+            handler.wfile.write(content[steps:])
         except ConnectionError:
             handler.close_connection = True  # a killed worker's socket
 

@@ -10,7 +10,8 @@ class Config(Settings):
     port: int = 5432
     sslmode: str = "verify-full"
     database: str
-    user: str
+    user: str = ""
+    secret_user: Secret | None = None
     password: Secret | None = None
     client_key: Secret | None = None
     client_certificate: str | None = None

@@ -67,12 +67,12 @@ class Postgres(Connector[Config]):
         self.loads[stream.name, stream.partition].commit(stream, checkpoint)
 
     def _connect(self) -> Database:
-        password = self.config.password
+        user, password = self.config.secret_user, self.config.password
         return Database(
             host=self.config.host,
             port=str(self.config.port),
             dbname=self.config.database,
-            user=self.config.user,
+            user=user.reveal() if user is not None else self.config.user,
             password=password.reveal() if password is not None else "",
             sslmode=self.config.sslmode,
         )
