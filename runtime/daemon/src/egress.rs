@@ -83,7 +83,7 @@ pub(crate) fn exhausted(to: &Endpoint, until_ms: u64, cause: &str) -> CallError 
 /// A cassette stands for the network, or was to be made: going on would only end in another error, or in a cassette with a gap.
 pub(crate) fn not_recorded(detail: &str) -> CallError {
     CallError::new(ErrorCode::UpstreamUnavailable, detail.to_owned())
-        .with_action("record the cassette again with --record, or mend what the connector asks")
+        .with_action("record the cassette again with --record, under rules with protocol: https, or mend what the connector asks")
 }
 
 fn at(unix_ms: u64) -> SystemTime {

@@ -26,7 +26,7 @@ impl Lookout {
     pub(crate) fn finds(&mut self, bytes: &[u8]) -> bool {
         if let Some(stream) = &mut self.stream {
             stream.push(bytes);
-            self.found |= stream.has_found();
+            self.found |= stream.has_seen();
         }
         self.found
     }
@@ -58,10 +58,16 @@ impl Lookout {
     }
 }
 
-/// What is said of a placeholder in bytes that are relayed as they are.
-pub(crate) fn misplaced(target: &Target, port: u16, what: &str, rule: RuleAt) -> Refusal {
+/// What is said of a placeholder in bytes that are relayed as they are: what has it, and what to do instead.
+pub(crate) fn misplaced(
+    target: &Target,
+    port: u16,
+    what: &str,
+    mend: &str,
+    rule: RuleAt,
+) -> Refusal {
     let detail = format!(
-        "{target} port {port}: {what} have a sealed secret's placeholder, and no value is put into them; seal it for requests of a rule with protocol: https, or write reveal: true"
+        "{target} port {port}: {what} a sealed secret's placeholder, and no value is put in there; {mend}"
     );
     Refusal {
         nearest: Some(rule),

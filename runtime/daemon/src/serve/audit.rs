@@ -49,8 +49,9 @@ pub(super) fn lines(
 }
 
 fn is_wanted(line: &str, wanted: &v1::WatchAuditRequest) -> bool {
+    // What is of no call, such as a count of lines that could not be written, is for everybody.
     let Ok(of) = serde_json::from_str::<Of<'_>>(line) else {
-        return wanted.workspace.is_empty() && wanted.call_id.is_empty();
+        return true;
     };
     (wanted.workspace.is_empty() || of.workspace == wanted.workspace)
         && (wanted.call_id.is_empty() || of.call == wanted.call_id)
@@ -72,5 +73,11 @@ mod tests {
         };
         assert!(wanted("", "") && wanted("staging", "") && wanted("staging", "c1"));
         assert!(!wanted("production", "") && !wanted("staging", "c2"));
+        let request = v1::WatchAuditRequest {
+            workspace: "staging".into(),
+            call_id: "c1".into(),
+        };
+        let unwritten = r#"{"time":"t","event":"unwritten","lines":3}"#;
+        assert!(is_wanted(unwritten, &request));
     }
 }

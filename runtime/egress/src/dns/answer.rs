@@ -115,6 +115,16 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
         }
     };
     let host = || Some(name.to_string());
+    if shared
+        .sealing
+        .as_ref()
+        .is_some_and(|sealing| sealing.is_in(&name))
+    {
+        let detail = format!(
+            "the name {name} has a sealed secret's placeholder in it, and none is put into names; write reveal: true"
+        );
+        return refuse(host(), Refusal::flat(Reason::SecretMisplaced, detail));
+    }
     let target = Target::Name(name.clone());
     let attempt = Attempt {
         target: &target,
@@ -125,15 +135,6 @@ async fn of_question(shared: &Shared, query: &Query) -> Answer {
     if let Verdict::Refuse(refusal) = shared.decide(&attempt)
         && !without(Part::Dns)
     {
-        return refuse(host(), refusal);
-    }
-    if shared
-        .sealing
-        .as_ref()
-        .is_some_and(|sealing| sealing.is_in(&name))
-    {
-        let detail = "a name that is looked up has a sealed secret's placeholder in it";
-        let refusal = Refusal::flat(Reason::SecretMisplaced, detail);
         return refuse(host(), refusal);
     }
     // Before it is said that there is no IPv6 address: a client that asks for both makes two look-ups.

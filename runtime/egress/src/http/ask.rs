@@ -39,20 +39,22 @@ pub(super) const TARGETS: [&str; 2] = ["x-original-url", "x-rewrite-url"];
 
 impl Ask {
     pub(super) fn of(parts: &request::Parts) -> Self {
-        let named = |names: &'static [&'static str],
-                     other: fn(&'static str, HeaderValue) -> Other| {
-            names.iter().flat_map(move |name| {
-                let values = parts.headers.get_all(*name);
-                values.iter().map(move |value| other(name, value.clone()))
-            })
-        };
+        // One look at the names that there are is cheaper than one for each of these.
+        let others = parts.headers.iter().filter_map(|(name, value)| {
+            let name = name.as_str();
+            if !name.starts_with("x-") {
+                return None;
+            }
+            let of = |names: &[&'static str]| names.iter().copied().find(|own| *own == name);
+            of(&METHODS)
+                .map(|name| Other::Method(name, value.clone()))
+                .or_else(|| of(&TARGETS).map(|name| Other::Target(name, value.clone())))
+        });
         Self {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             upgrade: upgrade(parts),
-            others: named(&METHODS, Other::Method)
-                .chain(named(&TARGETS, Other::Target))
-                .collect(),
+            others: others.collect(),
         }
     }
 }

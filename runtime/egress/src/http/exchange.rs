@@ -65,7 +65,7 @@ pub(super) struct Admitted {
 
 impl Admitted {
     /// A refusal that is this request's.
-    fn refused(&self, refusal: Refusal) -> Refusal {
+    pub(super) fn refused(&self, refusal: Refusal) -> Refusal {
         refusal.of(&self.method, &self.path)
     }
 }
@@ -229,10 +229,14 @@ impl Connection {
     /// The request with the values of the call's sealed secrets in it.
     async fn sealed(
         &self,
-        request: Request<AnyBody>,
+        mut request: Request<AnyBody>,
     ) -> Result<(Request<AnyBody>, Used), Unsealed> {
-        let policy = self.shared.policy.borrow().clone();
-        let (Some(sealing), Some(bound)) = (&self.shared.sealing, policy) else {
+        let Some(sealing) = &self.shared.sealing else {
+            return Ok((request, Used::default()));
+        };
+        // Of messages that are coded nobody could tell what is in them.
+        request.headers_mut().remove(SEC_WEBSOCKET_EXTENSIONS);
+        let Some(bound) = self.shared.policy.borrow().clone() else {
             return Ok((request, Used::default()));
         };
         let misplaced = {
@@ -242,8 +246,6 @@ impl Connection {
         };
         let put_in = sealing.put_in(&bound, &self.place, &self.shared, request, misplaced);
         let (mut request, used) = put_in.await?;
-        // Of messages that are coded nobody could tell what is in them.
-        request.headers_mut().remove(SEC_WEBSOCKET_EXTENSIONS);
         if used.seals.is_some() {
             let headers = request.headers_mut();
             headers

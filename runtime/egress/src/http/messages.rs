@@ -7,16 +7,26 @@ use std::io;
 
 /// Longest beginning of a frame: its length takes up to eight bytes, its mask four.
 const HEAD: usize = 14;
+/// Longest payload of a frame of control (section 5.5).
+const CONTROL: u64 = 125;
+
+const FOUND: &str = "messages of a WebSocket have";
+const UNREADABLE: &str = "messages of a WebSocket that are not as RFC 6455 has them may have";
+pub(super) const MEND: &str = "put it into the request that opens the WebSocket, with the client's compression off, or write reveal: true";
 
 /// Looks through what a worker sends, message by message.
 pub(super) struct Messages {
     placeholders: Redactor,
+    /// The least that a placeholder takes: what is shorter holds none.
+    shortest: usize,
     head: Vec<u8>,
     frame: Option<Frame>,
-    /// One message may come in many frames.
-    message: Lookout,
-    /// Frames of control may come between them, and are whole.
-    control: Lookout,
+    /// What came of one message since it was looked at last. It may come in many frames.
+    message: Vec<u8>,
+    /// What looked at the beginning of a message that is not over.
+    begun: Option<Lookout>,
+    /// Frames of control may come between those of a message, and are whole.
+    control: Vec<u8>,
     found: Option<&'static str>,
 }
 
@@ -30,16 +40,18 @@ struct Frame {
 
 impl Messages {
     pub(super) fn of(sealing: &Sealing) -> Self {
-        Self::without(sealing.placeholders())
+        Self::without(sealing.placeholders(), sealing.shortest())
     }
 
-    fn without(placeholders: &Redactor) -> Self {
+    fn without(placeholders: &Redactor, shortest: usize) -> Self {
         Self {
             placeholders: placeholders.clone(),
+            shortest,
             head: Vec::with_capacity(HEAD),
             frame: None,
-            message: Lookout::for_all_of(placeholders),
-            control: Lookout::for_all_of(placeholders),
+            message: Vec::new(),
+            begun: None,
+            control: Vec::new(),
             found: None,
         }
     }
@@ -53,55 +65,70 @@ impl Messages {
     ///
     /// # Errors
     /// A placeholder is complete, or may be in what cannot be read.
-    pub(super) fn admit(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn admit(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.found = self.found.or_else(|| self.find(bytes).err());
+        match self.found {
+            Some(_) => Err(io::ErrorKind::InvalidData.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn find(&mut self, mut bytes: &[u8]) -> Result<(), &'static str> {
         while !bytes.is_empty() {
             if let Some(frame) = &mut self.frame {
                 let length = usize::try_from(frame.left).unwrap_or(usize::MAX);
                 let (now, later) = bytes.split_at(length.min(bytes.len()));
                 bytes = later;
-                let plain = frame.unmasked(now);
-                let lookout = match frame.is_control {
+                let to = match frame.is_control {
                     true => &mut self.control,
                     false => &mut self.message,
                 };
-                if lookout.finds(&plain) {
-                    return self.end("messages of a WebSocket");
-                }
+                frame.unmask(now, to);
             } else {
                 self.head.push(bytes[0]);
                 bytes = &bytes[1..];
                 // No extension was agreed on (section 5.2): whoever uses one all the same is not understood.
                 if self.head[0] & 0x70 != 0 {
-                    return self.end("messages of a WebSocket that are coded may");
+                    return Err(UNREADABLE);
                 }
                 self.frame = Frame::of(&self.head);
+                let whole = |frame: &Frame| frame.is_last && frame.left <= CONTROL;
+                if matches!(&self.frame, Some(frame) if frame.is_control && !whole(frame)) {
+                    return Err(UNREADABLE);
+                }
             }
-            if let Some(whole) = self.frame.take_if(|frame| frame.left == 0) {
+            if let Some(over) = self.frame.take_if(|frame| frame.left == 0) {
                 self.head.clear();
-                self.over(&whole)?;
+                self.over(&over)?;
             }
         }
+        // What comes of one message at once is looked at once, however many frames it is.
+        if !self.message.is_empty() {
+            let placeholders = &self.placeholders;
+            let begun = self
+                .begun
+                .get_or_insert_with(|| Lookout::for_all_of(placeholders));
+            let found = begun.finds(&self.message);
+            self.message.clear();
+            return if found { Err(FOUND) } else { Ok(()) };
+        }
         Ok(())
     }
 
-    fn over(&mut self, frame: &Frame) -> io::Result<()> {
-        if !frame.is_last && !frame.is_control {
-            return Ok(());
-        }
-        let lookout = match frame.is_control {
-            true => &mut self.control,
-            false => &mut self.message,
+    fn over(&mut self, frame: &Frame) -> Result<(), &'static str> {
+        let (text, begun) = match frame {
+            Frame {
+                is_control: true, ..
+            } => (&mut self.control, None),
+            Frame { is_last: true, .. } => (&mut self.message, self.begun.take()),
+            _ => return Ok(()),
         };
-        if lookout.finds_at_end() {
-            return self.end("messages of a WebSocket");
-        }
-        *lookout = Lookout::for_all_of(&self.placeholders);
-        Ok(())
-    }
-
-    fn end(&mut self, what: &'static str) -> io::Result<()> {
-        self.found = Some(what);
-        Err(io::ErrorKind::InvalidData.into())
+        let found = match begun {
+            Some(mut begun) => begun.finds(text) || begun.finds_at_end(),
+            None => text.len() >= self.shortest && self.placeholders.finds(text),
+        };
+        text.clear();
+        if found { Err(FOUND) } else { Ok(()) }
     }
 }
 
@@ -132,13 +159,12 @@ impl Frame {
         })
     }
 
-    /// The next bytes of its payload as they were before they were masked (section 5.3).
-    fn unmasked(&mut self, bytes: &[u8]) -> Vec<u8> {
+    /// Adds the next bytes of its payload as they were before they were masked (section 5.3).
+    fn unmask(&mut self, bytes: &[u8], to: &mut Vec<u8>) {
         self.left -= bytes.len() as u64;
         let plain = bytes.iter().zip(self.mask.into_iter().cycle());
-        let plain = plain.map(|(byte, mask)| byte ^ mask).collect();
+        to.extend(plain.map(|(byte, mask)| byte ^ mask));
         self.mask.rotate_left(bytes.len() % 4);
-        plain
     }
 }
 
@@ -172,7 +198,7 @@ mod tests {
     /// What is said of bytes that come in pieces of a length.
     fn said(bytes: &[u8], piece: usize) -> Option<&'static str> {
         let secret = SecretValue::new(PLACEHOLDER);
-        let mut messages = Messages::without(&Redactor::new([("key", &secret)]));
+        let mut messages = Messages::without(&Redactor::new([("key", &secret)]), PLACEHOLDER.len());
         let admitted = bytes
             .chunks(piece)
             .try_for_each(|piece| messages.admit(piece));
@@ -200,8 +226,44 @@ mod tests {
             frame(0x82, &long[69_500..], [1, 2, 3, 4]),
         ] {
             for piece in [1, 3, 4_096] {
-                assert_eq!(said(&bytes, piece), Some("messages of a WebSocket"));
+                assert_eq!(said(&bytes, piece), Some(FOUND));
             }
+        }
+    }
+
+    #[test]
+    fn what_encoders_make_of_one_is_found_too_where_nothing_follows() {
+        use base64::Engine;
+        let encoded = base64::prelude::BASE64_STANDARD_NO_PAD.encode(PLACEHOLDER);
+        for piece in [1, 7, 4_096] {
+            let open = frame(0x01, encoded.as_bytes(), [1, 2, 3, 4]);
+            assert_eq!(
+                said(&open, piece),
+                Some(FOUND),
+                "of a message that is not over"
+            );
+            assert_eq!(
+                said(&frame(0x81, encoded.as_bytes(), [9; 4]), piece),
+                Some(FOUND)
+            );
+        }
+    }
+
+    #[test]
+    fn frames_of_control_that_are_long_or_cut_in_pieces_cannot_be_read() {
+        let unmasked = [&[0x8a, 4][..], b"pong"].concat();
+        for (bytes, expected) in [
+            (frame(0x89, &[b'x'; 125], [1; 4]), None),
+            (frame(0x89, &[b'x'; 126], [1; 4]), Some(UNREADABLE)),
+            (frame(0x09, b"x", [1; 4]), Some(UNREADABLE)),
+            (vec![0x8a, 0], None),
+            (unmasked, None),
+            (
+                [&[0x82, 0xff][..], &[0xff; 8], &[0; 4], b"and so on"].concat(),
+                None,
+            ),
+        ] {
+            assert_eq!(said(&bytes, 3), expected, "{bytes:x?}");
         }
     }
 
@@ -211,10 +273,7 @@ mod tests {
         let apart = [frame(0x81, half, [1; 4]), frame(0x81, rest, [2; 4])].concat();
         assert_eq!(said(&apart, 5), None);
         let coded = frame(0xc1, b"whatever", [1; 4]);
-        assert_eq!(
-            said(&coded, 5),
-            Some("messages of a WebSocket that are coded may")
-        );
+        assert_eq!(said(&coded, 5), Some(UNREADABLE));
     }
 
     proptest! {

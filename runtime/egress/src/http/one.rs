@@ -7,7 +7,7 @@ use super::head::{Head, Malformed};
 use super::inbound::{HeadError, Inbound, Replayed};
 use super::intake::{Ended, Intake};
 use super::judge::malformed;
-use super::messages::Messages;
+use super::messages::{MEND, Messages};
 use super::outbound::{self, Asked};
 use super::seal::Sealing;
 use super::sent::Switched;
@@ -161,12 +161,11 @@ async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
     let mut upstream = TokioIo::new(upgraded.await.map_err(io::Error::other)?);
     let copied = tokio::io::copy_bidirectional(&mut worker, &mut upstream).await;
     if let Some(what) = worker.messages.as_ref().and_then(Messages::found) {
-        let (place, rule) = (&connection.place, worker.switched.0.admitted.rule.clone());
-        let refusal = misplaced(&place.target, place.port, what, rule);
-        connection
-            .shared
-            .reporter
-            .refused(connection.endpoint(), refusal);
+        let (place, admitted) = (&connection.place, &worker.switched.0.admitted);
+        let refusal = misplaced(&place.target, place.port, what, MEND, admitted.rule.clone());
+        let refusal = admitted.refused(refusal);
+        let reporter = &connection.shared.reporter;
+        reporter.refused(connection.endpoint(), refusal);
     }
     copied?;
     clean.say();

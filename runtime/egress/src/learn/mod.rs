@@ -66,8 +66,8 @@ struct Asked {
     calls: BTreeSet<String>,
     first: String,
     last: String,
-    /// Requests in the second in which there were most.
-    peak: u64,
+    /// Requests to this host, whatever the port, in the second in which most began; none where that is not known of all.
+    peak: Option<u64>,
 }
 
 /// Writes the policy of one connector, in one workspace where several are told of.
@@ -137,7 +137,9 @@ impl Observed {
 fn places<'a>(seen: &[&'a Observed]) -> BTreeMap<&'a Where, Asked> {
     let mut places: BTreeMap<&Where, Asked> = BTreeMap::new();
     let mut paths: BTreeMap<&Where, [Patterns; 2]> = BTreeMap::new();
-    let mut seconds: BTreeMap<(&Where, &str), u64> = BTreeMap::new();
+    // A budget is of a host, and not of a port.
+    let mut peaks: BTreeMap<&str, Option<u64>> = BTreeMap::new();
+    let mut seconds: BTreeMap<(&str, i64), u64> = BTreeMap::new();
     for one in seen {
         let request = match &one.what {
             What::Refused { .. } => continue,
@@ -164,10 +166,12 @@ fn places<'a>(seen: &[&'a Observed]) -> BTreeMap<&'a Where, Asked> {
             asked.first.clone_from(&one.time);
         }
         asked.last = one.time.clone().max(std::mem::take(&mut asked.last));
-        let second = one.time.get(..19).unwrap_or_default();
-        let in_second = seconds.entry((&one.to, second)).or_default();
-        *in_second += 1;
-        asked.peak = asked.peak.max(*in_second);
+        let peak = peaks.entry(&one.to.host).or_insert(Some(0));
+        *peak = one.turn.and_then(|second| {
+            let in_second = seconds.entry((&one.to.host, second)).or_default();
+            *in_second += 1;
+            peak.map(|peak| peak.max(*in_second))
+        });
         if let Some((method, path, &upgraded)) = request {
             match path.as_deref().map(Path::parse) {
                 Some(Ok(path)) if text::is_method(method) => {
@@ -184,6 +188,9 @@ fn places<'a>(seen: &[&'a Observed]) -> BTreeMap<&'a Where, Asked> {
             asked.patterns = paths::patterns(&paths);
             asked.upgrades = paths::patterns(&upgrades);
         }
+    }
+    for (place, asked) in &mut places {
+        asked.peak = peaks.get(&*place.host).copied().flatten();
     }
     places.retain(|_, asked| asked.count > 0);
     places

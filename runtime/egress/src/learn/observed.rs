@@ -19,6 +19,8 @@ pub struct Observed {
     pub call: Option<String>,
     /// RFC 3339.
     pub time: String,
+    /// Of a request, the second in which it had its turn, since 1970; none where the file does not say.
+    pub turn: Option<i64>,
     /// Where to.
     pub to: Where,
     /// The true address, where it is known.
@@ -99,6 +101,10 @@ struct Line {
     #[serde(default)]
     path_cut: bool,
     #[serde(default)]
+    ms: i64,
+    #[serde(default)]
+    throttled_ms: i64,
+    #[serde(default)]
     status: Option<u64>,
     #[serde(default)]
     reason: Option<String>,
@@ -161,6 +167,11 @@ fn of_line(line: Line) -> Option<Observed> {
             .map(|pin| pin.split('@').next().unwrap_or_default().to_owned()),
         workspace: line.workspace,
         call: line.call,
+        // Its line is written when its answer is over.
+        turn: unix_ms(&line.time).map(|end| {
+            let begun = end.saturating_sub(line.ms);
+            begun.saturating_add(line.throttled_ms).div_euclid(1_000)
+        }),
         time: line.time,
         to: Where {
             host,
@@ -170,6 +181,11 @@ fn of_line(line: Line) -> Option<Observed> {
         address: line.address,
         what,
     })
+}
+
+fn unix_ms(time: &str) -> Option<i64> {
+    let time = chrono::DateTime::parse_from_rfc3339(time).ok()?;
+    Some(time.timestamp_millis())
 }
 
 /// A cassette holds what was answered, over HTTPS as the gateway records it.
@@ -200,15 +216,14 @@ fn of_entry(entry: &Value) -> Option<Observed> {
     } else {
         What::Connection
     };
+    let begun = entry.get("startedDateTime").and_then(Value::as_str);
+    let begun = begun.unwrap_or_default();
     Some(Observed {
         connector: None,
         workspace: None,
         call: None,
-        time: entry
-            .get("startedDateTime")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned(),
+        turn: unix_ms(begun).map(|begun| begun.div_euclid(1_000)),
+        time: begun.to_owned(),
         to: Where {
             host: host.to_ascii_lowercase(),
             port: Some(port),

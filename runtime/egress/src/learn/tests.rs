@@ -67,6 +67,33 @@ fn a_cassette_is_learned_from_too() {
 }
 
 #[test]
+fn a_rate_is_of_a_host_and_of_the_second_in_which_requests_began() {
+    let request = |port: u16, second: u8, ms: u32| {
+        let time = format!("2026-11-27T10:00:{second:02}.500Z");
+        let more = json!({"method": "GET", "path": "/v1/me", "status": 200, "port": port, "time": time, "ms": ms});
+        line("request", more)
+    };
+    // Thirty exports that began together and ended one a second, and what another port was asked meanwhile.
+    let mut lines: Vec<String> = (0..30)
+        .map(|second| request(443, second, u32::from(second) * 1_000))
+        .collect();
+    lines.extend([request(8443, 0, 0), request(8443, 9, 0)]);
+    let rates = |lines: &[String]| {
+        let seen = observe("audit.jsonl", &lines.join("\n")).unwrap();
+        let policy = Policy::parse("shop.yaml", &learn(&seen, None, None).unwrap()).unwrap();
+        let rates = policy.egress.iter().map(|rule| rule.rate);
+        rates.collect::<Vec<_>>()
+    };
+    let fifty = crate::throttle::Rate::new(Some(50.0), Some(100), None).ok();
+    assert_eq!(rates(&lines), [fifty, fifty]);
+    lines.push(line(
+        "request",
+        json!({"method": "GET", "path": "/v1/me", "status": 200, "time": "once"}),
+    ));
+    assert_eq!(rates(&lines), [None, None]);
+}
+
+#[test]
 fn what_is_no_log_is_told_with_its_line_and_what_to_give() {
     let error = observe("x.txt", "{\"time\":\"t\",\"event\":\"closed\"}\nhello")
         .unwrap_err()

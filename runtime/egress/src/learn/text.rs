@@ -11,6 +11,9 @@ use std::net::IpAddr;
 /// Refused attempts that are named; a policy is to be read by people.
 const REFUSED: usize = 200;
 
+/// Requests per second of a learned rate, at least.
+const SLOWEST: u64 = 10;
+
 type Refused<'a> = BTreeMap<(String, &'a str), (u64, Option<&'a str>)>;
 
 /// Whose policy it is.
@@ -194,14 +197,19 @@ fn rule(text: &mut String, place: &Where, asked: &Asked, http: Option<String>) {
     rule.push_str(&format!("    protocol: {}\n", scalar(&place.protocol)));
     if let Some(http) = http {
         rule.push_str(&format!("    http: {http}\n"));
-        // In any seconds on end there were at most as many times the peak, and one peak more: what was seen would not wait.
-        let burst = rounded(2 * asked.peak);
-        if burst <= u64::from(MOST) {
+        // A log of little is no reason to go slowly, and requests that were sent again have one line.
+        if let Some(peak) = asked.peak
+            && let rate = rounded(peak.max(SLOWEST))
+            && rate <= u64::from(MOST) / 2
+        {
+            let burst = 2 * rate;
             rule.push_str(&format!(
-                "    rate: {{ per_second: {}, burst: {burst} }}   # {} in the second with most\n",
-                rounded(asked.peak),
-                asked.peak
+                "    rate: {{ per_second: {rate}, burst: {burst} }}   # to this host, {peak} in the second with most\n"
             ));
+        } else {
+            rule.push_str(
+                "    # no rate: the files do not tell all times, or there were too many for one\n",
+            );
         }
     }
     let alone = format!("format: 1\nconnector: c\negress:\n{rule}");

@@ -82,7 +82,11 @@ async fn open(
         }
     };
     let mut lookout = shared.sealing.as_ref().map(Sealing::lookout);
-    let astray = || misplaced(target, port, "messages of PostgreSQL", allowed.rule.clone());
+    let astray = || {
+        let what = "messages of PostgreSQL have";
+        let mend = "write reveal: true, or place: client_key for the key of a client certificate";
+        misplaced(target, port, what, mend, allowed.rule.clone())
+    };
     if let Some(lookout) = &mut lookout
         && lookout.finds(&startup.bytes)
     {

@@ -119,7 +119,7 @@ async fn allow(
         }
         if shared.upstream.recorder().is_some() {
             let detail = format!(
-                "{target} port {port}: protocol: {} cannot be recorded; write protocol: https, or leave --record out",
+                "{target} port {port}: protocol: {} cannot be recorded; write protocol: https",
                 allowed.protocol.as_str()
             );
             return shared.reporter.not_recorded(to(), detail);
@@ -248,8 +248,9 @@ async fn carry(
         reset_on_close(&upstream, false);
     }
     if lookout.is_some_and(|lookout| lookout.has_found()) {
-        let what = "bytes under protocol: tcp";
-        let refusal = misplaced(target, port, what, allowed.rule.clone());
+        let what = "bytes under protocol: tcp have";
+        let mend = "write protocol: https for requests, or reveal: true for what is none";
+        let refusal = misplaced(target, port, what, mend, allowed.rule.clone());
         shared.reporter.refused(to.clone(), refusal);
     }
     sums.open.fetch_sub(1, Ordering::Relaxed);

@@ -127,12 +127,19 @@ impl Reporter {
 
     pub(crate) fn refused(&self, to: Endpoint, refusal: Refusal) {
         self.sums.denied.fetch_add(1, Ordering::Relaxed);
-        // What is open in a moment may be asked for again; a placeholder that went astray does not find its place so.
-        let persists = match refusal.reason {
-            Reason::PortNotOpen => false,
-            Reason::SecretMisplaced => true,
-            _ => self.places.refused(&to),
-        };
+        // A placeholder that went astray does not find its place by another try.
+        if refusal.reason == Reason::SecretMisplaced {
+            if self.admits_ending("refused", Some(refusal.reason), &to, &refusal.detail) {
+                self.tell(EgressEvent::Refused {
+                    to,
+                    refusal,
+                    persists: true,
+                });
+            }
+            return;
+        }
+        // What is open in a moment may be asked for again.
+        let persists = refusal.reason != Reason::PortNotOpen && self.places.refused(&to);
         let attempt = Attempt {
             to: &to,
             event: "refused",

@@ -258,6 +258,10 @@ impl Inner {
 struct Ranges(Vec<Range<usize>>);
 
 impl Ranges {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds every find that is a view's own.
     fn add_all(&mut self, search: &Search, views: &Views, view: usize) {
         let bytes = &views.view(view).bytes;

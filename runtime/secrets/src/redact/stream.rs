@@ -21,6 +21,7 @@ pub struct StreamRedactor {
     /// another secret may begin inside it.
     covered: usize,
     found: bool,
+    seen: bool,
     /// Bytes that are looked through at once, or twice the longest pattern.
     piece: usize,
 }
@@ -37,6 +38,7 @@ impl StreamRedactor {
             held: Zeroizing::new(Vec::new()),
             covered: 0,
             found: false,
+            seen: false,
         }
     }
 
@@ -88,6 +90,11 @@ impl StreamRedactor {
         self.found
     }
 
+    /// Whether a secret was found so far, or one that is held back because a longer one may come of it.
+    pub fn has_seen(&self) -> bool {
+        self.seen
+    }
+
     /// Whether a secret was found; the text has ended.
     pub fn finish_found(mut self) -> bool {
         self.advance_held(&mut Vec::new());
@@ -123,6 +130,7 @@ impl StreamRedactor {
                 cut = views.cut(cut);
             }
         }
+        self.seen |= !ranges.is_empty();
         let mut from = self.covered;
         for range in ranges
             .merged()

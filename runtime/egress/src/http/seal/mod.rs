@@ -90,6 +90,15 @@ impl Sealing {
         &self.placeholders
     }
 
+    /// Bytes of the shortest placeholder; what encoders make of it is no shorter.
+    pub(super) fn shortest(&self) -> usize {
+        let lengths = self.sealed.iter();
+        lengths
+            .map(|sealed| sealed.placeholder.expose().len())
+            .min()
+            .unwrap_or_default()
+    }
+
     /// Whether a name that is looked up has a placeholder in it.
     pub(crate) fn is_in(&self, name: &Name) -> bool {
         let name = name.to_string();

@@ -9,7 +9,7 @@ mod retry_after;
 mod vendor;
 
 use super::cause::Cause;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use rate_limit::{Quota, grants, quotas};
 use retry_after::retry_after;
 use std::time::{Duration, SystemTime};
@@ -59,6 +59,13 @@ pub(super) enum Of {
 
 /// Reads an answer.
 pub(super) fn read(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Advice {
+    // Most answers say nothing of it, and looking for each name costs more than one look at the names that there are.
+    let none = HeaderMap::new();
+    let headers = if headers.keys().any(is_of_advice) {
+        headers
+    } else {
+        &none
+    };
     let quotas = quotas(headers, now);
     let refused = refused(status, headers, &quotas, now);
     Advice {
@@ -69,6 +76,13 @@ pub(super) fn read(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> 
         try_again: vendor::try_again(headers),
         quotas,
     }
+}
+
+/// Whether a header of this name may be read here: what these modules look for, and their tests' tables have, has one of
+/// the two words in its name.
+fn is_of_advice(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.contains("limit") || name.contains("retry")
 }
 
 fn refused(

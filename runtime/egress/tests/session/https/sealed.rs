@@ -627,10 +627,10 @@ async fn what_an_upstream_says_back_is_scrubbed_in_whatever_coding_it_comes() {
 
 #[tokio::test]
 async fn a_placeholder_in_a_message_of_a_websocket_ends_it_and_no_extension_is_agreed_on() {
-    let got = Got::default();
-    let heard = got.clone();
+    let (got, left) = (Got::default(), Arc::new(tokio::sync::Notify::new()));
+    let (heard, over) = (got.clone(), Arc::clone(&left));
     let upgrade = server::answer(move |mut request: Request<hyper::body::Incoming>| {
-        let heard = heard.clone();
+        let (heard, over) = (heard.clone(), Arc::clone(&over));
         async move {
             let extensions = request.headers().get("sec-websocket-extensions").cloned();
             let upgraded = hyper::upgrade::on(&mut request);
@@ -642,6 +642,7 @@ async fn a_placeholder_in_a_message_of_a_websocket_ends_it_and_no_extension_is_a
                     heard.0.lock().unwrap().push(said);
                     io.write_all(&bytes[..length]).await.unwrap();
                 }
+                over.notify_one();
             });
             Response::builder()
                 .status(StatusCode::SWITCHING_PROTOCOLS)
@@ -685,6 +686,8 @@ async fn a_placeholder_in_a_message_of_a_websocket_ends_it_and_no_extension_is_a
         "cut, and not ended cleanly"
     );
     assert_eq!(inspected.refusal().await, "secret_misplaced");
+    let over = tokio::time::timeout(PATIENCE, left.notified()).await;
+    over.expect("the upstream's side is over");
     let got = got.0.lock().unwrap();
     assert_eq!(
         *got,
