@@ -193,6 +193,8 @@ def test_a_wait_of_the_gateways_own_is_no_stall_and_silence_of_the_upstream_is(
     throttled = read(impatient, connection, "plain").drain()
     assert throttled.summary and len(records(throttled)) == 20, throttled.failure
     assert "429 Retry-After" in {one["cause"] for one in throttled.all("throttled")}
+    assert throttled.summary["stats"]["throttled_seconds"] >= 4
+    assert throttled.summary["stats"]["requests"] == 2
     # One has the only place for four seconds, and the other one waits for it.
     api.drip("/asc", 4)
     first = read(impatient, connection, "plain")

@@ -150,6 +150,10 @@ pub struct Totals {
     pub events_lost: u64,
     /// Packets that the kernel dropped before the gateway could read where they were to go; in no other sum.
     pub lost: u64,
+    /// Inspected requests that were sent.
+    pub requests: u64,
+    /// What these waited for their turns, milliseconds.
+    pub throttled_ms: u64,
     /// Whether a request was said to wait until another one has ended, and nothing has moved since: no byte, no end of an
     /// answer or connection, no failure.
     pub waits_for_place: bool,

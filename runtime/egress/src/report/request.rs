@@ -66,7 +66,13 @@ struct RequestLine<'a> {
 
 impl Reporter {
     pub(crate) fn request(&self, report: RequestReport) {
+        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         self.sums.over.fetch_add(1, Ordering::Relaxed);
+        self.sums.requests.fetch_add(1, Ordering::Relaxed);
+        let throttled_ms = ms(report.throttled);
+        self.sums
+            .throttled_ms
+            .fetch_add(throttled_ms, Ordering::Relaxed);
         if self.request_rate.check().is_err() {
             self.sums.untold.fetch_add(1, Ordering::Relaxed);
             self.not_told.requests.fetch_add(1, Ordering::Relaxed);
@@ -75,7 +81,6 @@ impl Reporter {
         let to = self.endpoint(report.to);
         let (path, path_cut) = self.path(&report.path);
         let method = self.method(&report.method);
-        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         self.audit.write(&RequestLine {
             time: line::now(),
             call: &self.call,
@@ -95,7 +100,7 @@ impl Reporter {
             bytes_up: report.bytes_up,
             bytes_down: report.bytes_down,
             ms: ms(report.open),
-            throttled_ms: ms(report.throttled),
+            throttled_ms,
             broken: !report.whole,
         });
     }

@@ -18,6 +18,9 @@ pub(crate) struct Sums {
     pub(crate) lost: AtomicU64,
     /// Answers and connections that are over.
     pub(super) over: AtomicU64,
+    /// Inspected requests, and the milliseconds that they waited for their turns.
+    pub(super) requests: AtomicU64,
+    pub(super) throttled_ms: AtomicU64,
     /// What had moved when a request was last said to wait for a place, and one more; 0 where none ever did.
     waits_since: AtomicU64,
 }
@@ -35,6 +38,8 @@ impl Sums {
             untold: of(&self.untold),
             events_lost: of(&self.events_lost),
             lost: of(&self.lost),
+            requests: of(&self.requests),
+            throttled_ms: of(&self.throttled_ms),
             waits_for_place: of(&self.waits_since) == self.moved() + 1,
         }
     }

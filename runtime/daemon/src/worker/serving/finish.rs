@@ -58,24 +58,24 @@ impl Serving {
         }
         way.tally.stats.logs_dropped = self.quota.dropped();
         way.tally.stats.bytes += self.fed.load(Ordering::Relaxed);
-        // By its own word, unless it counted itself.
-        way.tally.stats.throttled_seconds = self.pulse.waited(Instant::now()).as_secs_f64();
+        // The worker tells what it counted itself; the gateway's waits are no part of that, and its requests mostly are. Of one
+        // that did not come to tell, what both announced is known.
+        let by_gateway = Duration::from_millis(totals.throttled_ms).as_secs_f64();
+        let (requests, waited) = match &verdict {
+            Verdict::Done(done) => (done.requests, done.throttled_seconds + by_gateway),
+            Verdict::Failed(failed) => (failed.requests, failed.throttled_seconds + by_gateway),
+            _ => (0, self.pulse.waited(Instant::now()).as_secs_f64()),
+        };
+        way.tally.stats.requests = requests.max(totals.requests);
+        way.tally.stats.throttled_seconds = waited;
         match verdict {
-            Verdict::Done(done) => {
-                way.tally.stats.requests = done.requests;
-                way.tally.stats.throttled_seconds = done.throttled_seconds;
-                Ok(())
-            }
-            Verdict::Failed(failed) => {
-                way.tally.stats.requests = failed.requests;
-                way.tally.stats.throttled_seconds = failed.throttled_seconds;
-                Err(self.clean(classify::failed(
-                    failed,
-                    &death,
-                    &self.limits,
-                    &way.tally.refusals,
-                )))
-            }
+            Verdict::Done(_) => Ok(()),
+            Verdict::Failed(failed) => Err(self.clean(classify::failed(
+                failed,
+                &death,
+                &self.limits,
+                &way.tally.refusals,
+            ))),
             Verdict::Closed => {
                 let last: Vec<_> = way.tally.last_lines.iter().cloned().collect();
                 Err(self.clean(classify::lost(&death, &self.limits, &last)))
