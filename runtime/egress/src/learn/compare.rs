@@ -105,7 +105,10 @@ pub fn compare(declared: &[Declared], policy: &Policy, seen: Option<&[Observed]>
                     .any(|rule| rule.host.to_string() == host)
         };
         let is_seen = !written(&row.host);
-        let rule = policy.egress.iter().find(|rule| allows(rule, row, is_seen));
+        let rules = || policy.egress.iter();
+        let rule = rules()
+            .find(|rule| allows(rule, row, is_seen))
+            .or_else(|| rules().find(|rule| narrows(rule, row)));
         row.allowed = rule.map(|rule| format!("{} by {}", rule.protocol.as_str(), rule.at));
         for one in seen.unwrap_or_default() {
             let is_of = fits(&row.host, &one.to.host)
@@ -141,6 +144,17 @@ fn allows(rule: &Rule, row: &Row, is_seen: bool) -> bool {
         .ports
         .iter()
         .any(|port| same(&written(port), &row.port))
+}
+
+/// Whether a rule is for what a template may stand for: the operator allows less than the connector asks for.
+fn narrows(rule: &Rule, row: &Row) -> bool {
+    let is_template = row.host.contains("${") || row.port.contains("${");
+    is_template
+        && fits(&row.host, &rule.host.to_string())
+        && rule
+            .ports
+            .iter()
+            .any(|port| row.port.starts_with("${") || same(&written(port), &row.port))
 }
 
 /// Whether two texts name the same; a template is known by its text.
@@ -193,6 +207,25 @@ impl fmt::Display for Row {
 mod tests {
     use super::*;
     use crate::learn::observe;
+
+    #[test]
+    fn a_template_that_the_policy_narrows_to_one_place_is_allowed() {
+        let declared = [Declared {
+            host: "${config.host}".into(),
+            ports: vec!["${config.port}".into()],
+            protocol: "https".into(),
+        }];
+        let rule = |protocol: &str| {
+            let text = format!(
+                "format: 1\nconnector: shop\negress:\n  - {{ host: a.example.com, ports: [8443], protocol: {protocol} }}\n"
+            );
+            let policy = Policy::parse("shop.yaml", &text).unwrap();
+            let rows = compare(&declared, &policy, None);
+            rows.iter().filter(|row| row.differs()).count()
+        };
+        assert_eq!(rule("https"), 0);
+        assert_eq!(rule("tls"), 2);
+    }
 
     #[test]
     fn each_place_says_who_names_it_and_what_differs_is_marked() {
