@@ -85,7 +85,7 @@ pub struct Refusal {
     pub nearest: Option<RuleAt>,
     /// The inspected request, where one was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request: Option<Requested>,
+    pub request: Option<Box<Requested>>,
 }
 
 /// What an inspected request asked for.
@@ -113,12 +113,15 @@ impl Refusal {
 
     /// The same, of a request.
     pub(crate) fn of(self, method: &Method, path: &str) -> Self {
-        let request = Some(Requested {
+        let request = Requested {
             method: method.to_string(),
             path: path.to_owned(),
             path_cut: false,
-        });
-        Self { request, ..self }
+        };
+        Self {
+            request: Some(request.into()),
+            ..self
+        }
     }
 }
 

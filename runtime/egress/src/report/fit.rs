@@ -52,11 +52,12 @@ impl Reporter {
             request: refusal.request.map(|request| {
                 let (path, path_cut) = self.path(&request.path);
                 let method = self.method(&request.method);
-                Requested {
+                let request = Requested {
                     method,
                     path,
                     path_cut,
-                }
+                };
+                request.into()
             }),
             ..refusal
         }
