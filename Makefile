@@ -10,6 +10,8 @@ PROFILE ?= dev
 PYTHON  ?= $(shell tests/setup/python.sh)
 VENV    := .venv
 BIN     := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+# A development build has the features of the tests' dependencies, so that these are compiled once for both.
+UNIFIED := $(if $(filter dev,$(PROFILE)),--features caisson/as-tests-have-it)
 SHIM    := python-shim/python/caisson
 NATIVE  := $(SHIM)/_native.abi3.so
 BENCH    = CAISSON=$(BIN)/caisson WORKER_PYTHON=$(PYTHON) CARGO=$(CARGO) PYTHONPATH=tests/e2e $(VENV)/bin/python -m tests.bench
@@ -86,7 +88,7 @@ clean: ## removes what was built: target, .venv, caches
 # The binary, the worker's native module beside its Python half, and the tools.
 .PHONY: build
 build: $(VENV)/.ready
-	$(CARGO) build --profile $(PROFILE) -p caisson -p caisson-native
+	$(CARGO) build --profile $(PROFILE) -p caisson -p caisson-native $(UNIFIED)
 	@cmp -s $(BIN)/lib_native.so $(NATIVE) || install -m 0755 $(BIN)/lib_native.so $(NATIVE)
 	@ln -sfn $(CURDIR)/python-shim/python $(BIN)/shim
 	@$(PYTHON) -m compileall -q $(SHIM) # workers see it read-only, and would compile it each time

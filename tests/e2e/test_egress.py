@@ -162,7 +162,7 @@ def test_the_policies_in_the_connectors_readmes_are_valid(daemon: Daemon, stage:
             (folder / "policy.yaml").write_text(text.split("```")[0])
             done = daemon.command("policy", "check", folder)
             assert done.returncode == 0, done.stdout + done.stderr
-    assert checked == 4
+    assert checked == 5
 
 
 def test_policy_explain_names_the_deciding_rule_or_the_missing_one(daemon: Daemon, stage: Stage, api: Api) -> None:
