@@ -18,6 +18,9 @@ use crate::memory::Memory;
 /// Grams are read as one word and cut.
 const WORD: usize = 8;
 
+/// No gram is farther from the beginning of its pattern than so many bytes and a stride.
+const FARTHEST: usize = 16;
+
 /// Grams that are looked up before anything is decided.
 const AT_ONCE: usize = 8;
 
@@ -33,8 +36,9 @@ pub(super) struct Search {
     longest: usize,
     sought: Sought,
     stride: Stride,
-    /// Runs of bytes at the first places of every pattern, one stride of them.
+    /// Runs of bytes at some places of every pattern, one stride of them.
     grams: Grams,
+    index: Index,
     /// The first bytes of every pattern.
     heads: Grams,
     /// For texts that make comparing slow. Holds copies of the patterns, which the library does not wipe.
@@ -76,14 +80,29 @@ impl Search {
         let longest = patterns.iter().map(<[u8]>::len).max()?;
         let stride = Stride::of(shortest);
         let bytes = (shortest + 1 - stride.bytes()).min(WORD);
-        let mut grams = Grams::new(bytes, patterns.len() * stride.bytes());
+        let inner = inner(&patterns);
+        // Where a pattern begins with another, that one shows the place.
+        let shown = || (0..patterns.len()).filter(|&index| inner[index].is_none());
+        let mut grams = Grams::new(bytes, shown().count() * stride.bytes());
         let mut heads = Grams::new(shortest.min(WORD), patterns.len());
-        for pattern in patterns.iter() {
+        let mut entries = Vec::new();
+        for index in shown() {
+            let pattern = patterns.get(index).unwrap_or_default();
             heads.add(word(pattern, 0));
-            (0..stride.bytes()).for_each(|at| grams.add(word(pattern, at)));
+            // The end of a key is its own; it begins as others do, or with a word.
+            let first = (pattern.len() + 1 - bytes - stride.bytes()).min(FARTHEST);
+            for at in first..first + stride.bytes() {
+                grams.add(word(pattern, at));
+                entries.push(Entry {
+                    pattern: index as u32,
+                    at: at as u32,
+                });
+            }
         }
+        let index = Index::of(entries, &patterns, &grams);
         Some(Search {
-            inner: inner(&patterns),
+            inner,
+            index,
             sought: Sought::of(patterns.iter()),
             patterns,
             longest,
@@ -135,7 +154,7 @@ impl Search {
             }
             compared += found.compared;
             if compared > COMPARED_PER_BYTE * text.len() + self.longest {
-                return ControlFlow::Break(Some(at + 1));
+                return ControlFlow::Break(Some(at.saturating_sub(self.spread())));
             }
             ControlFlow::Continue(())
         });
@@ -171,30 +190,39 @@ impl Search {
         let from = text.len().saturating_sub(self.longest - 1);
         let text = &text[from..];
         let mut compared = 0;
-        let mut is_open = |at: usize| {
+        let mut open = None;
+        let mut see = |at: usize| {
             let found = self.at(&text[at..]);
             compared += found.compared;
-            if found.goes_on || compared > COMPARED_PER_BYTE * text.len() + self.longest {
-                return ControlFlow::Break(at);
+            if found.goes_on {
+                open = Some(open.map_or(at, |open: usize| open.min(at)));
+            }
+            if compared > COMPARED_PER_BYTE * text.len() + self.longest {
+                return ControlFlow::Break(at.saturating_sub(self.spread()));
             }
             ControlFlow::Continue(())
         };
-        let open = match self.places(text, &mut is_open) {
-            ControlFlow::Break(at) => Some(at),
+        let slow = self.places(text, &mut see).break_value().or_else(|| {
             // Too near to the end for a whole gram, or a whole head.
-            ControlFlow::Continue(()) => (text.len().saturating_sub(self.reach() - 1)..text.len())
+            (text.len().saturating_sub(self.reach() - 1)..text.len())
                 .filter(|&at| at + self.heads.bytes > text.len() || self.heads.has(word(text, at)))
-                .find(|&at| is_open(at).is_break()),
-        };
+                .find_map(|at| see(at).break_value())
+        });
+        let open = [open, slow].into_iter().flatten().min();
         open.map(|at| from + at)
     }
 
     /// So many bytes of a pattern hold a gram that is looked up, wherever it stands.
     fn reach(&self) -> usize {
-        self.stride.bytes() + self.grams.bytes - 1
+        self.spread() + self.grams.bytes
     }
 
-    /// Every place, in order, at which a pattern may begin that has [`Search::reach`] bytes or more in the text.
+    /// The farthest from its pattern's beginning that a gram is.
+    fn spread(&self) -> usize {
+        FARTHEST + self.stride.bytes() - 1
+    }
+
+    /// Every place, a little out of order, at which a pattern may begin that has [`Search::reach`] bytes or more in the text.
     fn places<B>(
         &self,
         text: &[u8],
@@ -213,22 +241,18 @@ impl Search {
         text: &[u8],
         see: &mut impl FnMut(usize) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let mut around = |gram: usize| {
-            (gram.saturating_sub(STRIDE - 1)..=gram)
-                .filter(|&at| at + self.heads.bytes <= text.len() && self.heads.has(word(text, at)))
-                .try_for_each(&mut *see)
+        let mut around = |place: usize| {
+            let gram = word(text, place);
+            let entries = self.index.get(self.grams.hash(gram)).iter();
+            let same = entries.filter(|entry| self.grams.same(gram, self.patterns.word(**entry)));
+            let mut places = same.filter_map(|entry| place.checked_sub(entry.at as usize));
+            places.try_for_each(&mut *see)
         };
         let mut at = 0;
         while let Some(block) = text.get(at..at + (AT_ONCE - 1) * STRIDE + WORD) {
-            let mut any = 0;
             for index in 0..AT_ONCE {
-                any |= self.grams.bit(word(block, index * STRIDE));
-            }
-            if any & 1 != 0 {
-                for index in 0..AT_ONCE {
-                    if self.grams.has(word(block, index * STRIDE)) {
-                        around(at + index * STRIDE)?;
-                    }
+                if self.grams.has(word(block, index * STRIDE)) {
+                    around(at + index * STRIDE)?;
                 }
             }
             at += AT_ONCE * STRIDE;
@@ -313,6 +337,14 @@ impl Patterns {
         self.places.iter().map(|place| &self.memory[place.clone()])
     }
 
+    /// The gram of an entry.
+    fn word(&self, entry: Entry) -> u64 {
+        word(
+            self.get(entry.pattern as usize).unwrap_or_default(),
+            entry.at as usize,
+        )
+    }
+
     /// How many sort before a text.
     fn before(&self, text: &[u8]) -> usize {
         self.places
@@ -363,7 +395,7 @@ fn word(text: &[u8], at: usize) -> u64 {
 struct Grams {
     /// How long each run is; of a word, what lies beyond is not heeded.
     bytes: usize,
-    mask: u64,
+    factor: u64,
     shift: u32,
     bits: Vec<u64>,
 }
@@ -373,16 +405,26 @@ impl Grams {
         let slots = (count * 64).next_power_of_two().clamp(1 << 12, 1 << 21);
         Grams {
             bytes,
-            mask: u64::MAX >> (8 * (WORD - bytes)),
+            factor: 0x9e37_79b9_7f4a_7c15 << (8 * (WORD - bytes)),
             shift: 64 - slots.ilog2(),
             bits: vec![0; slots / 64],
         }
     }
 
-    /// Fibonacci hashing: the upper bits of a product depend on every bit of the word.
+    /// Fibonacci hashing: the upper bits of a product depend on every bit of the gram, and on none beyond.
+    #[inline(always)]
+    fn hash(&self, word: u64) -> u64 {
+        word.wrapping_mul(self.factor)
+    }
+
     #[inline(always)]
     fn slot(&self, word: u64) -> u64 {
-        (word & self.mask).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift
+        self.hash(word) >> self.shift
+    }
+
+    /// Whether two words begin with the same gram.
+    fn same(&self, word: u64, other: u64) -> bool {
+        (word ^ other) << (8 * (WORD - self.bytes)) == 0
     }
 
     fn add(&mut self, word: u64) {
@@ -390,15 +432,54 @@ impl Grams {
         self.bits[(slot / 64) as usize] |= 1 << (slot % 64);
     }
 
-    /// In the lowest bit; the others mean nothing.
-    #[inline(always)]
-    fn bit(&self, word: u64) -> u64 {
-        let slot = self.slot(word);
-        self.bits[(slot / 64) as usize] >> (slot % 64)
-    }
-
     #[inline(always)]
     fn has(&self, word: u64) -> bool {
-        self.bit(word) & 1 != 0
+        let slot = self.slot(word);
+        self.bits[(slot / 64) as usize] >> (slot % 64) & 1 != 0
+    }
+}
+
+/// A gram of a pattern: which one it is of, and where.
+#[derive(Clone, Copy)]
+struct Entry {
+    pattern: u32,
+    at: u32,
+}
+
+/// The grams of all patterns, by their hash.
+struct Index {
+    shift: u32,
+    /// Where the entries of each bucket end.
+    ends: Vec<u32>,
+    entries: Vec<Entry>,
+}
+
+impl Index {
+    fn of(mut entries: Vec<Entry>, patterns: &Patterns, grams: &Grams) -> Index {
+        let buckets = entries.len().next_power_of_two();
+        let shift = 64 - buckets.ilog2();
+        let hash = |entry: &Entry| grams.hash(patterns.word(*entry));
+        entries.sort_by_cached_key(|entry| (hash(entry), entry.at));
+        entries.dedup_by(|a, b| a.at == b.at && hash(a) == hash(b));
+        let mut ends = vec![0; buckets];
+        for entry in &entries {
+            ends[(hash(entry) >> shift) as usize] += 1;
+        }
+        let mut end = 0;
+        for here in &mut ends {
+            end += *here;
+            *here = end;
+        }
+        Index {
+            shift,
+            ends,
+            entries,
+        }
+    }
+
+    fn get(&self, hash: u64) -> &[Entry] {
+        let bucket = (hash >> self.shift) as usize;
+        let start = bucket.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.entries[start as usize..self.ends[bucket] as usize]
     }
 }
