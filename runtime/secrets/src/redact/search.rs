@@ -21,6 +21,9 @@ const WORD: usize = 8;
 /// No gram is farther from the beginning of its pattern than so many bytes and a stride.
 const FARTHEST: usize = 16;
 
+/// Words of bits in a set of grams: what a processor has at hand.
+const ROWS: usize = 1 << 12;
+
 /// Grams that are looked up before anything is decided.
 const AT_ONCE: usize = 8;
 
@@ -83,8 +86,8 @@ impl Search {
         let inner = inner(&patterns);
         // Where a pattern begins with another, that one shows the place.
         let shown = || (0..patterns.len()).filter(|&index| inner[index].is_none());
-        let mut grams = Grams::new(bytes, shown().count() * stride.bytes());
-        let mut heads = Grams::new(shortest.min(WORD), patterns.len());
+        let mut grams = Grams::new(bytes);
+        let mut heads = Grams::new(3);
         let mut entries = Vec::new();
         for index in shown() {
             let pattern = patterns.get(index).unwrap_or_default();
@@ -228,40 +231,14 @@ impl Search {
         text: &[u8],
         see: &mut impl FnMut(usize) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        match self.stride {
-            Stride::Three => self.places_by::<3, B>(text, see),
-            Stride::Four => self.places_by::<4, B>(text, see),
-            Stride::Eight => self.places_by::<8, B>(text, see),
-        }
-    }
-
-    #[inline(always)]
-    fn places_by<const STRIDE: usize, B>(
-        &self,
-        text: &[u8],
-        see: &mut impl FnMut(usize) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
-        let mut around = |place: usize| {
+        let mut from = 0;
+        while let Some(place) = self.grams.next(text, from, self.stride) {
             let gram = word(text, place);
             let entries = self.index.get(self.grams.hash(gram)).iter();
             let same = entries.filter(|entry| self.grams.same(gram, self.patterns.word(**entry)));
             let mut places = same.filter_map(|entry| place.checked_sub(entry.at as usize));
-            places.try_for_each(&mut *see)
-        };
-        let mut at = 0;
-        while let Some(block) = text.get(at..at + (AT_ONCE - 1) * STRIDE + WORD) {
-            for index in 0..AT_ONCE {
-                if self.grams.has(word(block, index * STRIDE)) {
-                    around(at + index * STRIDE)?;
-                }
-            }
-            at += AT_ONCE * STRIDE;
-        }
-        while at + self.grams.bytes <= text.len() {
-            if self.grams.has(word(text, at)) {
-                around(at)?;
-            }
-            at += STRIDE;
+            places.try_for_each(&mut *see)?;
+            from = place + self.stride.bytes();
         }
         ControlFlow::Continue(())
     }
@@ -396,18 +373,15 @@ struct Grams {
     /// How long each run is; of a word, what lies beyond is not heeded.
     bytes: usize,
     factor: u64,
-    shift: u32,
-    bits: Vec<u64>,
+    bits: Box<[u64; ROWS]>,
 }
 
 impl Grams {
-    fn new(bytes: usize, count: usize) -> Grams {
-        let slots = (count * 64).next_power_of_two().clamp(1 << 12, 1 << 21);
+    fn new(bytes: usize) -> Grams {
         Grams {
             bytes,
             factor: 0x9e37_79b9_7f4a_7c15 << (8 * (WORD - bytes)),
-            shift: 64 - slots.ilog2(),
-            bits: vec![0; slots / 64],
+            bits: vec![0; ROWS].try_into().expect("there are so many rows"),
         }
     }
 
@@ -417,9 +391,13 @@ impl Grams {
         word.wrapping_mul(self.factor)
     }
 
+    /// The row of a hash, and its place there.
     #[inline(always)]
-    fn slot(&self, word: u64) -> u64 {
-        self.hash(word) >> self.shift
+    fn bit(hash: u64) -> (usize, u64) {
+        const COLUMNS: u32 = u64::BITS;
+        let row = hash >> (u64::BITS - ROWS.ilog2());
+        let column = hash >> (u64::BITS - ROWS.ilog2() - COLUMNS.ilog2());
+        (row as usize, column % u64::from(COLUMNS))
     }
 
     /// Whether two words begin with the same gram.
@@ -428,14 +406,42 @@ impl Grams {
     }
 
     fn add(&mut self, word: u64) {
-        let slot = self.slot(word);
-        self.bits[(slot / 64) as usize] |= 1 << (slot % 64);
+        let (row, column) = Grams::bit(self.hash(word));
+        self.bits[row] |= 1 << column;
     }
 
     #[inline(always)]
     fn has(&self, word: u64) -> bool {
-        let slot = self.slot(word);
-        self.bits[(slot / 64) as usize] >> (slot % 64) & 1 != 0
+        let (row, column) = Grams::bit(self.hash(word));
+        self.bits[row] >> column & 1 != 0
+    }
+
+    /// The first place of a text with a gram of this set, from one on in strides.
+    fn next(&self, text: &[u8], from: usize, stride: Stride) -> Option<usize> {
+        match stride {
+            Stride::Three => self.next_by::<3>(text, from),
+            Stride::Four => self.next_by::<4>(text, from),
+            Stride::Eight => self.next_by::<8>(text, from),
+        }
+    }
+
+    #[inline(always)]
+    fn next_by<const STRIDE: usize>(&self, text: &[u8], mut at: usize) -> Option<usize> {
+        while let Some(block) = text.get(at..at + (AT_ONCE - 1) * STRIDE + WORD) {
+            for index in 0..AT_ONCE {
+                if self.has(word(block, index * STRIDE)) {
+                    return Some(at + index * STRIDE);
+                }
+            }
+            at += AT_ONCE * STRIDE;
+        }
+        while at + self.bytes <= text.len() {
+            if self.has(word(text, at)) {
+                return Some(at);
+            }
+            at += STRIDE;
+        }
+        None
     }
 }
 
