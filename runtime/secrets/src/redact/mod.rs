@@ -144,9 +144,8 @@ impl Redactor {
     pub fn finds(&self, bytes: &[u8]) -> bool {
         self.0
             .visit(bytes, &mut |search, views, view| {
-                let view = views.view(view);
-                let mut pieces = view.news.iter().map(|news| &view.bytes[news.clone()]);
-                pieces.try_for_each(|piece| search.find(piece, &mut |_| ControlFlow::Break(())))
+                let bytes = &views.view(view).bytes;
+                search.find(bytes, &mut |_| ControlFlow::Break(()))
             })
             .is_break()
     }
@@ -262,16 +261,12 @@ impl Ranges {
         self.0.is_empty()
     }
 
-    /// Adds every find that is a view's own.
+    /// Adds every find in a view.
     fn add_all(&mut self, search: &Search, views: &Views, view: usize) {
-        let bytes = &views.view(view).bytes;
-        for news in &views.view(view).news {
-            let _ = search.find(&bytes[news.clone()], &mut |found| {
-                let found = news.start + found.start..news.start + found.end;
-                self.add(views, view, found);
-                ControlFlow::Continue(())
-            });
-        }
+        let _ = search.find(&views.view(view).bytes, &mut |found| {
+            self.add(views, view, found);
+            ControlFlow::Continue(())
+        });
     }
 
     /// Adds a find in a view.

@@ -18,6 +18,12 @@ use crate::memory::Memory;
 /// Grams are read as one word and cut.
 const WORD: usize = 8;
 
+/// No gram is farther from the beginning of its pattern than so many bytes and a stride.
+const FARTHEST: usize = 16;
+
+/// Words of bits in a set of grams: what a processor has at hand.
+const ROWS: usize = 1 << 12;
+
 /// Grams that are looked up before anything is decided.
 const AT_ONCE: usize = 8;
 
@@ -33,8 +39,9 @@ pub(super) struct Search {
     longest: usize,
     sought: Sought,
     stride: Stride,
-    /// Runs of bytes at the first places of every pattern, one stride of them.
+    /// Runs of bytes at some places of every pattern, one stride of them.
     grams: Grams,
+    index: Index,
     /// The first bytes of every pattern.
     heads: Grams,
     /// For texts that make comparing slow. Holds copies of the patterns, which the library does not wipe.
@@ -76,14 +83,29 @@ impl Search {
         let longest = patterns.iter().map(<[u8]>::len).max()?;
         let stride = Stride::of(shortest);
         let bytes = (shortest + 1 - stride.bytes()).min(WORD);
-        let mut grams = Grams::new(bytes, patterns.len() * stride.bytes());
-        let mut heads = Grams::new(shortest.min(WORD), patterns.len());
-        for pattern in patterns.iter() {
+        let inner = inner(&patterns);
+        // Where a pattern begins with another, that one shows the place.
+        let shown = || (0..patterns.len()).filter(|&index| inner[index].is_none());
+        let mut grams = Grams::new(bytes);
+        let mut heads = Grams::new(3);
+        let mut entries = Vec::new();
+        for index in shown() {
+            let pattern = patterns.get(index).unwrap_or_default();
             heads.add(word(pattern, 0));
-            (0..stride.bytes()).for_each(|at| grams.add(word(pattern, at)));
+            // The end of a key is its own; it begins as others do, or with a word.
+            let first = (pattern.len() + 1 - bytes - stride.bytes()).min(FARTHEST);
+            for at in first..first + stride.bytes() {
+                grams.add(word(pattern, at));
+                entries.push(Entry {
+                    pattern: index as u32,
+                    at: at as u32,
+                });
+            }
         }
+        let index = Index::of(entries, &patterns, &grams);
         Some(Search {
-            inner: inner(&patterns),
+            inner,
+            index,
             sought: Sought::of(patterns.iter()),
             patterns,
             longest,
@@ -135,7 +157,7 @@ impl Search {
             }
             compared += found.compared;
             if compared > COMPARED_PER_BYTE * text.len() + self.longest {
-                return ControlFlow::Break(Some(at + 1));
+                return ControlFlow::Break(Some(at.saturating_sub(self.spread())));
             }
             ControlFlow::Continue(())
         });
@@ -171,73 +193,52 @@ impl Search {
         let from = text.len().saturating_sub(self.longest - 1);
         let text = &text[from..];
         let mut compared = 0;
-        let mut is_open = |at: usize| {
+        let mut open = None;
+        let mut see = |at: usize| {
             let found = self.at(&text[at..]);
             compared += found.compared;
-            if found.goes_on || compared > COMPARED_PER_BYTE * text.len() + self.longest {
-                return ControlFlow::Break(at);
+            if found.goes_on {
+                open = Some(open.map_or(at, |open: usize| open.min(at)));
+            }
+            if compared > COMPARED_PER_BYTE * text.len() + self.longest {
+                return ControlFlow::Break(at.saturating_sub(self.spread()));
             }
             ControlFlow::Continue(())
         };
-        let open = match self.places(text, &mut is_open) {
-            ControlFlow::Break(at) => Some(at),
+        let slow = self.places(text, &mut see).break_value().or_else(|| {
             // Too near to the end for a whole gram, or a whole head.
-            ControlFlow::Continue(()) => (text.len().saturating_sub(self.reach() - 1)..text.len())
+            (text.len().saturating_sub(self.reach() - 1)..text.len())
                 .filter(|&at| at + self.heads.bytes > text.len() || self.heads.has(word(text, at)))
-                .find(|&at| is_open(at).is_break()),
-        };
+                .find_map(|at| see(at).break_value())
+        });
+        let open = [open, slow].into_iter().flatten().min();
         open.map(|at| from + at)
     }
 
     /// So many bytes of a pattern hold a gram that is looked up, wherever it stands.
     fn reach(&self) -> usize {
-        self.stride.bytes() + self.grams.bytes - 1
+        self.spread() + self.grams.bytes
     }
 
-    /// Every place, in order, at which a pattern may begin that has [`Search::reach`] bytes or more in the text.
+    /// The farthest from its pattern's beginning that a gram is.
+    fn spread(&self) -> usize {
+        FARTHEST + self.stride.bytes() - 1
+    }
+
+    /// Every place, a little out of order, at which a pattern may begin that has [`Search::reach`] bytes or more in the text.
     fn places<B>(
         &self,
         text: &[u8],
         see: &mut impl FnMut(usize) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        match self.stride {
-            Stride::Three => self.places_by::<3, B>(text, see),
-            Stride::Four => self.places_by::<4, B>(text, see),
-            Stride::Eight => self.places_by::<8, B>(text, see),
-        }
-    }
-
-    #[inline(always)]
-    fn places_by<const STRIDE: usize, B>(
-        &self,
-        text: &[u8],
-        see: &mut impl FnMut(usize) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
-        let mut around = |gram: usize| {
-            (gram.saturating_sub(STRIDE - 1)..=gram)
-                .filter(|&at| at + self.heads.bytes <= text.len() && self.heads.has(word(text, at)))
-                .try_for_each(&mut *see)
-        };
-        let mut at = 0;
-        while let Some(block) = text.get(at..at + (AT_ONCE - 1) * STRIDE + WORD) {
-            let mut any = 0;
-            for index in 0..AT_ONCE {
-                any |= self.grams.bit(word(block, index * STRIDE));
-            }
-            if any & 1 != 0 {
-                for index in 0..AT_ONCE {
-                    if self.grams.has(word(block, index * STRIDE)) {
-                        around(at + index * STRIDE)?;
-                    }
-                }
-            }
-            at += AT_ONCE * STRIDE;
-        }
-        while at + self.grams.bytes <= text.len() {
-            if self.grams.has(word(text, at)) {
-                around(at)?;
-            }
-            at += STRIDE;
+        let mut from = 0;
+        while let Some(place) = self.grams.next(text, from, self.stride) {
+            let gram = word(text, place);
+            let entries = self.index.get(self.grams.hash(gram)).iter();
+            let same = entries.filter(|entry| self.grams.same(gram, self.patterns.word(**entry)));
+            let mut places = same.filter_map(|entry| place.checked_sub(entry.at as usize));
+            places.try_for_each(&mut *see)?;
+            from = place + self.stride.bytes();
         }
         ControlFlow::Continue(())
     }
@@ -313,6 +314,14 @@ impl Patterns {
         self.places.iter().map(|place| &self.memory[place.clone()])
     }
 
+    /// The gram of an entry.
+    fn word(&self, entry: Entry) -> u64 {
+        word(
+            self.get(entry.pattern as usize).unwrap_or_default(),
+            entry.at as usize,
+        )
+    }
+
     /// How many sort before a text.
     fn before(&self, text: &[u8]) -> usize {
         self.places
@@ -363,42 +372,120 @@ fn word(text: &[u8], at: usize) -> u64 {
 struct Grams {
     /// How long each run is; of a word, what lies beyond is not heeded.
     bytes: usize,
-    mask: u64,
-    shift: u32,
-    bits: Vec<u64>,
+    factor: u64,
+    bits: Box<[u64; ROWS]>,
 }
 
 impl Grams {
-    fn new(bytes: usize, count: usize) -> Grams {
-        let slots = (count * 64).next_power_of_two().clamp(1 << 12, 1 << 21);
+    fn new(bytes: usize) -> Grams {
         Grams {
             bytes,
-            mask: u64::MAX >> (8 * (WORD - bytes)),
-            shift: 64 - slots.ilog2(),
-            bits: vec![0; slots / 64],
+            factor: 0x9e37_79b9_7f4a_7c15 << (8 * (WORD - bytes)),
+            bits: vec![0; ROWS].try_into().expect("there are so many rows"),
         }
     }
 
-    /// Fibonacci hashing: the upper bits of a product depend on every bit of the word.
+    /// Fibonacci hashing: the upper bits of a product depend on every bit of the gram, and on none beyond.
     #[inline(always)]
-    fn slot(&self, word: u64) -> u64 {
-        (word & self.mask).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift
+    fn hash(&self, word: u64) -> u64 {
+        word.wrapping_mul(self.factor)
+    }
+
+    /// The row of a hash, and its place there.
+    #[inline(always)]
+    fn bit(hash: u64) -> (usize, u64) {
+        const COLUMNS: u32 = u64::BITS;
+        let row = hash >> (u64::BITS - ROWS.ilog2());
+        let column = hash >> (u64::BITS - ROWS.ilog2() - COLUMNS.ilog2());
+        (row as usize, column % u64::from(COLUMNS))
+    }
+
+    /// Whether two words begin with the same gram.
+    fn same(&self, word: u64, other: u64) -> bool {
+        (word ^ other) << (8 * (WORD - self.bytes)) == 0
     }
 
     fn add(&mut self, word: u64) {
-        let slot = self.slot(word);
-        self.bits[(slot / 64) as usize] |= 1 << (slot % 64);
-    }
-
-    /// In the lowest bit; the others mean nothing.
-    #[inline(always)]
-    fn bit(&self, word: u64) -> u64 {
-        let slot = self.slot(word);
-        self.bits[(slot / 64) as usize] >> (slot % 64)
+        let (row, column) = Grams::bit(self.hash(word));
+        self.bits[row] |= 1 << column;
     }
 
     #[inline(always)]
     fn has(&self, word: u64) -> bool {
-        self.bit(word) & 1 != 0
+        let (row, column) = Grams::bit(self.hash(word));
+        self.bits[row] >> column & 1 != 0
+    }
+
+    /// The first place of a text with a gram of this set, from one on in strides.
+    fn next(&self, text: &[u8], from: usize, stride: Stride) -> Option<usize> {
+        match stride {
+            Stride::Three => self.next_by::<3>(text, from),
+            Stride::Four => self.next_by::<4>(text, from),
+            Stride::Eight => self.next_by::<8>(text, from),
+        }
+    }
+
+    #[inline(always)]
+    fn next_by<const STRIDE: usize>(&self, text: &[u8], mut at: usize) -> Option<usize> {
+        while let Some(block) = text.get(at..at + (AT_ONCE - 1) * STRIDE + WORD) {
+            for index in 0..AT_ONCE {
+                if self.has(word(block, index * STRIDE)) {
+                    return Some(at + index * STRIDE);
+                }
+            }
+            at += AT_ONCE * STRIDE;
+        }
+        while at + self.bytes <= text.len() {
+            if self.has(word(text, at)) {
+                return Some(at);
+            }
+            at += STRIDE;
+        }
+        None
+    }
+}
+
+/// A gram of a pattern: which one it is of, and where.
+#[derive(Clone, Copy)]
+struct Entry {
+    pattern: u32,
+    at: u32,
+}
+
+/// The grams of all patterns, by their hash.
+struct Index {
+    shift: u32,
+    /// Where the entries of each bucket end.
+    ends: Vec<u32>,
+    entries: Vec<Entry>,
+}
+
+impl Index {
+    fn of(mut entries: Vec<Entry>, patterns: &Patterns, grams: &Grams) -> Index {
+        let buckets = entries.len().next_power_of_two();
+        let shift = 64 - buckets.ilog2();
+        let hash = |entry: &Entry| grams.hash(patterns.word(*entry));
+        entries.sort_by_cached_key(|entry| (hash(entry), entry.at));
+        entries.dedup_by(|a, b| a.at == b.at && hash(a) == hash(b));
+        let mut ends = vec![0; buckets];
+        for entry in &entries {
+            ends[(hash(entry) >> shift) as usize] += 1;
+        }
+        let mut end = 0;
+        for here in &mut ends {
+            end += *here;
+            *here = end;
+        }
+        Index {
+            shift,
+            ends,
+            entries,
+        }
+    }
+
+    fn get(&self, hash: u64) -> &[Entry] {
+        let bucket = (hash >> self.shift) as usize;
+        let start = bucket.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.entries[start as usize..self.ends[bucket] as usize]
     }
 }

@@ -6,7 +6,7 @@
 
 use std::ops::{ControlFlow, Deref, Range};
 
-use memchr::{memchr, memchr2, memmem};
+use memchr::{memchr, memchr2};
 use zeroize::Zeroizing;
 
 /// Escapes inside escapes twice: JSON in JSON, a URL in JSON, JSON in a URL, a URL in a URL.
@@ -23,14 +23,16 @@ pub(super) struct Views<'s> {
 pub(super) struct View<'s> {
     /// The text as this view reads it; empty where it shows nothing of its own.
     pub(super) bytes: Bytes<'s>,
-    /// Where a find can stand that the view from which this one was made does not show.
-    pub(super) news: Vec<Range<usize>>,
     /// Where it differs from the view from which it was made, in order.
     escapes: Vec<Escape>,
+    /// Escapes in what is left out of that view, in order; of a piece only.
+    hidden: Vec<Range<usize>>,
     /// That view, or itself.
     from: usize,
     /// Where in the source an escape begins that the next chunk may complete; the view ends before it.
     open: Option<usize>,
+    /// Somewhere in that reading, shown or not, a line ends.
+    lines: bool,
 }
 
 /// Text that is the source's, or a view's own and then wiped.
@@ -77,14 +79,20 @@ impl Escape {
 /// What a reading undoes in a view.
 #[derive(Default)]
 struct Undone {
+    /// Those that may be part of a find, or of another escape; and what is left out because it is far from all of them.
     escapes: Vec<Escape>,
+    /// The other escapes, if this is a piece.
+    hidden: Vec<Range<usize>>,
     /// Where an escape begins that the next chunk may complete.
     open: Option<usize>,
-    /// Something of it may be part of a find, or of another escape.
-    lives: bool,
+    /// A byte beyond ASCII has an escape of its own.
+    bytes: bool,
+    /// So has the end of a line.
+    lines: bool,
 }
 
 impl Undone {
+    #[inline(always)]
     fn push(&mut self, start: usize, used: usize, decoded: Decoded) {
         let at = match self.escapes.last() {
             Some(last) => last.behind() + (start - last.end()),
@@ -101,76 +109,166 @@ impl Undone {
     /// `marks` finds the bytes at which an escape begins, and `token` decodes what stands there.
     #[inline(always)]
     fn of(
-        text: &[u8],
+        mut runs: Runs,
         marks: impl Fn(&[u8]) -> Option<usize>,
         token: impl Fn(&[u8]) -> Token,
-        sought: &Sought,
-        extent: Extent,
     ) -> Undone {
-        let mut undone = Undone::default();
+        let (text, extent) = (runs.text, runs.extent);
         let mut at = 0;
         while let Some(mark) = marks(&text[at..]).map(|found| at + found) {
             match token(&text[mark..]) {
                 Token::Escape(decoded, used) => {
-                    undone.lives |= sought.lives(decoded)
-                        || extent == Extent::Whole && sought.joins(text, mark, used, decoded);
-                    undone.push(mark, used, decoded);
                     at = mark + used;
+                    runs.escape(mark, used, decoded);
                 }
                 Token::Incomplete if extent == Extent::Piece => {
-                    undone.open = Some(mark);
-                    break;
+                    runs.lead_to(mark);
+                    runs.undone.open = Some(mark);
+                    return runs.undone;
                 }
                 Token::Plain | Token::Incomplete => at = mark + 1,
             }
         }
-        undone
+        runs.ended()
+    }
+}
+
+/// What of a text is shown: around what lives, the run of bytes that may be in a find with it, or in an escape; and the byte
+/// that ends it. A run that is too short for a find is not shown.
+struct Runs<'r> {
+    text: &'r [u8],
+    sought: &'r Sought,
+    extent: Extent,
+    undone: Undone,
+    /// Whether all of the text is one run: it has returns, and ends of lines only in its escapes.
+    whole: bool,
+    run: Option<Run>,
+    /// Where that begins which is left out before the run, or before the next.
+    left: usize,
+    /// The place behind the last escape.
+    behind: usize,
+}
+
+/// A run that has not ended.
+#[derive(Clone, Copy)]
+struct Run {
+    /// How many escapes stand before it.
+    escapes: usize,
+    /// Where it begins.
+    start: usize,
+}
+
+impl<'r> Runs<'r> {
+    fn of(text: &'r [u8], lines: bool, sought: &'r Sought, extent: Extent) -> Runs<'r> {
+        Runs {
+            text,
+            sought,
+            extent,
+            whole: extent == Extent::Whole && !lines && memchr(b'\r', text).is_some(),
+            undone: Undone::default(),
+            run: None,
+            left: 0,
+            behind: 0,
+        }
     }
 
-    /// The ends of lines, of which base64 may have some, and all that lies farther from them than a find can reach; and
-    /// where, in what is left, each run is that a find can cover.
-    fn lines(text: &[u8], sought: &Sought) -> (Undone, Vec<Range<usize>>) {
-        let (mut undone, mut news) = (Undone::default(), Vec::new());
-        let mut leave_out = |from: usize, to: usize| {
-            if from < to {
-                undone.push(from, to - from, Decoded::NOTHING);
+    #[inline(always)]
+    fn escape(&mut self, start: usize, used: usize, decoded: Decoded) {
+        let end = start + used;
+        self.undone.bytes |= decoded.is_byte();
+        self.undone.lines |= decoded.as_slice() == b"\n";
+        if self.lives(start, decoded) {
+            self.lead_to(start);
+            self.undone.push(start, used, decoded);
+        } else {
+            if self.run.is_some() && self.end_run(start) == Some(start) {
+                let until_dead = self.sought.until_dead(decoded);
+                self.undone.push(start, used, until_dead);
+                self.left = end;
             }
-        };
-        // Up to `kept` it is decided what is left; up to `at` the text was looked through.
-        let (mut kept, mut at, mut left) = (0, 0, 0);
-        while let Some(end) = memchr2(b'\r', b'\n', &text[at..]).map(|found| at + found) {
-            let least = kept.max(end.saturating_sub(sought.longest - 1));
-            let before = (least..end).rev().find(|&at| !sought.has(text[at]));
-            let start = before.map_or(least, |at| at + 1);
-            let mut last = end;
-            at = end;
-            // Twice as far as a find reaches, so that this run and the next one share nothing.
-            while at < text.len() && at - last <= 2 * sought.longest {
-                match text[at] {
-                    byte if ends_line(byte) => last = at,
-                    byte if !sought.has(byte) => break,
-                    _ => {}
-                }
-                at += 1;
+            if self.extent == Extent::Piece {
+                self.undone.hidden.push(start..end);
             }
-            let run = start..at.min(last + sought.longest);
-            if run.len() <= sought.shortest {
-                continue;
-            }
-            leave_out(kept, run.start);
-            let from = left;
-            for at in run.clone() {
-                if ends_line(text[at]) {
-                    leave_out(at, at + 1);
-                } else {
-                    left += 1;
-                }
-            }
-            news.push(from..left);
-            kept = run.end;
         }
-        leave_out(kept, text.len());
-        (undone, news)
+        self.behind = end;
+    }
+
+    /// Whether what was decoded may be in a find or in an escape, or be left out inside of one.
+    #[inline(always)]
+    fn lives(&self, start: usize, decoded: Decoded) -> bool {
+        let joins = |byte: u8| {
+            self.extent == Extent::Whole && ends_line(byte) && start > 0 && self.holds(start - 1)
+        };
+        self.whole
+            || match decoded.as_slice() {
+                [] => true,
+                &[byte] => self.sought.alive[usize::from(byte)] || joins(byte),
+                _ => self.sought.lives(decoded),
+            }
+    }
+
+    /// What is undone of all that is shown.
+    fn ended(mut self) -> Undone {
+        self.end_run(self.text.len());
+        if !self.undone.escapes.is_empty() {
+            self.leave_out(self.text.len());
+        }
+        self.undone
+    }
+
+    /// Shows the run that leads to a place.
+    fn lead_to(&mut self, place: usize) {
+        if self.run.is_some() && self.reach(place) == place {
+            return;
+        }
+        self.end_run(place);
+        let least = self.left.max(self.behind);
+        let before = (least..place).rev().find(|&at| !self.holds(at));
+        let escapes = self.undone.escapes.len();
+        let start = before.map_or(least, |at| at + 1);
+        self.leave_out(start);
+        self.run = Some(Run { escapes, start });
+    }
+
+    /// How far the run goes on, at most to a place.
+    #[inline(always)]
+    fn reach(&self, place: usize) -> usize {
+        let end = (self.behind..place).find(|&at| !self.holds(at));
+        end.unwrap_or(place)
+    }
+
+    #[inline(always)]
+    fn holds(&self, at: usize) -> bool {
+        let byte = self.text[at];
+        self.whole
+            || self.sought.alive[usize::from(byte)]
+            || self.extent == Extent::Whole && ends_line(byte)
+    }
+
+    /// Ends a run, at the latest before a place, with the byte behind it. Tells where, if there is one and it is shown.
+    fn end_run(&mut self, place: usize) -> Option<usize> {
+        let run = self.run.take()?;
+        let end = self.reach(place);
+        let goes_on = self.extent == Extent::Piece && end == self.text.len();
+        if goes_on || end - run.start >= self.sought.shortest {
+            self.left = place.min(end + 1);
+            return Some(end);
+        }
+        if self.extent == Extent::Piece {
+            let short = self.undone.escapes[run.escapes..].iter();
+            let short = short.filter(|escape| self.sought.lives(escape.decoded));
+            let short = short.map(|escape| escape.start..escape.end());
+            self.undone.hidden.extend(short);
+        }
+        self.undone.escapes.truncate(run.escapes);
+        None
+    }
+
+    fn leave_out(&mut self, to: usize) {
+        if self.left < to {
+            self.undone
+                .push(self.left, to - self.left, Decoded::NOTHING);
+        }
     }
 }
 
@@ -189,8 +287,6 @@ pub(super) enum Extent {
 pub(super) struct Sought {
     /// The length of the shortest pattern.
     shortest: usize,
-    /// The length of the longest pattern.
-    longest: usize,
     /// A pattern contains this byte.
     inside: [bool; 256],
     /// So does one, or an escape does.
@@ -199,18 +295,17 @@ pub(super) struct Sought {
 
 impl Sought {
     pub(super) fn of<'p>(patterns: impl Iterator<Item = &'p [u8]>) -> Sought {
-        let (mut shortest, mut longest, mut inside) = (usize::MAX, 0, [false; 256]);
+        let (mut shortest, mut inside) = (usize::MAX, [false; 256]);
         for pattern in patterns {
             shortest = shortest.min(pattern.len());
-            longest = longest.max(pattern.len());
             pattern
                 .iter()
                 .for_each(|&byte| inside[usize::from(byte)] = true);
         }
+        let alive = alive(inside);
         Sought {
             shortest,
-            longest,
-            alive: alive(inside),
+            alive,
             inside,
         }
     }
@@ -223,6 +318,7 @@ impl Sought {
         self.alive = alive(self.inside);
         self
     }
+
     /// Whether a pattern contains this byte.
     fn has(&self, byte: u8) -> bool {
         self.inside[usize::from(byte)]
@@ -231,39 +327,17 @@ impl Sought {
     /// Whether what was decoded can be part of a find, or of an escape.
     fn lives(&self, decoded: Decoded) -> bool {
         let mut bytes = decoded.as_slice().iter();
-        bytes.all(|&byte| self.alive[usize::from(byte)])
+        decoded.length > 0 && bytes.all(|&byte| self.alive[usize::from(byte)])
     }
 
-    /// Whether what was decoded ends a line between two bytes of a find, if their escapes are undone too.
-    fn joins(&self, text: &[u8], start: usize, used: usize, decoded: Decoded) -> bool {
-        let may = |at: usize| {
-            let byte = text.get(at);
-            byte.is_some_and(|&byte| self.alive[usize::from(byte)] || ends_line(byte))
-        };
-        let ends = matches!(decoded.as_slice(), [byte] if ends_line(*byte));
-        ends && start.checked_sub(1).is_some_and(may) && may(start + used)
-    }
-
-    /// Adds what a find can cover that holds something of `new` or reaches across it. Every byte of it is some pattern's.
-    fn extend(&self, ranges: &mut Vec<Range<usize>>, text: &[u8], new: Range<usize>) {
-        let inside = |at: usize| self.has(text[at]);
-        if !new.clone().all(inside) {
-            return;
+    /// What was decoded, no farther than its first byte that can be in neither.
+    fn until_dead(&self, decoded: Decoded) -> Decoded {
+        let mut bytes = decoded.as_slice().iter();
+        let dead = bytes.position(|&byte| !self.alive[usize::from(byte)]);
+        Decoded {
+            length: dead.map_or(decoded.length, |dead| dead as u8 + 1),
+            ..decoded
         }
-        let last = ranges.last_mut().filter(|last| new.start <= last.end);
-        let from = last.as_ref().map_or(new.start, |last| last.end);
-        let most = text.len().min(new.end + self.longest - 1);
-        let end = (from..most)
-            .find(|&at| !inside(at))
-            .unwrap_or(most.max(from));
-        if let Some(last) = last {
-            last.end = end;
-            return;
-        }
-        let least = new.start.saturating_sub(self.longest - 1);
-        let start = (least..new.start).rev().find(|&at| !inside(at));
-        let start = start.map_or(least, |at| at + 1);
-        ranges.push(start..end);
     }
 }
 
@@ -285,6 +359,10 @@ fn ends_line(byte: u8) -> bool {
 enum Reading {
     /// In a form, + is a space.
     Plus,
+    /// What ends a line may stand inside of base64.
+    Lines,
+    /// A name's dots may stand anywhere.
+    Dots,
     Percent,
     Backslash,
     Characters,
@@ -307,26 +385,18 @@ impl<'s> Views<'s> {
     /// The source, and the source with the dots between labels left out: a long value is spread over several labels.
     pub(super) fn of_name(source: &'s [u8], sought: &'s Sought) -> Views<'s> {
         let mut views = Views::of(source, sought, Extent::Whole);
-        let nothing = |_: &[u8]| Token::Escape(Decoded::NOTHING, 1);
-        let undone = Undone::of(
-            source,
-            |text| mark(b'.', text),
-            nothing,
-            sought,
-            Extent::Whole,
-        );
-        views.push(0, undone, None);
+        views.read(0, Reading::Dots, &mut false);
         views
     }
 
     fn of(source: &'s [u8], sought: &'s Sought, extent: Extent) -> Views<'s> {
-        let all = 0..source.len();
         let whole = View {
             bytes: Bytes::Source(source),
-            news: vec![all],
             escapes: Vec::new(),
+            hidden: Vec::new(),
             from: 0,
             open: None,
+            lines: extent == Extent::Whole && memchr(b'\n', source).is_some(),
         };
         Views {
             list: vec![whole],
@@ -383,13 +453,22 @@ impl<'s> Views<'s> {
 
     /// The beginning of a view's escape that `at` (a place in the source) would cut in two, or `at` itself.
     fn boundary(&self, view: usize, at: usize) -> usize {
-        let View { escapes, from, .. } = &self.list[view];
-        let start = |escape: &Escape| self.source(*from, escape.start).start;
-        let before = escapes.partition_point(|escape| start(escape) < at);
-        match before.checked_sub(1).map(|before| &escapes[before]) {
-            Some(escape) if self.source(*from, escape.end() - 1).end > at => start(escape),
-            _ => at,
-        }
+        let View {
+            escapes,
+            hidden,
+            from,
+            ..
+        } = &self.list[view];
+        let start = |escape: usize| self.source(*from, escape).start;
+        let shown = escapes.partition_point(|escape| start(escape.start) < at);
+        let shown = shown.checked_sub(1).map(|before| escapes[before]);
+        let shown = shown.filter(|escape| self.sought.lives(escape.decoded));
+        let shown = shown.map(|escape| escape.start..escape.end());
+        let apart = hidden.partition_point(|escape| start(escape.start) < at);
+        let apart = apart.checked_sub(1).map(|before| hidden[before].clone());
+        let mut cut = shown.into_iter().chain(apart);
+        cut.find(|escape| self.source(*from, escape.end - 1).end > at)
+            .map_or(at, |escape| start(escape.start))
     }
 
     fn all(
@@ -399,9 +478,9 @@ impl<'s> Views<'s> {
         self.show(0, see)?;
         self.deeper(0, DEPTH, see)?;
         // A + is %2B: the plus goes first.
-        if let Some(plus) = self.read(0, Reading::Plus) {
+        if let Some(plus) = self.read(0, Reading::Plus, &mut false) {
             self.show(plus, see)?;
-            if let Some(view) = self.read(plus, Reading::Percent) {
+            if let Some(view) = self.read(plus, Reading::Percent, &mut false) {
                 self.show(view, see)?;
             }
         }
@@ -417,8 +496,14 @@ impl<'s> Views<'s> {
         let Some(depth) = depth.checked_sub(1) else {
             return ControlFlow::Continue(());
         };
+        let mut bytes = false;
         for reading in [Reading::Percent, Reading::Backslash, Reading::Characters] {
-            if let Some(decoded) = self.read(view, reading) {
+            if let Reading::Characters = reading
+                && !bytes
+            {
+                continue;
+            }
+            if let Some(decoded) = self.read(view, reading, &mut bytes) {
                 self.show(decoded, see)?;
                 self.deeper(decoded, depth, see)?;
                 if self.extent != Extent::Piece {
@@ -435,14 +520,12 @@ impl<'s> Views<'s> {
         see: &mut impl FnMut(&Views<'s>, usize) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         see(self, view)?;
-        let bytes = &self.list[view].bytes;
-        if self.extent == Extent::Whole && memchr(b'\n', bytes).is_some() {
-            let (undone, news) = Undone::lines(bytes, self.sought);
-            if !news.is_empty() {
-                let joined = self.push(view, undone, Some(news));
-                see(self, joined)?;
-                self.list.truncate(joined);
-            }
+        if self.extent == Extent::Whole
+            && self.list[view].lines
+            && let Some(joined) = self.read(view, Reading::Lines, &mut false)
+        {
+            see(self, joined)?;
+            self.list.truncate(joined);
         }
         ControlFlow::Continue(())
     }
@@ -452,40 +535,50 @@ impl<'s> Views<'s> {
     /// A reading that undoes nothing gives the same again, and what it could lead to is read from the view itself. So it is
     /// where all that it undoes is dead, as a quote is where no secret has one: neither a find nor an escape holds it, so
     /// all of them stand between, where that view has them too. Only where it can be cut is kept of such a reading.
-    fn read(&mut self, view: usize, reading: Reading) -> Option<usize> {
+    fn read(&mut self, view: usize, reading: Reading, of_bytes: &mut bool) -> Option<usize> {
         let text = &self.list[view].bytes[..];
         let (sought, extent) = (self.sought, self.extent);
+        let runs = Runs::of(text, self.list[view].lines, sought, extent);
         let space = |_: &[u8]| Token::Escape(Decoded::byte(b' '), 1);
+        let nothing = |_: &[u8]| Token::Escape(Decoded::NOTHING, 1);
         let slash = |text: &[u8]| mark(b'\\', text);
         let undone = match reading {
             Reading::Plus if !sought.has(b' ') => return None,
-            Reading::Plus => Undone::of(text, |text| mark(b'+', text), space, sought, extent),
-            Reading::Percent => Undone::of(text, |text| mark(b'%', text), percent, sought, extent),
-            Reading::Backslash => Undone::of(text, slash, backslash, sought, extent),
-            Reading::Characters if !has_characters(text) => return None,
-            Reading::Characters => Undone::of(text, slash, characters, sought, extent),
+            Reading::Plus => Undone::of(runs, |text| mark(b'+', text), space),
+            Reading::Percent => Undone::of(runs, |text| mark(b'%', text), percent),
+            Reading::Backslash => Undone::of(runs, slash, backslash),
+            Reading::Characters => Undone::of(runs, slash, characters),
+            Reading::Lines => {
+                let end = |text: &[u8]| memchr2(b'\r', b'\n', text);
+                Undone::of(runs, end, nothing)
+            }
+            Reading::Dots => Undone::of(runs, |text| mark(b'.', text), nothing),
         };
-        if undone.lives || undone.open.is_some() {
-            return Some(self.push(view, undone, None));
+        *of_bytes = undone.bytes;
+        if !undone.escapes.is_empty() || undone.open.is_some() {
+            return Some(self.push(view, undone));
         }
-        if extent == Extent::Piece && !undone.escapes.is_empty() {
+        if !undone.hidden.is_empty() {
             self.list.push(View {
                 bytes: Bytes::Source(&[]),
-                news: Vec::new(),
-                escapes: undone.escapes,
+                escapes: Vec::new(),
+                hidden: undone.hidden,
                 from: view,
                 open: None,
+                lines: false,
             });
         }
         None
     }
 
     /// Adds what a view is with a reading undone.
-    fn push(&mut self, from: usize, undone: Undone, news: Option<Vec<Range<usize>>>) -> usize {
+    fn push(&mut self, from: usize, undone: Undone) -> usize {
         let text = &self.list[from].bytes;
         let end = undone.open.unwrap_or(text.len());
-        // Nothing becomes longer by being decoded, so this is never moved.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(end));
+        let last = undone.escapes.last();
+        let length = last.map_or(end, |last| last.behind() + (end - last.end()));
+        // As much as it takes: what is moved leaves a copy behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(length));
         let mut done = 0;
         for escape in &undone.escapes {
             bytes.extend_from_slice(&text[done..escape.start]);
@@ -496,21 +589,13 @@ impl<'s> Views<'s> {
             done = escape.end();
         }
         bytes.extend_from_slice(&text[done..end]);
-        let news = news.unwrap_or_else(|| {
-            let mut news = Vec::new();
-            for escape in &undone.escapes {
-                self.sought
-                    .extend(&mut news, &bytes, escape.at..escape.behind());
-            }
-            news.retain(|news| news.len() >= self.sought.shortest);
-            news
-        });
         let open = undone.open.map(|at| self.source(from, at).start);
         self.list.push(View {
             bytes: Bytes::Own(bytes),
-            news,
             open: open.or(self.list[from].open),
             escapes: undone.escapes,
+            hidden: undone.hidden,
+            lines: undone.lines || self.list[from].lines,
             from,
         });
         self.list.len() - 1
@@ -522,16 +607,6 @@ fn mark(mark: u8, text: &[u8]) -> Option<usize> {
     const NEAR: usize = 4;
     let near = text.iter().take(NEAR).position(|&byte| byte == mark);
     near.or_else(|| Some(NEAR + memchr(mark, text.get(NEAR..)?)?))
-}
-
-/// Whether `\x` of a byte that is no character stands somewhere: elsewhere both readings of it are the same.
-fn has_characters(text: &[u8]) -> bool {
-    memmem::find_iter(text, b"\\x").any(|at| {
-        matches!(
-            text.get(at + 2),
-            Some(b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F')
-        )
-    })
 }
 
 /// What stands at the beginning of a text.
@@ -566,6 +641,11 @@ impl Decoded {
         let mut bytes = [0; 4];
         let length = c.encode_utf8(&mut bytes).len() as u8;
         Decoded { bytes, length }
+    }
+
+    /// A byte beyond ASCII, which is no character.
+    fn is_byte(&self) -> bool {
+        self.length == 1 && !self.bytes[0].is_ascii()
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
