@@ -21,6 +21,9 @@ const WORD: usize = 8;
 /// No gram is farther from the beginning of its pattern than so many bytes and a stride.
 const FARTHEST: usize = 16;
 
+/// Bytes of a pattern's head: enough to tell it from most text, and fewer than any pattern has.
+const HEAD: usize = 3;
+
 /// Words of bits in a set of grams: what a processor has at hand.
 const ROWS: usize = 1 << 12;
 
@@ -85,24 +88,20 @@ impl Search {
         let bytes = (shortest + 1 - stride.bytes()).min(WORD);
         let inner = inner(&patterns);
         // Where a pattern begins with another, that one shows the place.
-        let shown = || (0..patterns.len()).filter(|&index| inner[index].is_none());
-        let mut grams = Grams::new(bytes);
-        let mut heads = Grams::new(3);
-        let mut entries = Vec::new();
-        for index in shown() {
+        let shown = (0..patterns.len()).filter(|&index| inner[index].is_none());
+        let (mut grams, mut heads) = (Grams::new(bytes), Grams::new(HEAD));
+        let mut entries = Zeroizing::new(Vec::with_capacity(patterns.len() * stride.bytes()));
+        for index in shown {
             let pattern = patterns.get(index).unwrap_or_default();
             heads.add(word(pattern, 0));
             // The end of a key is its own; it begins as others do, or with a word.
             let first = (pattern.len() + 1 - bytes - stride.bytes()).min(FARTHEST);
             for at in first..first + stride.bytes() {
-                grams.add(word(pattern, at));
-                entries.push(Entry {
-                    pattern: index as u32,
-                    at: at as u32,
-                });
+                let hash = grams.add(word(pattern, at));
+                entries.push((hash, at, index));
             }
         }
-        let index = Index::of(entries, &patterns, &grams);
+        let index = Index::of(&mut entries);
         Some(Search {
             inner,
             index,
@@ -236,7 +235,7 @@ impl Search {
             let gram = word(text, place);
             let entries = self.index.get(self.grams.hash(gram)).iter();
             let same = entries.filter(|entry| self.grams.same(gram, self.patterns.word(**entry)));
-            let mut places = same.filter_map(|entry| place.checked_sub(entry.at as usize));
+            let mut places = same.filter_map(|entry| place.checked_sub(entry.at));
             places.try_for_each(&mut *see)?;
             from = place + self.stride.bytes();
         }
@@ -316,10 +315,7 @@ impl Patterns {
 
     /// The gram of an entry.
     fn word(&self, entry: Entry) -> u64 {
-        word(
-            self.get(entry.pattern as usize).unwrap_or_default(),
-            entry.at as usize,
-        )
+        word(self.get(entry.pattern).unwrap_or_default(), entry.at)
     }
 
     /// How many sort before a text.
@@ -405,9 +401,11 @@ impl Grams {
         (word ^ other) << (8 * (WORD - self.bytes)) == 0
     }
 
-    fn add(&mut self, word: u64) {
-        let (row, column) = Grams::bit(self.hash(word));
+    fn add(&mut self, word: u64) -> u64 {
+        let hash = self.hash(word);
+        let (row, column) = Grams::bit(hash);
         self.bits[row] |= 1 << column;
+        hash
     }
 
     #[inline(always)]
@@ -445,47 +443,50 @@ impl Grams {
     }
 }
 
-/// A gram of a pattern: which one it is of, and where.
+/// Where a gram stands.
 #[derive(Clone, Copy)]
 struct Entry {
-    pattern: u32,
-    at: u32,
+    pattern: usize,
+    at: usize,
 }
 
-/// The grams of all patterns, by their hash.
+/// Where the grams stand, by their hash.
 struct Index {
     shift: u32,
     /// Where the entries of each bucket end.
-    ends: Vec<u32>,
+    ends: Vec<usize>,
     entries: Vec<Entry>,
 }
 
 impl Index {
-    fn of(mut entries: Vec<Entry>, patterns: &Patterns, grams: &Grams) -> Index {
-        let buckets = entries.len().next_power_of_two();
-        let shift = 64 - buckets.ilog2();
-        let hash = |entry: &Entry| grams.hash(patterns.word(*entry));
-        entries.sort_by_cached_key(|entry| (hash(entry), entry.at));
-        entries.dedup_by(|a, b| a.at == b.at && hash(a) == hash(b));
+    /// Of the hash of each gram, which tells the gram, its place in a pattern, and which pattern that is. Of the patterns that
+    /// have a gram at the same place, one is enough.
+    fn of(grams: &mut Vec<(u64, usize, usize)>) -> Index {
+        grams.sort_unstable();
+        grams.dedup_by_key(|&mut (hash, at, _)| (hash, at));
+        let buckets = grams.len().next_power_of_two();
+        let shift = u64::BITS - buckets.ilog2();
         let mut ends = vec![0; buckets];
-        for entry in &entries {
-            ends[(hash(entry) >> shift) as usize] += 1;
+        for &(hash, ..) in &*grams {
+            ends[(hash >> shift) as usize] += 1;
         }
         let mut end = 0;
         for here in &mut ends {
             end += *here;
             *here = end;
         }
+        let entries = grams.iter().map(|&(_, at, pattern)| Entry { pattern, at });
         Index {
             shift,
             ends,
-            entries,
+            entries: entries.collect(),
         }
     }
 
+    /// All that have a hash, and others.
     fn get(&self, hash: u64) -> &[Entry] {
         let bucket = (hash >> self.shift) as usize;
         let start = bucket.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.entries[start as usize..self.ends[bucket] as usize]
+        &self.entries[start..self.ends[bucket]]
     }
 }
