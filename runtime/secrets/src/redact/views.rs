@@ -196,13 +196,14 @@ impl<'r> Runs<'r> {
     /// Whether what was decoded may be in a find or in an escape, or be left out inside of one.
     #[inline(always)]
     fn lives(&self, start: usize, decoded: Decoded) -> bool {
-        let joins = |byte: u8| {
-            self.extent == Extent::Whole && ends_line(byte) && start > 0 && self.holds(start - 1)
-        };
+        let joins = || start > 0 && self.holds(start - 1);
         self.whole
             || match decoded.as_slice() {
-                [] => true,
-                &[byte] => self.sought.alive[usize::from(byte)] || joins(byte),
+                [] => joins(),
+                &[byte] if self.extent == Extent::Whole && ends_line(byte) => {
+                    self.sought.alive[usize::from(byte)] || joins()
+                }
+                &[byte] => self.sought.alive[usize::from(byte)],
                 _ => self.sought.lives(decoded),
             }
     }
