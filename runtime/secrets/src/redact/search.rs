@@ -1,9 +1,9 @@
 //! Finds any of many patterns in a text, at the rate at which memory is read where there is none.
 //!
-//! A pattern holds, within its first bytes, a short run of bytes (a gram) that begins at a multiple of the stride, wherever
-//! the pattern stands. So one gram in each stride is looked up in a set of bits; only where it is there, the few places are
-//! compared at which a pattern with this gram would begin. This is the block shift of Wu and Manber ("A fast algorithm for
-//! multi-pattern searching", 1994) with a shift that does not vary, which a processor likes better.
+//! A pattern holds, near its beginning, a short run of bytes (a gram) that begins at a multiple of the stride, wherever the
+//! pattern stands. So one gram in each stride is looked up in a set of bits; only where it is there, an index tells the few
+//! places at which a pattern with this gram would begin, and these are compared. This is the block shift of Wu and Manber
+//! ("A fast algorithm for multi-pattern searching", 1994) with a shift that does not vary, which a processor likes better.
 
 use std::cmp::Ordering;
 use std::ops::{ControlFlow, Range};
@@ -24,10 +24,13 @@ const FARTHEST: usize = 16;
 /// Bytes of a pattern's head: enough to tell it from most text, and fewer than any pattern has.
 const HEAD: usize = 3;
 
-/// Words of bits in a set of grams: what a processor has at hand.
-const ROWS: usize = 1 << 12;
+/// Words of bits in a set, which is as large as a processor has at hand: half a megabit of grams.
+const GRAMS: usize = 1 << 13;
 
-/// Grams that are looked up before anything is decided.
+/// The same of heads, of which few are looked up.
+const HEADS: usize = 1 << 8;
+
+/// Grams that are looked up in one turn.
 const AT_ONCE: usize = 8;
 
 /// Bytes compared for each byte of text, above which the automaton takes over: patterns and text that repeat themselves
@@ -42,11 +45,12 @@ pub(super) struct Search {
     longest: usize,
     sought: Sought,
     stride: Stride,
-    /// Runs of bytes at some places of every pattern, one stride of them.
-    grams: Grams,
+    /// Runs of bytes in every pattern, at so many places as there are in a stride.
+    grams: Grams<GRAMS>,
+    /// Where they stand.
     index: Index,
     /// The first bytes of every pattern.
-    heads: Grams,
+    heads: Grams<HEADS>,
     /// For texts that make comparing slow. Holds copies of the patterns, which the library does not wipe.
     automaton: OnceLock<AhoCorasick>,
 }
@@ -98,7 +102,7 @@ impl Search {
             let first = (pattern.len() + 1 - bytes - stride.bytes()).min(FARTHEST);
             for at in first..first + stride.bytes() {
                 let hash = grams.add(word(pattern, at));
-                entries.push((hash, at, index));
+                entries.push((hash, at as u32, index as u32));
             }
         }
         let index = Index::of(&mut entries);
@@ -235,7 +239,7 @@ impl Search {
             let gram = word(text, place);
             let entries = self.index.get(self.grams.hash(gram)).iter();
             let same = entries.filter(|entry| self.grams.same(gram, self.patterns.word(**entry)));
-            let mut places = same.filter_map(|entry| place.checked_sub(entry.at));
+            let mut places = same.filter_map(|entry| place.checked_sub(entry.at as usize));
             places.try_for_each(&mut *see)?;
             from = place + self.stride.bytes();
         }
@@ -315,7 +319,10 @@ impl Patterns {
 
     /// The gram of an entry.
     fn word(&self, entry: Entry) -> u64 {
-        word(self.get(entry.pattern).unwrap_or_default(), entry.at)
+        word(
+            self.get(entry.pattern as usize).unwrap_or_default(),
+            entry.at as usize,
+        )
     }
 
     /// How many sort before a text.
@@ -365,16 +372,17 @@ fn word(text: &[u8], at: usize) -> u64 {
 }
 
 /// A set of short runs of bytes. It may hold a run that was never added, one of some hundred.
-struct Grams {
+struct Grams<const ROWS: usize> {
     /// How long each run is; of a word, what lies beyond is not heeded.
     bytes: usize,
+    /// What a word is multiplied by, to a hash of its gram.
     factor: u64,
     bits: Box<[u64; ROWS]>,
 }
 
-impl Grams {
-    fn new(bytes: usize) -> Grams {
-        Grams {
+impl<const ROWS: usize> Grams<ROWS> {
+    fn new(bytes: usize) -> Self {
+        Self {
             bytes,
             factor: 0x9e37_79b9_7f4a_7c15 << (8 * (WORD - bytes)),
             bits: vec![0; ROWS].try_into().expect("there are so many rows"),
@@ -401,16 +409,17 @@ impl Grams {
         (word ^ other) << (8 * (WORD - self.bytes)) == 0
     }
 
+    /// Gives the hash.
     fn add(&mut self, word: u64) -> u64 {
         let hash = self.hash(word);
-        let (row, column) = Grams::bit(hash);
+        let (row, column) = Self::bit(hash);
         self.bits[row] |= 1 << column;
         hash
     }
 
     #[inline(always)]
     fn has(&self, word: u64) -> bool {
-        let (row, column) = Grams::bit(self.hash(word));
+        let (row, column) = Self::bit(self.hash(word));
         self.bits[row] >> column & 1 != 0
     }
 
@@ -446,22 +455,22 @@ impl Grams {
 /// Where a gram stands.
 #[derive(Clone, Copy)]
 struct Entry {
-    pattern: usize,
-    at: usize,
+    pattern: u32,
+    at: u32,
 }
 
-/// Where the grams stand, by their hash.
+/// Where the grams stand, by their hash. Holds no byte of a pattern: those stay in their own memory.
 struct Index {
     shift: u32,
     /// Where the entries of each bucket end.
-    ends: Vec<usize>,
+    ends: Vec<u32>,
     entries: Vec<Entry>,
 }
 
 impl Index {
     /// Of the hash of each gram, which tells the gram, its place in a pattern, and which pattern that is. Of the patterns that
     /// have a gram at the same place, one is enough.
-    fn of(grams: &mut Vec<(u64, usize, usize)>) -> Index {
+    fn of(grams: &mut Vec<(u64, u32, u32)>) -> Index {
         grams.sort_unstable();
         grams.dedup_by_key(|&mut (hash, at, _)| (hash, at));
         let buckets = grams.len().next_power_of_two();
@@ -487,6 +496,6 @@ impl Index {
     fn get(&self, hash: u64) -> &[Entry] {
         let bucket = (hash >> self.shift) as usize;
         let start = bucket.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.entries[start..self.ends[bucket]]
+        &self.entries[start as usize..self.ends[bucket] as usize]
     }
 }
