@@ -228,7 +228,8 @@ impl Search {
         FARTHEST + self.stride.bytes() - 1
     }
 
-    /// Every place, a little out of order, at which a pattern may begin that has [`Search::reach`] bytes or more in the text.
+    /// Every place, a little out of order, at which a pattern may begin that has [`Search::reach`] bytes or more in the
+    /// text.
     fn places<B>(
         &self,
         text: &[u8],
@@ -468,8 +469,8 @@ struct Index {
 }
 
 impl Index {
-    /// Of the hash of each gram, which tells the gram, its place in a pattern, and which pattern that is. Of the patterns that
-    /// have a gram at the same place, one is enough.
+    /// Of the hash of each gram, which tells the gram, its place in a pattern, and which pattern that is. Of the patterns
+    /// that have a gram at the same place, one is enough.
     fn of(grams: &mut Vec<(u64, u32, u32)>) -> Index {
         grams.sort_unstable();
         grams.dedup_by_key(|&mut (hash, at, _)| (hash, at));
