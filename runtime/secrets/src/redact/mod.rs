@@ -362,6 +362,23 @@ mod tests {
     }
 
     #[test]
+    fn a_return_inside_of_a_secret_is_left_out_where_lines_end() {
+        let r = redactor(&["hunter2-hunter2"]);
+        for end in ["\n", r"\n", r"\u000a é", "%0A"] {
+            for between in ["\r", "\r\r", r"\r", "%0D"] {
+                let text = format!("of '{end}', hunter2-{between}hunter2");
+                let shown = r.redact(&text).into_owned();
+                // A line's end and the return are seen by one reading.
+                let seen = end == "\n"
+                    || between.starts_with('\r')
+                    || end.as_bytes()[0] == between.as_bytes()[0];
+                assert_eq!(shown.contains(MARKER), seen, "{text:?}");
+            }
+        }
+        assert_eq!(r.redact("hunter2-\rhunter2"), "hunter2-\rhunter2");
+    }
+
+    #[test]
     fn every_form_that_an_encoder_makes_is_taken_out() {
         let r = redactor(&["pä ss/w\"rd+\n"]);
         let table = [
@@ -443,7 +460,12 @@ mod tests {
         ] {
             assert_eq!(r.redact_name(name), "[redacted].evil.com", "{name}");
         }
-        assert_eq!(r.redact_name("api.example.com"), "api.example.com");
+        for other in [
+            "api.example.com",
+            "eeeeeeeeeeee\nhunter22, or sesameopen\neeeeeeeeeeee",
+        ] {
+            assert_eq!(r.redact_name(other), other);
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Finds any of many patterns in a text, at the rate at which memory is read where there is none.
 //!
-//! A pattern holds, within its first bytes, a short run of bytes (a gram) that begins at a multiple of the stride, wherever
-//! the pattern stands. So one gram in each stride is looked up in a set of bits; only where it is there, the few places are
-//! compared at which a pattern with this gram would begin. This is the block shift of Wu and Manber ("A fast algorithm for
-//! multi-pattern searching", 1994) with a shift that does not vary, which a processor likes better.
+//! A pattern holds, near its beginning, a short run of bytes (a gram) that begins at a multiple of the stride, wherever the
+//! pattern stands. So one gram in each stride is looked up in a set of bits; only where it is there, an index tells the few
+//! places at which a pattern with this gram would begin, and these are compared. This is the block shift of Wu and Manber
+//! ("A fast algorithm for multi-pattern searching", 1994) with a shift that does not vary, which a processor likes better.
 
 use std::cmp::Ordering;
 use std::ops::{ControlFlow, Range};
@@ -21,10 +21,16 @@ const WORD: usize = 8;
 /// No gram is farther from the beginning of its pattern than so many bytes and a stride.
 const FARTHEST: usize = 16;
 
-/// Words of bits in a set of grams: what a processor has at hand.
-const ROWS: usize = 1 << 12;
+/// Bytes of a pattern's head: enough to tell it from most text, and fewer than any pattern has.
+const HEAD: usize = 3;
 
-/// Grams that are looked up before anything is decided.
+/// Words of bits in a set, which is as large as a processor has at hand: half a megabit of grams.
+const GRAMS: usize = 1 << 13;
+
+/// The same of heads, of which few are looked up.
+const HEADS: usize = 1 << 8;
+
+/// Grams that are looked up in one turn.
 const AT_ONCE: usize = 8;
 
 /// Bytes compared for each byte of text, above which the automaton takes over: patterns and text that repeat themselves
@@ -39,11 +45,12 @@ pub(super) struct Search {
     longest: usize,
     sought: Sought,
     stride: Stride,
-    /// Runs of bytes at some places of every pattern, one stride of them.
-    grams: Grams,
+    /// Runs of bytes in every pattern, at so many places as there are in a stride.
+    grams: Grams<GRAMS>,
+    /// Where they stand.
     index: Index,
     /// The first bytes of every pattern.
-    heads: Grams,
+    heads: Grams<HEADS>,
     /// For texts that make comparing slow. Holds copies of the patterns, which the library does not wipe.
     automaton: OnceLock<AhoCorasick>,
 }
@@ -85,24 +92,20 @@ impl Search {
         let bytes = (shortest + 1 - stride.bytes()).min(WORD);
         let inner = inner(&patterns);
         // Where a pattern begins with another, that one shows the place.
-        let shown = || (0..patterns.len()).filter(|&index| inner[index].is_none());
-        let mut grams = Grams::new(bytes);
-        let mut heads = Grams::new(3);
-        let mut entries = Vec::new();
-        for index in shown() {
+        let shown = (0..patterns.len()).filter(|&index| inner[index].is_none());
+        let (mut grams, mut heads) = (Grams::new(bytes), Grams::new(HEAD));
+        let mut entries = Zeroizing::new(Vec::with_capacity(patterns.len() * stride.bytes()));
+        for index in shown {
             let pattern = patterns.get(index).unwrap_or_default();
             heads.add(word(pattern, 0));
             // The end of a key is its own; it begins as others do, or with a word.
             let first = (pattern.len() + 1 - bytes - stride.bytes()).min(FARTHEST);
             for at in first..first + stride.bytes() {
-                grams.add(word(pattern, at));
-                entries.push(Entry {
-                    pattern: index as u32,
-                    at: at as u32,
-                });
+                let hash = grams.add(word(pattern, at));
+                entries.push((hash, at as u32, index as u32));
             }
         }
-        let index = Index::of(entries, &patterns, &grams);
+        let index = Index::of(&mut entries);
         Some(Search {
             inner,
             index,
@@ -225,7 +228,8 @@ impl Search {
         FARTHEST + self.stride.bytes() - 1
     }
 
-    /// Every place, a little out of order, at which a pattern may begin that has [`Search::reach`] bytes or more in the text.
+    /// Every place, a little out of order, at which a pattern may begin that has [`Search::reach`] bytes or more in the
+    /// text.
     fn places<B>(
         &self,
         text: &[u8],
@@ -369,16 +373,17 @@ fn word(text: &[u8], at: usize) -> u64 {
 }
 
 /// A set of short runs of bytes. It may hold a run that was never added, one of some hundred.
-struct Grams {
+struct Grams<const ROWS: usize> {
     /// How long each run is; of a word, what lies beyond is not heeded.
     bytes: usize,
+    /// What a word is multiplied by, to a hash of its gram.
     factor: u64,
     bits: Box<[u64; ROWS]>,
 }
 
-impl Grams {
-    fn new(bytes: usize) -> Grams {
-        Grams {
+impl<const ROWS: usize> Grams<ROWS> {
+    fn new(bytes: usize) -> Self {
+        Self {
             bytes,
             factor: 0x9e37_79b9_7f4a_7c15 << (8 * (WORD - bytes)),
             bits: vec![0; ROWS].try_into().expect("there are so many rows"),
@@ -405,14 +410,17 @@ impl Grams {
         (word ^ other) << (8 * (WORD - self.bytes)) == 0
     }
 
-    fn add(&mut self, word: u64) {
-        let (row, column) = Grams::bit(self.hash(word));
+    /// Gives the hash.
+    fn add(&mut self, word: u64) -> u64 {
+        let hash = self.hash(word);
+        let (row, column) = Self::bit(hash);
         self.bits[row] |= 1 << column;
+        hash
     }
 
     #[inline(always)]
     fn has(&self, word: u64) -> bool {
-        let (row, column) = Grams::bit(self.hash(word));
+        let (row, column) = Self::bit(self.hash(word));
         self.bits[row] >> column & 1 != 0
     }
 
@@ -445,14 +453,14 @@ impl Grams {
     }
 }
 
-/// A gram of a pattern: which one it is of, and where.
+/// Where a gram stands.
 #[derive(Clone, Copy)]
 struct Entry {
     pattern: u32,
     at: u32,
 }
 
-/// The grams of all patterns, by their hash.
+/// Where the grams stand, by their hash. Holds no byte of a pattern: those stay in their own memory.
 struct Index {
     shift: u32,
     /// Where the entries of each bucket end.
@@ -461,28 +469,31 @@ struct Index {
 }
 
 impl Index {
-    fn of(mut entries: Vec<Entry>, patterns: &Patterns, grams: &Grams) -> Index {
-        let buckets = entries.len().next_power_of_two();
-        let shift = 64 - buckets.ilog2();
-        let hash = |entry: &Entry| grams.hash(patterns.word(*entry));
-        entries.sort_by_cached_key(|entry| (hash(entry), entry.at));
-        entries.dedup_by(|a, b| a.at == b.at && hash(a) == hash(b));
+    /// Of the hash of each gram, which tells the gram, its place in a pattern, and which pattern that is. Of the patterns
+    /// that have a gram at the same place, one is enough.
+    fn of(grams: &mut Vec<(u64, u32, u32)>) -> Index {
+        grams.sort_unstable();
+        grams.dedup_by_key(|&mut (hash, at, _)| (hash, at));
+        let buckets = grams.len().next_power_of_two();
+        let shift = u64::BITS - buckets.ilog2();
         let mut ends = vec![0; buckets];
-        for entry in &entries {
-            ends[(hash(entry) >> shift) as usize] += 1;
+        for &(hash, ..) in &*grams {
+            ends[(hash >> shift) as usize] += 1;
         }
         let mut end = 0;
         for here in &mut ends {
             end += *here;
             *here = end;
         }
+        let entries = grams.iter().map(|&(_, at, pattern)| Entry { pattern, at });
         Index {
             shift,
             ends,
-            entries,
+            entries: entries.collect(),
         }
     }
 
+    /// All that have a hash, and others.
     fn get(&self, hash: u64) -> &[Entry] {
         let bucket = (hash >> self.shift) as usize;
         let start = bucket.checked_sub(1).map_or(0, |before| self.ends[before]);

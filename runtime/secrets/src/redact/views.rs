@@ -1,8 +1,9 @@
 //! Text as a reader would see it after undoing percent-encoding and backslash escapes, with the way back to the source.
 //!
 //! A view keeps where it differs from its source, and so, for each of its bytes, the bytes of the source that it stands
-//! for. What cannot be decoded stands for itself, so a view never loses text. A reading that finds nothing to decode costs
-//! one look for its mark, and a view is searched only around what it decoded: most text has few escapes.
+//! for. What cannot be decoded stands for itself. A reading that finds nothing to decode costs one look for its mark, and a
+//! view shows no more of a text than the runs of bytes around its escapes that a find can cover: most text has few escapes,
+//! and what a find covers without one, the view before it shows.
 
 use std::ops::{ControlFlow, Deref, Range};
 
@@ -17,21 +18,23 @@ pub(super) struct Views<'s> {
     list: Vec<View<'s>>,
     sought: &'s Sought,
     extent: Extent,
+    /// What was last read has an escape of a byte beyond ASCII.
+    bytes: bool,
 }
 
 /// One reading of a source.
 pub(super) struct View<'s> {
-    /// The text as this view reads it; empty where it shows nothing of its own.
+    /// What this view shows of the text as it reads it; empty where that is nothing of its own.
     pub(super) bytes: Bytes<'s>,
     /// Where it differs from the view from which it was made, in order.
     escapes: Vec<Escape>,
-    /// Escapes in what is left out of that view, in order; of a piece only.
+    /// Where that view has other escapes, which this one does not show, in order; of a piece only.
     hidden: Vec<Range<usize>>,
     /// That view, or itself.
     from: usize,
     /// Where in the source an escape begins that the next chunk may complete; the view ends before it.
     open: Option<usize>,
-    /// Somewhere in that reading, shown or not, a line ends.
+    /// In a whole text: somewhere in it, shown or not, a line ends.
     lines: bool,
 }
 
@@ -79,7 +82,7 @@ impl Escape {
 /// What a reading undoes in a view.
 #[derive(Default)]
 struct Undone {
-    /// Those that may be part of a find, or of another escape; and what is left out because it is far from all of them.
+    /// Those that are shown, and what is left out between them.
     escapes: Vec<Escape>,
     /// The other escapes, if this is a piece.
     hidden: Vec<Range<usize>>,
@@ -119,7 +122,7 @@ impl Undone {
             match token(&text[mark..]) {
                 Token::Escape(decoded, used) => {
                     at = mark + used;
-                    runs.escape(mark, used, decoded);
+                    runs.add(mark, used, decoded);
                 }
                 Token::Incomplete if extent == Extent::Piece => {
                     runs.lead_to(mark);
@@ -133,14 +136,14 @@ impl Undone {
     }
 }
 
-/// What of a text is shown: around what lives, the run of bytes that may be in a find with it, or in an escape; and the byte
-/// that ends it. A run that is too short for a find is not shown.
+/// What of a text is shown: around each escape that lives, the run of bytes that may be in a find with it or in an escape,
+/// and behind that the byte that ends it, so that no two runs touch. A run that is too short for a find is not shown.
 struct Runs<'r> {
     text: &'r [u8],
     sought: &'r Sought,
     extent: Extent,
     undone: Undone,
-    /// Whether all of the text is one run: it has returns, and ends of lines only in its escapes.
+    /// Whether all of the text is one run: returns are left out where lines end, and here they end in escapes alone.
     whole: bool,
     run: Option<Run>,
     /// Where that begins which is left out before the run, or before the next.
@@ -173,7 +176,7 @@ impl<'r> Runs<'r> {
     }
 
     #[inline(always)]
-    fn escape(&mut self, start: usize, used: usize, decoded: Decoded) {
+    fn add(&mut self, start: usize, used: usize, decoded: Decoded) {
         let end = start + used;
         self.undone.bytes |= decoded.is_byte();
         self.undone.lines |= decoded.as_slice() == b"\n";
@@ -196,13 +199,14 @@ impl<'r> Runs<'r> {
     /// Whether what was decoded may be in a find or in an escape, or be left out inside of one.
     #[inline(always)]
     fn lives(&self, start: usize, decoded: Decoded) -> bool {
-        let joins = |byte: u8| {
-            self.extent == Extent::Whole && ends_line(byte) && start > 0 && self.holds(start - 1)
-        };
+        let joins = || start > 0 && self.holds(start - 1);
         self.whole
             || match decoded.as_slice() {
-                [] => true,
-                &[byte] => self.sought.alive[usize::from(byte)] || joins(byte),
+                [] => joins(),
+                &[byte] if self.extent == Extent::Whole && ends_line(byte) => {
+                    self.sought.alive[usize::from(byte)] || joins()
+                }
+                &[byte] => self.sought.alive[usize::from(byte)],
                 _ => self.sought.lives(decoded),
             }
     }
@@ -385,7 +389,7 @@ impl<'s> Views<'s> {
     /// The source, and the source with the dots between labels left out: a long value is spread over several labels.
     pub(super) fn of_name(source: &'s [u8], sought: &'s Sought) -> Views<'s> {
         let mut views = Views::of(source, sought, Extent::Whole);
-        views.read(0, Reading::Dots, &mut false);
+        views.read(0, Reading::Dots);
         views
     }
 
@@ -402,6 +406,7 @@ impl<'s> Views<'s> {
             list: vec![whole],
             sought,
             extent,
+            bytes: false,
         }
     }
 
@@ -478,9 +483,9 @@ impl<'s> Views<'s> {
         self.show(0, see)?;
         self.deeper(0, DEPTH, see)?;
         // A + is %2B: the plus goes first.
-        if let Some(plus) = self.read(0, Reading::Plus, &mut false) {
+        if let Some(plus) = self.read(0, Reading::Plus) {
             self.show(plus, see)?;
-            if let Some(view) = self.read(plus, Reading::Percent, &mut false) {
+            if let Some(view) = self.read(plus, Reading::Percent) {
                 self.show(view, see)?;
             }
         }
@@ -498,12 +503,13 @@ impl<'s> Views<'s> {
         };
         let mut bytes = false;
         for reading in [Reading::Percent, Reading::Backslash, Reading::Characters] {
-            if let Reading::Characters = reading
-                && !bytes
-            {
-                continue;
+            // Elsewhere both readings of a backslash are the same.
+            if matches!(reading, Reading::Characters) && !bytes {
+                break;
             }
-            if let Some(decoded) = self.read(view, reading, &mut bytes) {
+            let decoded = self.read(view, reading);
+            bytes = self.bytes;
+            if let Some(decoded) = decoded {
                 self.show(decoded, see)?;
                 self.deeper(decoded, depth, see)?;
                 if self.extent != Extent::Piece {
@@ -522,7 +528,7 @@ impl<'s> Views<'s> {
         see(self, view)?;
         if self.extent == Extent::Whole
             && self.list[view].lines
-            && let Some(joined) = self.read(view, Reading::Lines, &mut false)
+            && let Some(joined) = self.read(view, Reading::Lines)
         {
             see(self, joined)?;
             self.list.truncate(joined);
@@ -535,7 +541,7 @@ impl<'s> Views<'s> {
     /// A reading that undoes nothing gives the same again, and what it could lead to is read from the view itself. So it is
     /// where all that it undoes is dead, as a quote is where no secret has one: neither a find nor an escape holds it, so
     /// all of them stand between, where that view has them too. Only where it can be cut is kept of such a reading.
-    fn read(&mut self, view: usize, reading: Reading, of_bytes: &mut bool) -> Option<usize> {
+    fn read(&mut self, view: usize, reading: Reading) -> Option<usize> {
         let text = &self.list[view].bytes[..];
         let (sought, extent) = (self.sought, self.extent);
         let runs = Runs::of(text, self.list[view].lines, sought, extent);
@@ -554,7 +560,7 @@ impl<'s> Views<'s> {
             }
             Reading::Dots => Undone::of(runs, |text| mark(b'.', text), nothing),
         };
-        *of_bytes = undone.bytes;
+        self.bytes = undone.bytes;
         if !undone.escapes.is_empty() || undone.open.is_some() {
             return Some(self.push(view, undone));
         }
@@ -816,6 +822,30 @@ mod tests {
         assert_eq!(count(b"a line\n{another}\n"), 1);
         assert_eq!(count(br"\x68unter22"), 2);
         assert_eq!(count(b"hunt\ner22"), 2);
+    }
+
+    #[test]
+    fn a_view_shows_the_runs_around_its_escapes() {
+        let sought = Sought::of([&b"hunter22"[..]].into_iter());
+        let shown = |source: &[u8], extent| {
+            let mut shown = Vec::new();
+            let _ = Views::visit(source, &sought, extent, &mut |views, view| {
+                shown.push(String::from_utf8_lossy(&views.view(view).bytes).into_owned());
+                ControlFlow::Continue(())
+            });
+            shown.split_off(1)
+        };
+        let whole = |source: &[u8]| shown(source, Extent::Whole);
+        assert_eq!(
+            whole(br"hunter22 in \\x68unter22, he\x72e \\u0068unter22"),
+            [r"\x68unter22,\u0068unter22", "hunter22,hunter22"]
+        );
+        assert_eq!(
+            whole(br#"so \x68unter22\"s \\ and \x68unter22"#),
+            ["hunter22\"hunter22"]
+        );
+        assert!(whole(br"of no use: he\x72e").is_empty());
+        assert_eq!(shown(br"more to come: hu\x6e", Extent::Piece), ["hun"]);
     }
 
     #[test]
