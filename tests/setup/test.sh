@@ -40,4 +40,4 @@ suite "end to end" halves $pytest tests/e2e
 suite "chaos, a sample" $pytest tests/chaos
 suite "escape" tests/setup/escape.sh
 suite "canaries, a sample" tests/setup/canaries.sh --sample
-suite "escape without layers, a sample" tests/setup/escape-layers.sh --sample 3
+suite "escape without layers, a sample" tests/setup/escape-layers.sh --sample 2
