@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Callable
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,16 +45,17 @@ class Between:
                     return
                 between.came.append((self.command, self.path))
                 between.gate.wait(60)
-                upstream = http.client.HTTPConnection(to, timeout=30)
-                upstream.request(self.command, self.path, body, dict(self.headers))
-                answer = upstream.getresponse()
-                text = answer.read()
-                self.send_response(answer.status)
-                self.send_header("content-type", answer.headers.get("content-type", ""))
-                self.send_header("content-length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-                upstream.close()
+                with closing(http.client.HTTPConnection(to, timeout=30)) as upstream:
+                    upstream.request(self.command, self.path, body, dict(self.headers))
+                    answer = upstream.getresponse()
+                    text = answer.read()
+                # A daemon that was killed takes no answer.
+                with suppress(ConnectionError):
+                    self.send_response(answer.status)
+                    self.send_header("content-type", answer.headers.get("content-type", ""))
+                    self.send_header("content-length", str(len(text)))
+                    self.end_headers()
+                    self.wfile.write(text)
 
             do_GET = do_POST = do_PUT = do_DELETE = _pass_on  # noqa: N815
 
