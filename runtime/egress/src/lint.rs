@@ -22,7 +22,7 @@ pub fn lint(policy: &Policy, seen: &[Observed]) -> Vec<Fault> {
             let workspace = policy.selector.workspace.as_deref();
             workspace.is_none_or(|name| one.is_of_workspace(name))
         })
-        .filter(|one| !matches!(one.what, What::Refused { .. }))
+        .filter(|one| !matches!(one.what, What::Refused { .. } | What::Untold { .. }))
         .collect();
     for (index, rule) in policy.egress.iter().enumerate() {
         for name in wide(&rule.host) {

@@ -1,6 +1,6 @@
 //! What a request asks for: its own method and target, and what it names beside them.
 
-use super::head::tokens;
+use super::head::has_token;
 use super::path::Path;
 use http::header::UPGRADE;
 use http::{HeaderValue, Method, Uri, Version, request};
@@ -79,10 +79,7 @@ pub(super) fn names_only(
 
 fn upgrade(parts: &request::Parts) -> Option<Upgrade> {
     let to = parts.headers.get(UPGRADE)?;
-    let asks = parts.version != Version::HTTP_2
-        && tokens(&parts.headers)
-            .iter()
-            .any(|token| token == "upgrade");
+    let asks = parts.version != Version::HTTP_2 && has_token(&parts.headers, "upgrade");
     let websocket = to.as_bytes().eq_ignore_ascii_case(b"websocket")
         && parts.headers.get_all(UPGRADE).iter().count() == 1;
     asks.then_some(if websocket {

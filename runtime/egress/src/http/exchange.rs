@@ -22,7 +22,8 @@ use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, EXPECT, HOST, IF_RANGE, RANGE, RETRY_AFTER,
     SEC_WEBSOCKET_EXTENSIONS, TE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, request};
 use http_body_util::BodyExt;
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +40,8 @@ const TRIES: u32 = 20;
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) place: Place,
+    /// As requests name the place.
+    pub(super) authority: HeaderValue,
     pub(super) far: Far,
     pub(super) up: Meter,
     pub(super) down: Meter,
@@ -56,8 +59,7 @@ pub(super) struct Admitted {
     on_429: OnThrottle,
     pub(super) upgrades: bool,
     pub(super) begun: Instant,
-    pub(super) method: Method,
-    pub(super) path: String,
+    pub(super) ask: Arc<Ask>,
     pub(super) up: Meter,
     /// Judged again where the policy changes, until the answer is over.
     _listed: Listed,
@@ -66,7 +68,7 @@ pub(super) struct Admitted {
 impl Admitted {
     /// A refusal that is this request's.
     pub(super) fn refused(&self, refusal: Refusal) -> Refusal {
-        refusal.of(&self.method, &self.path)
+        refusal.of(&self.ask.method, self.ask.uri.path())
     }
 }
 
@@ -80,23 +82,21 @@ impl Connection {
     pub(super) fn admit(&self, parts: &request::Parts) -> Result<Admitted, Refusal> {
         let policy = self.shared.policy.borrow().clone();
         let address = self.far.address();
-        let rule = judge(policy.as_deref(), &self.place, address, parts)
+        let (rule, ask) = judge(policy.as_deref(), &self.place, address, parts)
             .map_err(|refusal| refusal.of(&parts.method, parts.uri.path()))?;
+        let ask = Arc::new(ask);
         self.up.add(size(parts));
         Ok(Admitted {
-            _listed: self.under_way.list(Ask::of(parts)),
+            _listed: self.under_way.list(Arc::clone(&ask)),
             rule: rule.at.clone(),
             http: rule.http.clone().unwrap_or_default(),
             rate: rule.rate,
             on_429: rule.on_429,
             upgrades: self.far.version() == Version::One
                 && parts.headers.contains_key(UPGRADE)
-                && head::tokens(&parts.headers)
-                    .iter()
-                    .any(|token| token == "upgrade"),
+                && head::has_token(&parts.headers, "upgrade"),
             begun: Instant::now(),
-            method: parts.method.clone(),
-            path: parts.uri.path().to_owned(),
+            ask,
             up: self.up.part(),
         })
     }
@@ -182,7 +182,7 @@ impl Connection {
             report.status = Some(status);
             let answered = turn.answered(status, response.headers(), SystemTime::now());
             tries += 1;
-            let mut again = waits && answered.may_retry(&report.admitted.method);
+            let mut again = waits && answered.may_retry(&method);
             if status != StatusCode::UNAUTHORIZED {
                 put_in.taken();
             } else if !renewed {
@@ -357,7 +357,7 @@ impl Connection {
             // The worker's own doing, and told as that where it is to be told.
             SendError::Broken(error) if is_of_body(&error) => return NoAnswer,
             SendError::Broken(error) => {
-                let method = &report.admitted.method;
+                let method = &report.admitted.ask.method;
                 let detail = format!("{method} {}: {}", self.place.name, chain(&error));
                 match self.far.wants_certificate().filter(|_| hung_up(&error)) {
                     Some(wanted) => {
@@ -385,18 +385,14 @@ impl Connection {
         let chunked = parts.headers.contains_key(TRANSFER_ENCODING);
         fields::strip_hop_by_hop(&mut parts.headers);
         parts.headers.remove(EXPECT);
-        let authority = self.place.authority();
-        let target = parts
-            .uri
-            .path_and_query()
-            .map_or("/", |all| all.as_str())
-            .to_owned();
         match self.far.version() {
             Version::One => {
-                if let Ok(host) = HeaderValue::from_str(&authority) {
-                    parts.headers.insert(HOST, host);
+                parts.headers.insert(HOST, self.authority.clone());
+                // Of HTTP/2, it has a scheme and an authority.
+                if parts.uri.authority().is_some() {
+                    let target = parts.uri.path_and_query().map(|all| all.as_str());
+                    parts.uri = target.unwrap_or("/").parse().unwrap_or_default();
                 }
-                parts.uri = target.parse().unwrap_or_default();
                 parts.version = http::Version::HTTP_11;
                 if chunked {
                     // Said in so many words, since a GET is otherwise taken for one without a body.
@@ -420,14 +416,13 @@ impl Connection {
                         .headers
                         .insert(TE, HeaderValue::from_static("trailers"));
                 }
-                let target = if target == "*" {
-                    "/".to_owned()
-                } else {
-                    target
-                };
+                let target = parts.uri.path_and_query().cloned();
+                let target = target
+                    .filter(|target| target.as_str() != "*")
+                    .unwrap_or_else(|| PathAndQuery::from_static("/"));
                 let uri = Uri::builder()
                     .scheme("https")
-                    .authority(authority)
+                    .authority(self.authority.as_bytes())
                     .path_and_query(target)
                     .build();
                 parts.uri = uri.unwrap_or_default();

@@ -2,27 +2,31 @@
 
 use super::head::tokens;
 use bytes::BytesMut;
-use http::header::{CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Takes out what was meant for the gateway alone (RFC 9110, 7.6.1), and what only proxies are told.
+/// What was meant for the gateway alone (RFC 9110, 7.6.1), and what only proxies are told.
+const OF_ONE_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    PROXY_AUTHORIZATION,
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Takes out the fields of one hop, and those that Connection names.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    for token in tokens(headers) {
-        if let Ok(name) = HeaderName::from_bytes(token.as_bytes())
-            && !is_needed(&name)
-        {
-            headers.remove(name);
-        }
-    }
-    for name in [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
-    }
-    for name in [
-        "keep-alive",
-        "proxy-connection",
-        "proxy-authorization",
-        "proxy-authenticate",
-    ] {
+    let named: Vec<HeaderName> = tokens(headers)
+        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+        .filter(|name| !is_needed(name) && headers.contains_key(name))
+        .collect();
+    for name in OF_ONE_HOP.iter().chain(&named) {
         headers.remove(name);
     }
 }
@@ -47,15 +51,14 @@ fn is_needed(name: &HeaderName) -> bool {
 
 /// Writes one line, its name in the capitals that HTTP/1.1 is mostly written in.
 pub(super) fn write(head: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
+    let start = head.len();
+    head.extend_from_slice(name.as_str().as_bytes());
     let mut begins = true;
-    for byte in name.as_str().bytes() {
-        let cased = if begins {
-            byte.to_ascii_uppercase()
-        } else {
-            byte
-        };
-        head.extend_from_slice(&[cased]);
-        begins = byte == b'-';
+    for byte in &mut head[start..] {
+        if begins {
+            byte.make_ascii_uppercase();
+        }
+        begins = *byte == b'-';
     }
     head.extend_from_slice(b": ");
     head.extend_from_slice(value.as_bytes());

@@ -6,6 +6,7 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use std::mem::MaybeUninit;
 
 /// Longest head, bytes.
 pub(super) const LONGEST: usize = 64 << 10;
@@ -44,9 +45,9 @@ fn malformed<T>(why: impl Into<String>) -> Result<T, Malformed> {
 
 /// Reads a head from the beginning of `bytes`, and says how long it is; `None` where more is needed.
 pub(super) fn read(bytes: &[u8]) -> Result<Option<(Head, usize)>, Malformed> {
-    let mut lines = [httparse::EMPTY_HEADER; LINES];
-    let mut parsed = httparse::Request::new(&mut lines);
-    let length = match parsed.parse(bytes) {
+    let mut lines = [const { MaybeUninit::uninit() }; LINES];
+    let mut parsed = httparse::Request::new(&mut []);
+    let length = match parsed.parse_with_uninit_headers(bytes, &mut lines) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if bytes.len() >= LONGEST => {
             return malformed(format!("its head is longer than {LONGEST} bytes"));
@@ -87,10 +88,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(Head, usize)>, Malformed> {
         headers.append(name, value);
     }
     let framing = framing(&headers, version)?;
-    let tokens = tokens(&headers);
     let keep_alive = match version {
-        Version::HTTP_10 => tokens.iter().any(|token| token == "keep-alive"),
-        _ => !tokens.iter().any(|token| token == "close"),
+        Version::HTTP_10 => has_token(&headers, "keep-alive"),
+        _ => !has_token(&headers, "close"),
     };
     let mut expected = headers.get_all(EXPECT).iter();
     let expects = match (expected.next(), expected.next()) {
@@ -174,16 +174,18 @@ fn framing(headers: &HeaderMap, version: Version) -> Result<Framing, Malformed> 
     }
 }
 
-/// The options of Connection, in small letters.
-pub(super) fn tokens(headers: &HeaderMap) -> Vec<String> {
+/// The options of Connection.
+pub(super) fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers
         .get_all(CONNECTION)
-        .iter()
+        .into_iter()
         .filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .map(|token| token.trim().to_ascii_lowercase())
-        .collect()
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// Whether Connection has this option, in whatever letters.
+pub(super) fn has_token(headers: &HeaderMap, wanted: &str) -> bool {
+    tokens(headers).any(|token| token.eq_ignore_ascii_case(wanted))
 }
 
 #[cfg(test)]

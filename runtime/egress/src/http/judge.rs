@@ -34,16 +34,17 @@ impl Place {
     }
 }
 
-/// Whether a request passes, and by which rule. `address` is where the upstream was dialled, if it was.
+/// Whether a request passes, by which rule, and as what. `address` is where the upstream was dialled, if it was.
 pub(super) fn judge<'a>(
     bound: Option<&'a Bound>,
     place: &Place,
     address: Option<IpAddr>,
     parts: &request::Parts,
-) -> Result<&'a BoundRule, Refusal> {
+) -> Result<(&'a BoundRule, Ask), Refusal> {
     well_formed(parts)?;
     addressed(place, parts)?;
-    rejudge(bound, place, address, &Ask::of(parts))
+    let ask = Ask::of(parts);
+    rejudge(bound, place, address, &ask).map(|rule| (rule, ask))
 }
 
 /// Whether a request that was let pass passes still.
@@ -155,7 +156,8 @@ fn is_same(written: &str, place: &Place) -> bool {
                 && port.parse() == Ok(place.port)
         }
     };
-    same_port && Name::parse(host).is_ok_and(|name| name == place.name)
+    let is_name = || Name::parse(host).is_ok_and(|name| name == place.name);
+    same_port && (host == place.name.as_str() || is_name())
 }
 
 fn ruled<'a>(
@@ -391,7 +393,7 @@ mod tests {
 
     fn reason(bound: &Bound, parts: &request::Parts) -> Result<usize, Reason> {
         judge(Some(bound), &place(), None, parts)
-            .map(|rule| rule.at.index)
+            .map(|(rule, _)| rule.at.index)
             .map_err(|refusal| refusal.reason)
     }
 
@@ -557,7 +559,7 @@ mod tests {
         let parts = parts(Version::HTTP_11, "DELETE", "/", &[("host", "api.example")]);
         let at = |address: &str| {
             let address = address.parse().unwrap();
-            judge(Some(&bound), &place(), Some(address), &parts).map(|rule| rule.at.index)
+            judge(Some(&bound), &place(), Some(address), &parts).map(|(rule, _)| rule.at.index)
         };
         assert_eq!(at("10.1.2.3").unwrap_err().reason, Reason::MethodNotAllowed);
         assert_eq!(at("93.184.216.34").unwrap(), 1);

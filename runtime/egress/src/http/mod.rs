@@ -48,6 +48,7 @@ use crate::shared::Shared;
 use body::Meter;
 use ending::{Clean, Ending};
 use exchange::Connection;
+use http::HeaderValue;
 use rustls::pki_types::ServerName;
 use rustls::server::Acceptor;
 use rustls::{AlertDescription, Error as TlsFailure};
@@ -56,7 +57,7 @@ use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tasks::Tasks;
+use tasks::{Tasks, first};
 use tls::{Offer, Version};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
@@ -92,12 +93,19 @@ pub(crate) async fn carry(
         let Some(opened) = opened else { return };
         serve(shared, opened, &allowed, tasks.clone(), requests).await;
     };
+    let addresses = &allowed.addresses;
+    let revoked = revoked(
+        shared,
+        &mut policy,
+        &target,
+        port,
+        addresses,
+        Protocol::Https,
+    );
     // In this order: a policy that changed lets no further byte through.
     tokio::select! {
         biased;
-        () = revoked(shared, &mut policy, &target, port, &allowed.addresses, Protocol::Https) => {}
-        () = others => {}
-        () = shared.ended.cancelled() => {}
+        () = first([Box::pin(revoked), Box::pin(others), Box::pin(shared.ended.cancelled())]) => {}
         () = inspected => {}
         never = tasks.run() => match never {},
     }
@@ -236,6 +244,7 @@ async fn open(
     };
     let connection = Connection {
         shared: Arc::clone(shared),
+        authority: HeaderValue::from_str(&place.authority()).ok()?,
         place,
         far,
         up: Meter::new(&shared.reporter.sums.bytes_up),
@@ -328,7 +337,7 @@ async fn serve(
     // In this order: a policy that changed lets no further byte through.
     open.ended = tokio::select! {
         biased;
-        refusal = under_way::revoked(&connection, &mut policy) => {
+        refusal = first([Box::pin(under_way::revoked(&connection, &mut policy))]) => {
             shared.reporter.refused(connection.endpoint(), refusal);
             Ended::PolicyChanged
         }

@@ -56,10 +56,10 @@ impl Drop for Report {
             return;
         }
         self.shared.reporter.request(RequestReport {
-            to: self.to.clone(),
-            rule: self.admitted.rule.clone(),
-            method: self.admitted.method.to_string(),
-            path: std::mem::take(&mut self.admitted.path),
+            to: &self.to,
+            rule: &self.admitted.rule,
+            method: self.admitted.ask.method.as_str(),
+            path: self.admitted.ask.uri.path(),
             status: self.status.map(|status| status.as_u16()),
             bytes_up: self.admitted.up.get(),
             bytes_down: self.down.get(),

@@ -1,7 +1,7 @@
 //! What belongs to one connection runs in the task of that connection: it ends with it, and no thread has to be woken for
 //! a request to get from one side to the other.
 
-use futures_util::stream::{FuturesUnordered, Stream};
+use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use futures_util::task::AtomicWaker;
 use hyper::rt::Executor;
 use std::convert::Infallible;
@@ -12,6 +12,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What the first of these gives. A connection is woken often and what ends it comes once: each of them is polled when it
+/// was woken itself, and not whenever the connection is.
+pub(super) async fn first<const N: usize, T>(
+    futures: [Pin<Box<dyn Future<Output = T> + Send + '_>>; N],
+) -> T {
+    let mut futures: FuturesUnordered<_> = futures.into_iter().collect();
+    match futures.next().await {
+        Some(first) => first,
+        None => std::future::pending().await,
+    }
+}
 
 /// Takes tasks for [`Tasks::run`].
 #[derive(Clone, Default)]
@@ -70,6 +82,31 @@ impl fmt::Debug for Tasks {
 mod tests {
     use super::*;
     use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn the_first_of_several_is_heard_and_none_is_polled_unless_it_was_woken() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        let polled = AtomicU32::new(0);
+        let (tell, told) = oneshot::channel::<&str>();
+        let counted = async {
+            poll_fn(|_| {
+                polled.fetch_add(1, Ordering::Relaxed);
+                Poll::<()>::Pending
+            })
+            .await;
+            "never"
+        };
+        let mut first = std::pin::pin!(first([
+            Box::pin(counted),
+            Box::pin(async { told.await.unwrap() }),
+        ]));
+        for _ in 0..5 {
+            assert!(futures_util::poll!(first.as_mut()).is_pending());
+        }
+        assert_eq!(polled.load(Ordering::Relaxed), 1);
+        tell.send("this one").unwrap();
+        assert_eq!(first.await, "this one");
+    }
 
     #[tokio::test]
     async fn what_is_given_runs_also_where_it_is_given_later_and_ends_with_the_runner() {

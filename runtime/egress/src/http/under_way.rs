@@ -16,7 +16,7 @@ pub(super) struct UnderWay(Mutex<Asks>);
 #[derive(Debug, Default)]
 struct Asks {
     next: u64,
-    asks: HashMap<u64, Ask>,
+    asks: HashMap<u64, Arc<Ask>>,
 }
 
 /// A request that is under way until this is dropped.
@@ -27,7 +27,7 @@ pub(super) struct Listed {
 }
 
 impl UnderWay {
-    pub(super) fn list(self: &Arc<Self>, ask: Ask) -> Listed {
+    pub(super) fn list(self: &Arc<Self>, ask: Arc<Ask>) -> Listed {
         let mut asks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = asks.next;
         asks.next += 1;
@@ -38,7 +38,7 @@ impl UnderWay {
         }
     }
 
-    fn all(&self) -> Vec<Ask> {
+    fn all(&self) -> Vec<Arc<Ask>> {
         let asks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         asks.asks.values().cloned().collect()
     }
@@ -59,7 +59,7 @@ pub(super) async fn revoked(connection: &Connection, policy: &mut PolicyInForce)
             continue;
         }
         let (place, address) = (&connection.place, connection.far.address());
-        let refused = |ask: Ask| rejudge(bound.as_deref(), place, address, &ask).err();
+        let refused = |ask: Arc<Ask>| rejudge(bound.as_deref(), place, address, &ask).err();
         if let Some(refusal) = connection.under_way.all().into_iter().find_map(refused) {
             return refusal;
         }

@@ -118,6 +118,7 @@ pub fn learn(
     let of = text::Of {
         connector: &named,
         workspace: workspaces.first().copied(),
+        untold: untold(&own),
     };
     let text = text::policy(of, &places(&own), &refused(&own));
     match Policy::parse("the policy", &text) {
@@ -142,7 +143,7 @@ fn places<'a>(seen: &[&'a Observed]) -> BTreeMap<&'a Where, Asked> {
     let mut seconds: BTreeMap<(&str, i64), u64> = BTreeMap::new();
     for one in seen {
         let request = match &one.what {
-            What::Refused { .. } => continue,
+            What::Refused { .. } | What::Untold { .. } => continue,
             What::Connection => None,
             What::Request {
                 method,
@@ -189,11 +190,22 @@ fn places<'a>(seen: &[&'a Observed]) -> BTreeMap<&'a Where, Asked> {
             asked.upgrades = paths::patterns(&upgrades);
         }
     }
-    for (place, asked) in &mut places {
-        asked.peak = peaks.get(&*place.host).copied().flatten();
+    if untold(seen) == 0 {
+        for (place, asked) in &mut places {
+            asked.peak = peaks.get(&*place.host).copied().flatten();
+        }
     }
     places.retain(|_, asked| asked.count > 0);
     places
+}
+
+/// Requests that the files count and do not tell.
+fn untold(seen: &[&Observed]) -> u64 {
+    let untold = seen.iter().map(|one| match one.what {
+        What::Untold { requests } => requests,
+        _ => 0,
+    });
+    untold.sum()
 }
 
 /// What was refused, each once, with how often.

@@ -63,6 +63,11 @@ pub enum What {
         /// How often.
         times: u64,
     },
+    /// Requests that were counted, and not written: nobody knows where to.
+    Untold {
+        /// How many.
+        requests: u64,
+    },
 }
 
 /// Why a file tells nothing.
@@ -112,6 +117,8 @@ struct Line {
     rule_to_add: Option<String>,
     #[serde(default)]
     times: Option<u64>,
+    #[serde(default)]
+    requests: u64,
 }
 
 /// Everything that a file tells.
@@ -143,7 +150,7 @@ pub fn observe(file: &str, text: &str) -> Result<Vec<Observed>, ObservedError> {
 fn of_line(line: Line) -> Option<Observed> {
     let host = line
         .name
-        .or_else(|| line.address.map(|address| address.to_string()))?;
+        .or_else(|| line.address.map(|address| address.to_string()));
     let what = match line.event.as_str() {
         "request" => What::Request {
             method: line.method?,
@@ -159,8 +166,12 @@ fn of_line(line: Line) -> Option<Observed> {
             rule_to_add: line.rule_to_add,
             times: line.times.unwrap_or(1),
         },
+        "untold" if line.requests > 0 => What::Untold {
+            requests: line.requests,
+        },
         _ => return None,
     };
+    let is_untold = matches!(what, What::Untold { .. });
     Some(Observed {
         connector: line
             .connector
@@ -174,7 +185,7 @@ fn of_line(line: Line) -> Option<Observed> {
         }),
         time: line.time,
         to: Where {
-            host,
+            host: host.or_else(|| is_untold.then(String::new))?,
             port: line.port,
             protocol: line.protocol.unwrap_or_default(),
         },

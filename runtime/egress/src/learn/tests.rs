@@ -86,6 +86,15 @@ fn a_rate_is_of_a_host_and_of_the_second_in_which_requests_began() {
     };
     let fifty = crate::throttle::Rate::new(Some(50.0), Some(100), None).ok();
     assert_eq!(rates(&lines), [fifty, fifty]);
+    let counted = json!({"time": "2026-11-27T10:00:01Z", "event": "untold", "connector": "shop@1.0.0", "requests": 7});
+    let with_counted = [&lines[..], &[counted.to_string()]].concat();
+    assert_eq!(rates(&with_counted), [None, None]);
+    let seen = observe("audit.jsonl", &with_counted.join("\n")).unwrap();
+    let learned = learn(&seen, None, None).unwrap();
+    assert!(
+        learned.contains("\n# 7 more requests were counted"),
+        "{learned}"
+    );
     lines.push(line(
         "request",
         json!({"method": "GET", "path": "/v1/me", "status": 200, "time": "once"}),

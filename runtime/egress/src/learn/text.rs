@@ -22,6 +22,8 @@ pub(super) struct Of<'a> {
     pub(super) connector: &'a str,
     /// Where it was seen, if the files say it.
     pub(super) workspace: Option<&'a str>,
+    /// Requests that were counted, and not told.
+    pub(super) untold: u64,
 }
 
 /// Whether policies can name the method.
@@ -46,6 +48,12 @@ pub(super) fn policy(
         scalar(of.connector),
         comment(of.workspace.unwrap_or("default")),
     );
+    if of.untold > 0 {
+        text.push_str(&format!(
+            "# {} more requests were counted and not written, since there were too many at once: what only they asked is not in here.\n",
+            of.untold
+        ));
+    }
     let mut allowed = String::new();
     for (place, asked) in places {
         rules(&mut allowed, of, place, asked);

@@ -16,12 +16,12 @@ pub(super) const RATE: (NonZeroU32, NonZeroU32) = (
 
 /// A request that is over: answered, or broken off.
 #[derive(Debug)]
-pub(crate) struct RequestReport {
-    pub(crate) to: Endpoint,
-    pub(crate) rule: RuleAt,
-    pub(crate) method: String,
+pub(crate) struct RequestReport<'a> {
+    pub(crate) to: &'a Endpoint,
+    pub(crate) rule: &'a RuleAt,
+    pub(crate) method: &'a str,
     /// Without query, as it was written.
-    pub(crate) path: String,
+    pub(crate) path: &'a str,
     /// `None`: no answer came.
     pub(crate) status: Option<u16>,
     /// Bytes of bodies.
@@ -65,7 +65,7 @@ struct RequestLine<'a> {
 }
 
 impl Reporter {
-    pub(crate) fn request(&self, report: RequestReport) {
+    pub(crate) fn request(&self, report: RequestReport<'_>) {
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         self.sums.over.fetch_add(1, Ordering::Relaxed);
         self.sums.requests.fetch_add(1, Ordering::Relaxed);
@@ -78,9 +78,9 @@ impl Reporter {
             self.not_told.requests.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let to = self.endpoint(report.to);
-        let (path, path_cut) = self.path(&report.path);
-        let method = self.method(&report.method);
+        let to = self.endpoint(report.to.clone());
+        let (path, path_cut) = self.path(report.path);
+        let method = self.method(report.method);
         self.audit.write(&RequestLine {
             time: line::now(),
             call: &self.call,

@@ -150,12 +150,7 @@ fn lines_on_allowed_connections_are_limited_and_the_rest_is_counted() {
     for _ in 0..5_000 {
         reporter.closed(
             at("192.0.2.1", 443, "tcp"),
-            RuleAt {
-                file: "shop.yaml".into(),
-                line: 4,
-                column: 1,
-                index: 0,
-            },
+            rule(),
             (0, 0),
             Duration::ZERO,
             Ended::Finished,
@@ -368,8 +363,9 @@ fn nothing_that_a_worker_writes_makes_a_long_line() {
     let (reporter, mut events) = reporter(audit, None);
     let long = "A".repeat(60_000);
     let to = || at("192.0.2.2", 443, "https");
-    reporter.request(request(&long, format!("/{long}")));
-    reporter.request(request(&long, "/short".into()));
+    let (far, rule) = (to(), rule());
+    reporter.request(request(&far, &rule, &long, &format!("/{long}")));
+    reporter.request(request(&far, &rule, &long, "/short"));
     let refusal = Refusal {
         rule_to_add: Some(format!("- host: a\n  http: {{ paths: [\"/{long}\"] }}\n")),
         ..Refusal::flat(Reason::PathNotAllowed, &*long)
@@ -406,26 +402,36 @@ fn nothing_that_a_worker_writes_makes_a_long_line() {
     }
 }
 
+fn rule() -> RuleAt {
+    RuleAt {
+        file: "shop.yaml".into(),
+        line: 4,
+        column: 1,
+        index: 0,
+    }
+}
+
 /// Writes an audit log of requests, as the gateway does.
 pub(crate) fn requests(path: &std::path::Path, paths: &[&str]) {
     let audit = Audit::start(crate::audit::AuditConfig::at(path.to_owned())).unwrap();
     let (reporter, _events) = reporter(audit.clone(), None);
+    let (far, rule) = (at("192.0.2.2", 443, "https"), rule());
     for path in paths {
-        reporter.request(request("GET", (*path).to_owned()));
+        reporter.request(request(&far, &rule, "GET", path));
     }
     audit.flush();
 }
 
-fn request(method: &str, path: String) -> RequestReport {
+fn request<'a>(
+    to: &'a Endpoint,
+    rule: &'a RuleAt,
+    method: &'a str,
+    path: &'a str,
+) -> RequestReport<'a> {
     RequestReport {
-        to: at("192.0.2.2", 443, "https"),
-        rule: RuleAt {
-            file: "shop.yaml".into(),
-            line: 4,
-            column: 1,
-            index: 0,
-        },
-        method: method.to_owned(),
+        to,
+        rule,
+        method,
         path,
         status: Some(405),
         bytes_up: 0,

@@ -117,6 +117,11 @@ impl Queue {
         Some(ticket)
     }
 
+    /// A request of this party goes without having waited.
+    pub(super) fn hold(&mut self, party: &Arc<str>) {
+        self.lines.entry(Arc::clone(party)).or_default().held += 1;
+    }
+
     /// A request of this party has ended.
     pub(super) fn give_back(&mut self, party: &Arc<str>) {
         if let Some(line) = self.lines.get_mut(party) {

@@ -44,11 +44,16 @@ impl State {
         self.changed(now);
     }
 
-    /// Puts a ticket in its line.
+    /// Puts a ticket in its line, or gives it its turn where nobody waits and one is to be had.
     ///
     /// # Errors
     /// Too many of its party wait. Gives the earliest that those have had their turns.
     pub(super) fn ask(&mut self, ticket: &Arc<Ticket>, now: Instant) -> Result<(), Instant> {
+        if self.queue.len() == 0 && self.is_open(self.places(now), now) {
+            self.queue.hold(ticket.party());
+            self.grant(ticket, now);
+            return Ok(());
+        }
         if self.queue.push(Arc::clone(ticket)) {
             return Ok(());
         }
@@ -141,22 +146,28 @@ impl State {
     fn serve(&mut self, now: Instant) {
         let places = self.places(now);
         let mut served = false;
-        while self.queue.len() > 0
-            && places.is_none_or(|places| self.under_way < places)
-            && self.opens(now, 0).0 <= now
-        {
+        while self.queue.len() > 0 && self.is_open(places, now) {
             let Some(ticket) = self.queue.pop(places) else {
                 break;
             };
-            self.ceiling.charge(now);
-            self.learned.charge(now);
-            self.under_way += 1;
-            ticket.grant();
+            self.grant(&ticket, now);
             served = true;
         }
         if served {
             self.queue.wake_head(places);
         }
+    }
+
+    /// Whether one more may go now.
+    fn is_open(&self, places: Option<u32>, now: Instant) -> bool {
+        places.is_none_or(|places| self.under_way < places) && self.opens(now, 0).0 <= now
+    }
+
+    fn grant(&mut self, ticket: &Ticket, now: Instant) {
+        self.ceiling.charge(now);
+        self.learned.charge(now);
+        self.under_way += 1;
+        ticket.grant();
     }
 
     /// Something is otherwise than the next in line was told.

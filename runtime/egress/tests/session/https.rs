@@ -469,21 +469,11 @@ async fn an_answer_comes_as_the_upstream_sends_it_and_events_only_where_the_rule
 
 #[tokio::test]
 async fn a_connection_becomes_a_websocket_where_the_rule_says_so() {
-    let upgrade = server::answer(|mut request: Request<hyper::body::Incoming>| async move {
-        let upgraded = hyper::upgrade::on(&mut request);
-        tokio::spawn(async move {
-            let mut io = TokioIo::new(upgraded.await.unwrap());
-            let mut four = [0; 4];
-            io.read_exact(&mut four).await.unwrap();
-            io.write_all(&four).await.unwrap();
-            io.shutdown().await.unwrap();
-        });
-        Response::builder()
-            .status(StatusCode::SWITCHING_PROTOCOLS)
-            .header("connection", "Upgrade")
-            .header("upgrade", "websocket")
-            .body(server::whole(""))
-            .unwrap()
+    let upgrade = server::websocket(|_, mut io| async move {
+        let mut four = [0; 4];
+        io.read_exact(&mut four).await.unwrap();
+        io.write_all(&four).await.unwrap();
+        io.shutdown().await.unwrap();
     });
     let head = b"GET / HTTP/1.1\r\nHost: api.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nping";
     let open = inspected(

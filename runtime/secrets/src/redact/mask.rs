@@ -75,16 +75,8 @@ impl Redactor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::SecretValue;
+    use crate::redact::tests::redactor;
     use serde_json::Value;
-
-    fn redactor(values: &[&str]) -> Redactor {
-        let values: Vec<_> = values
-            .iter()
-            .map(|value| SecretValue::new(*value))
-            .collect();
-        Redactor::new(values.iter().map(|value| ("", value)))
-    }
 
     #[test]
     fn lines_are_masked_and_stay_json() {

@@ -323,7 +323,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn redactor(values: &[&str]) -> Redactor {
+    pub(super) fn redactor(values: &[&str]) -> Redactor {
         let values: Vec<_> = values
             .iter()
             .map(|value| SecretValue::new(*value))

@@ -155,16 +155,7 @@ impl StreamRedactor {
 
 #[cfg(test)]
 mod tests {
-    use crate::redact::Redactor;
-    use crate::value::SecretValue;
-
-    fn redactor(values: &[&str]) -> Redactor {
-        let values: Vec<_> = values
-            .iter()
-            .map(|value| SecretValue::new(*value))
-            .collect();
-        Redactor::new(values.iter().map(|value| ("k", value)))
-    }
+    use crate::redact::tests::redactor;
 
     #[test]
     fn only_what_may_begin_a_secret_is_held_back() {

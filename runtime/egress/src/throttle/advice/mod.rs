@@ -60,12 +60,16 @@ pub(super) enum Of {
 /// Reads an answer.
 pub(super) fn read(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Advice {
     // Most answers say nothing of it, and looking for each name costs more than one look at the names that there are.
-    let none = HeaderMap::new();
-    let headers = if headers.keys().any(is_of_advice) {
-        headers
-    } else {
-        &none
-    };
+    if status != StatusCode::TOO_MANY_REQUESTS && !headers.keys().any(is_of_advice) {
+        return Advice {
+            refused: None,
+            served: !status.is_server_error(),
+            quotas: Vec::new(),
+            granted: None,
+            bucket: None,
+            try_again: None,
+        };
+    }
     let quotas = quotas(headers, now);
     let refused = refused(status, headers, &quotas, now);
     Advice {

@@ -157,19 +157,9 @@ async fn a_request_that_the_upstream_never_took_is_sent_anew() {
 
 /// A WebSocket that says back what it hears, and never ends.
 fn websocket() -> server::Answer {
-    server::answer(|mut request: Request<hyper::body::Incoming>| async move {
-        let upgraded = hyper::upgrade::on(&mut request);
-        tokio::spawn(async move {
-            let io = TokioIo::new(upgraded.await.unwrap());
-            let (mut read, mut write) = tokio::io::split(io);
-            let _ = tokio::io::copy(&mut read, &mut write).await;
-        });
-        Response::builder()
-            .status(StatusCode::SWITCHING_PROTOCOLS)
-            .header("connection", "Upgrade")
-            .header("upgrade", "websocket")
-            .body(server::whole(""))
-            .unwrap()
+    server::websocket(|_, io| async move {
+        let (mut read, mut write) = tokio::io::split(io);
+        let _ = tokio::io::copy(&mut read, &mut write).await;
     })
 }
 

@@ -629,27 +629,17 @@ async fn what_an_upstream_says_back_is_scrubbed_in_whatever_coding_it_comes() {
 async fn a_placeholder_in_a_message_of_a_websocket_ends_it_and_no_extension_is_agreed_on() {
     let (got, left) = (Got::default(), Arc::new(tokio::sync::Notify::new()));
     let (heard, over) = (got.clone(), Arc::clone(&left));
-    let upgrade = server::answer(move |mut request: Request<hyper::body::Incoming>| {
+    let upgrade = server::websocket(move |fields, mut io| {
         let (heard, over) = (heard.clone(), Arc::clone(&over));
         async move {
-            let extensions = request.headers().get("sec-websocket-extensions").cloned();
-            let upgraded = hyper::upgrade::on(&mut request);
-            tokio::spawn(async move {
-                let mut io = TokioIo::new(upgraded.await.unwrap());
-                let mut bytes = [0; 256];
-                while let Ok(length @ 1..) = io.read(&mut bytes).await {
-                    let said = (format!("{extensions:?}"), format!("{:?}", &bytes[..length]));
-                    heard.0.lock().unwrap().push(said);
-                    io.write_all(&bytes[..length]).await.unwrap();
-                }
-                over.notify_one();
-            });
-            Response::builder()
-                .status(StatusCode::SWITCHING_PROTOCOLS)
-                .header("connection", "Upgrade")
-                .header("upgrade", "websocket")
-                .body(server::whole(""))
-                .unwrap()
+            let extensions = fields.get("sec-websocket-extensions");
+            let mut bytes = [0; 256];
+            while let Ok(length @ 1..) = io.read(&mut bytes).await {
+                let said = (format!("{extensions:?}"), format!("{:?}", &bytes[..length]));
+                heard.0.lock().unwrap().push(said);
+                io.write_all(&bytes[..length]).await.unwrap();
+            }
+            over.notify_one();
         }
     });
     let mut inspected = serving(HOSTS, "sk-live-123", vec![], Spoken::One, upgrade).await;

@@ -3,11 +3,12 @@
 use crate::harness::upstream;
 use bytes::Bytes;
 use caisson_egress::{Authority, Name};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::HandshakeKind;
 use rustls::pki_types::CertificateDer;
@@ -38,6 +39,26 @@ where
                 .await
                 .map(|body| body.map_err(Into::into).boxed_unsync())
         })
+    })
+}
+
+/// Becomes a WebSocket, as far as HTTP goes: `of` gets the request's fields and the bytes behind them.
+pub(crate) fn websocket<F, R>(of: F) -> Answer
+where
+    F: Fn(HeaderMap, TokioIo<Upgraded>) -> R + Send + Sync + 'static,
+    R: Future<Output = ()> + Send + 'static,
+{
+    let of = Arc::new(of);
+    answer(move |mut request: Request<Incoming>| {
+        let (of, fields) = (Arc::clone(&of), request.headers().clone());
+        let upgraded = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move { of(fields, TokioIo::new(upgraded.await.unwrap())).await });
+        let response = Response::builder()
+            .status(StatusCode::SWITCHING_PROTOCOLS)
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .body(whole(""));
+        std::future::ready(response.unwrap())
     })
 }
 
