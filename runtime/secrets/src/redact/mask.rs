@@ -74,7 +74,6 @@ impl Redactor {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::redact::tests::redactor;
     use serde_json::Value;
 
