@@ -388,11 +388,6 @@ impl Connection {
         match self.far.version() {
             Version::One => {
                 parts.headers.insert(HOST, self.authority.clone());
-                // Of HTTP/2, it has a scheme and an authority.
-                if parts.uri.authority().is_some() {
-                    let target = parts.uri.path_and_query().map(|all| all.as_str());
-                    parts.uri = target.unwrap_or("/").parse().unwrap_or_default();
-                }
                 parts.version = http::Version::HTTP_11;
                 if chunked {
                     // Said in so many words, since a GET is otherwise taken for one without a body.

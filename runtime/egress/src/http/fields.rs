@@ -8,7 +8,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// What was meant for the gateway alone (RFC 9110, 7.6.1), and what only proxies are told.
-const OF_ONE_HOP: [HeaderName; 9] = [
+static OF_ONE_HOP: [HeaderName; 9] = [
     CONNECTION,
     TE,
     TRAILER,

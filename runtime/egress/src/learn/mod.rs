@@ -79,6 +79,9 @@ pub fn learn(
     connector: Option<&str>,
     workspace: Option<&str>,
 ) -> Result<String, LearnError> {
+    let (untold, seen): (Vec<&Observed>, Vec<&Observed>) = seen
+        .iter()
+        .partition(|one| matches!(one.what, What::Untold { .. }));
     let names: BTreeSet<&str> = seen
         .iter()
         .filter_map(|one| one.connector.as_deref())
@@ -97,11 +100,11 @@ pub fn learn(
             ));
         }
     };
-    let own: Vec<&Observed> = seen
-        .iter()
-        .filter(|one| one.connector.as_deref().is_none_or(|name| name == named))
-        .filter(|one| workspace.is_none_or(|name| one.is_of_workspace(name)))
-        .collect();
+    let is_own = |one: &&Observed| {
+        one.connector.as_deref().is_none_or(|name| name == named)
+            && workspace.is_none_or(|name| one.is_of_workspace(name))
+    };
+    let own: Vec<&Observed> = seen.into_iter().filter(is_own).collect();
     if own.is_empty() {
         return Err(LearnError::Nothing(Some(named)));
     }
@@ -118,9 +121,13 @@ pub fn learn(
     let of = text::Of {
         connector: &named,
         workspace: workspaces.first().copied(),
-        untold: untold(&own),
+        untold: times(untold.into_iter().filter(is_own)),
     };
-    let text = text::policy(of, &places(&own), &refused(&own));
+    let mut places = places(&own);
+    if of.untold > 0 {
+        places.values_mut().for_each(|asked| asked.peak = None);
+    }
+    let text = text::policy(of, &places, &refused(&own));
     match Policy::parse("the policy", &text) {
         Ok(_) => Ok(text),
         Err(faults) => Err(LearnError::Unreadable(faults.to_string())),
@@ -190,22 +197,20 @@ fn places<'a>(seen: &[&'a Observed]) -> BTreeMap<&'a Where, Asked> {
             asked.upgrades = paths::patterns(&upgrades);
         }
     }
-    if untold(seen) == 0 {
-        for (place, asked) in &mut places {
-            asked.peak = peaks.get(&*place.host).copied().flatten();
-        }
+    for (place, asked) in &mut places {
+        asked.peak = peaks.get(&*place.host).copied().flatten();
     }
     places.retain(|_, asked| asked.count > 0);
     places
 }
 
-/// Requests that the files count and do not tell.
-fn untold(seen: &[&Observed]) -> u64 {
-    let untold = seen.iter().map(|one| match one.what {
-        What::Untold { requests } => requests,
+/// How much the files count and do not tell.
+fn times<'a>(untold: impl Iterator<Item = &'a Observed>) -> u64 {
+    let times = untold.map(|one| match one.what {
+        What::Untold { times } => times,
         _ => 0,
     });
-    untold.sum()
+    times.fold(0, u64::saturating_add)
 }
 
 /// What was refused, each once, with how often.

@@ -21,7 +21,7 @@ pub struct Observed {
     pub time: String,
     /// Of a request, the second in which it had its turn, since 1970; none where the file does not say.
     pub turn: Option<i64>,
-    /// Where to.
+    /// Where to; nowhere that is known, of what was not told.
     pub to: Where,
     /// The true address, where it is known.
     pub address: Option<IpAddr>,
@@ -63,10 +63,10 @@ pub enum What {
         /// How often.
         times: u64,
     },
-    /// Requests that were counted, and not written: nobody knows where to.
+    /// Requests that were counted and not written, or lines that the disk did not take: nobody knows where to.
     Untold {
         /// How many.
-        requests: u64,
+        times: u64,
     },
 }
 
@@ -119,6 +119,8 @@ struct Line {
     times: Option<u64>,
     #[serde(default)]
     requests: u64,
+    #[serde(default)]
+    lines: u64,
 }
 
 /// Everything that a file tells.
@@ -167,8 +169,9 @@ fn of_line(line: Line) -> Option<Observed> {
             times: line.times.unwrap_or(1),
         },
         "untold" if line.requests > 0 => What::Untold {
-            requests: line.requests,
+            times: line.requests,
         },
+        "unwritten" if line.lines > 0 => What::Untold { times: line.lines },
         _ => return None,
     };
     let is_untold = matches!(what, What::Untold { .. });
@@ -186,7 +189,7 @@ fn of_line(line: Line) -> Option<Observed> {
         time: line.time,
         to: Where {
             host: host.or_else(|| is_untold.then(String::new))?,
-            port: line.port,
+            port: line.port.filter(|_| !is_untold),
             protocol: line.protocol.unwrap_or_default(),
         },
         address: line.address,

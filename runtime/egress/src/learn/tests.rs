@@ -87,13 +87,26 @@ fn a_rate_is_of_a_host_and_of_the_second_in_which_requests_began() {
     let fifty = crate::throttle::Rate::new(Some(50.0), Some(100), None).ok();
     assert_eq!(rates(&lines), [fifty, fifty]);
     let counted = json!({"time": "2026-11-27T10:00:01Z", "event": "untold", "connector": "shop@1.0.0", "requests": 7});
-    let with_counted = [&lines[..], &[counted.to_string()]].concat();
-    assert_eq!(rates(&with_counted), [None, None]);
-    let seen = observe("audit.jsonl", &with_counted.join("\n")).unwrap();
-    let learned = learn(&seen, None, None).unwrap();
+    let unwritten = json!({"time": "2026-11-27T10:00:02Z", "event": "unwritten", "lines": 2});
+    let counted = [counted.to_string(), unwritten.to_string()];
+    for counted in [&counted[..1], &counted[1..]] {
+        assert_eq!(rates(&[&lines[..], counted].concat()), [None, None]);
+    }
+    let learned = |lines: &[String]| {
+        let seen = observe("audit.jsonl", &lines.join("\n")).unwrap();
+        learn(&seen, None, None)
+    };
+    let text = learned(&[&lines[..], &counted].concat()).unwrap();
     assert!(
-        learned.contains("\n# 7 more requests were counted"),
-        "{learned}"
+        text.contains("\n# 9 lines of the log are missing"),
+        "{text}"
+    );
+    assert_eq!(learned(&counted), Err(LearnError::Nothing(None)));
+    let of_another = [counted[0].replace("shop", "crm"), counted[1].clone()];
+    let text = learned(&[&lines[..], &of_another].concat()).unwrap();
+    assert!(
+        text.contains("\n# 2 lines of the log are missing"),
+        "{text}"
     );
     lines.push(line(
         "request",

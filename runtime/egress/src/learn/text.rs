@@ -22,7 +22,7 @@ pub(super) struct Of<'a> {
     pub(super) connector: &'a str,
     /// Where it was seen, if the files say it.
     pub(super) workspace: Option<&'a str>,
-    /// Requests that were counted, and not told.
+    /// Requests, or lines of a log, that were counted and not told.
     pub(super) untold: u64,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn policy(
     );
     if of.untold > 0 {
         text.push_str(&format!(
-            "# {} more requests were counted and not written, since there were too many at once: what only they asked is not in here.\n",
+            "# {} lines of the log are missing, since there were too many at once: what only they told of is not in here.\n",
             of.untold
         ));
     }

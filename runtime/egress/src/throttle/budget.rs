@@ -1,7 +1,6 @@
 //! Waiting for a turn.
 
 use super::cause::{Cause, Exhausted, Wait};
-use super::learned::Sent;
 use super::rate::Rate;
 use super::state::Standing;
 use super::turn::{Account, Asked, Turn, wall};
@@ -60,9 +59,9 @@ impl Budget {
         loop {
             let now = Instant::now();
             let (until, cause, again) = match asked.standing(now) {
-                Standing::Turn(round) => {
+                Standing::Turn(sent) => {
                     waiter.add(now - began);
-                    return Ok(asked.take(Sent { round, at: now }));
+                    return Ok(asked.take(sent));
                 }
                 Standing::Waits {
                     until,

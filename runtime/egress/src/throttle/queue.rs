@@ -7,10 +7,11 @@
 //! All tenants' requests come through here under one lock, so nothing costs more than a step for each party that waits,
 //! however many wait in its line.
 
+use super::learned::Sent;
 use super::line::Line;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 /// the daemon memory and time that belong to all: the next one ends at once.
 pub(super) const MOST_WAITING: usize = 4_096;
 
-/// One request that waits.
+/// One request that asks for its turn.
 #[derive(Debug)]
 pub(super) struct Ticket {
     party: Arc<str>,
@@ -26,8 +27,8 @@ pub(super) struct Ticket {
     limit: Option<Instant>,
     /// Of its place in its line, which reads and sets it under the lock of the budget.
     number: AtomicU64,
-    /// Set under the lock of the budget; the place that it stands for is then this ticket's to use or to give back.
-    granted: AtomicBool,
+    /// Set under the lock of the budget, when its turn comes; its place is then this ticket's to use or to give back.
+    granted: OnceLock<Sent>,
     pub(super) woken: Notify,
 }
 
@@ -37,7 +38,7 @@ impl Ticket {
             party,
             limit,
             number: AtomicU64::new(0),
-            granted: AtomicBool::new(false),
+            granted: OnceLock::new(),
             woken: Notify::new(),
         })
     }
@@ -46,12 +47,13 @@ impl Ticket {
         &self.party
     }
 
-    pub(super) fn is_granted(&self) -> bool {
-        self.granted.load(Ordering::Acquire)
+    /// The turn that it has. What came after it was granted, as a no to others, is not of its round.
+    pub(super) fn granted(&self) -> Option<Sent> {
+        self.granted.get().copied()
     }
 
-    pub(super) fn grant(&self) {
-        self.granted.store(true, Ordering::Release);
+    pub(super) fn grant(&self, sent: Sent) {
+        self.granted.get_or_init(|| sent);
         self.woken.notify_one();
     }
 

@@ -20,8 +20,8 @@ pub(super) struct State {
 /// Where a ticket stands.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Standing {
-    /// It has its turn, in this round.
-    Turn(u64),
+    /// It has its turn.
+    Turn(Sent),
     Waits {
         /// The earliest that its turn can come. `None`: once a place comes free.
         until: Option<Instant>,
@@ -64,8 +64,8 @@ impl State {
     /// Where this ticket stands. Everybody whose turn it is gets it first.
     pub(super) fn standing(&mut self, ticket: &Arc<Ticket>, now: Instant) -> Standing {
         self.serve(now);
-        if ticket.is_granted() {
-            return Standing::Turn(self.learned.round());
+        if let Some(sent) = ticket.granted() {
+            return Standing::Turn(sent);
         }
         let places = self.places(now);
         let head = self.queue.head(places);
@@ -94,7 +94,7 @@ impl State {
 
     /// A ticket is thrown away.
     pub(super) fn withdraw(&mut self, ticket: &Arc<Ticket>, now: Instant) {
-        if ticket.is_granted() {
+        if ticket.granted().is_some() {
             self.give_back(ticket.party(), now);
         } else {
             self.queue.remove(ticket);
@@ -167,7 +167,10 @@ impl State {
         self.ceiling.charge(now);
         self.learned.charge(now);
         self.under_way += 1;
-        ticket.grant();
+        ticket.grant(Sent {
+            round: self.learned.round(),
+            at: now,
+        });
     }
 
     /// Something is otherwise than the next in line was told.
@@ -194,5 +197,34 @@ impl State {
             None => cause,
         };
         (policy.max(learned), decides)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::advice;
+    use super::*;
+    use http::header::RETRY_AFTER;
+    use http::{HeaderMap, HeaderValue, StatusCode};
+    use std::time::SystemTime;
+
+    #[test]
+    fn a_turn_is_of_the_round_in_which_it_was_granted_and_not_of_the_one_in_which_it_is_heard_of() {
+        let (mut state, began) = (State::default(), Instant::now());
+        let [first, second] = ["a", "b"].map(|party| Ticket::new(party.into(), None));
+        for ticket in [&first, &second] {
+            state.ask(ticket, began).unwrap();
+        }
+        let Standing::Turn(sent) = state.standing(&first, began) else {
+            panic!("nobody is in its way")
+        };
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("60"))]);
+        let no = advice::read(StatusCode::TOO_MANY_REQUESTS, &headers, SystemTime::now());
+        assert!(state.learn(&no, sent, 0.0, began).is_some());
+        assert_ne!(state.learned.round(), sent.round);
+        let Standing::Turn(other) = state.standing(&second, began) else {
+            panic!("it was granted before the no")
+        };
+        assert_eq!(other.round, sent.round);
     }
 }
