@@ -391,9 +391,7 @@ fn gateway_config(
 fn tape(traffic: &Traffic) -> Result<Option<Tape>, StartError> {
     match (&traffic.record, &traffic.replay) {
         (Some(config), _) => Ok(Some(Tape::Record(Recorder::create(config.clone())?))),
-        (None, Some((path, mode))) => {
-            Ok(Some(Tape::Replay(Player::open(path, *mode, Vec::new())?)))
-        }
+        (None, Some((path, mode))) => Ok(Some(Tape::Replay(Player::open(path, *mode)?))),
         (None, None) => Ok(None),
     }
 }

@@ -1,11 +1,12 @@
 //! What is no fault of a policy and still hardly meant: wildcards over other people's names, rules that decide nothing.
 
 use crate::host::{Fence, Host, Pattern};
+use crate::http::path::{Path, Pattern as PathPattern};
 use crate::learn::{Observed, What};
 use crate::name::Name;
 use crate::policy::{Policy, PolicySet, Port, Protocol, Rule, RuleAt};
 use caisson_document::{Fault, Faults, Mark};
-use std::path::Path;
+use std::path;
 
 /// Warnings on one policy. `seen` is what audit logs tell; without any, nothing is said of rules that nothing used.
 #[must_use]
@@ -22,8 +23,13 @@ pub fn lint(policy: &Policy, seen: &[Observed]) -> Vec<Fault> {
             let workspace = policy.selector.workspace.as_deref();
             workspace.is_none_or(|name| one.is_of_workspace(name))
         })
-        .filter(|one| !matches!(one.what, What::Refused { .. } | What::Untold { .. }))
+        .filter(|one| !matches!(one.what, What::Refused { .. }))
         .collect();
+    // Where lines of the logs are missing, nobody knows what used a rule.
+    let is_whole = !own.is_empty()
+        && !own
+            .iter()
+            .any(|one| matches!(one.what, What::Untold { .. }));
     for (index, rule) in policy.egress.iter().enumerate() {
         for name in wide(&rule.host) {
             let message = format!("*.{name} holds names of everybody: {name} is a public suffix");
@@ -47,7 +53,26 @@ pub fn lint(policy: &Policy, seen: &[Observed]) -> Vec<Fault> {
                 "leave one of the two out, or put the narrower one first",
             ));
         }
-        if !own.is_empty()
+        let inspects = |one: &Observed| {
+            let mut rules = policy.egress.iter();
+            rules.any(|rule| rule.protocol == Protocol::Https && is_of(rule, one))
+        };
+        if own
+            .iter()
+            .any(|one| is_inspected(one) && is_of(rule, one) && !inspects(one))
+            && rule.protocol != Protocol::Https
+        {
+            let message = format!(
+                "requests to it were inspected before, and under {} none is: no method and no path is judged, no rate kept, no sealed secret put in",
+                rule.protocol.as_str()
+            );
+            warnings.push(warning(
+                &rule.at,
+                &message,
+                "write protocol: https, with the methods and paths that `caisson policy learn` finds",
+            ));
+        }
+        if is_whole
             && !matches!(rule.host, Host::FromConfig { .. })
             && !own.iter().any(|one| used(rule, one))
         {
@@ -66,7 +91,7 @@ pub fn lint(policy: &Policy, seen: &[Observed]) -> Vec<Fault> {
 ///
 /// # Errors
 /// Every fault of every file.
-pub fn lint_all(dir: &Path, seen: &[Observed]) -> Result<Vec<Fault>, Faults> {
+pub fn lint_all(dir: &path::Path, seen: &[Observed]) -> Result<Vec<Fault>, Faults> {
     let set = PolicySet::load(dir)?;
     Ok(set.iter().flat_map(|policy| lint(policy, seen)).collect())
 }
@@ -121,7 +146,40 @@ fn covers(earlier: &Rule, rule: &Rule) -> bool {
     host && ports && networks && requests
 }
 
+fn is_inspected(one: &Observed) -> bool {
+    matches!(one.what, What::Request { .. })
+}
+
+/// Whether the rule is what allowed it.
 fn used(rule: &Rule, one: &Observed) -> bool {
+    is_of(rule, one)
+        && match (&rule.http, &one.what) {
+            (None, _) => true,
+            (
+                Some(http),
+                What::Request {
+                    method,
+                    path,
+                    upgraded,
+                },
+            ) => {
+                // A path that the log does not hold may have been any.
+                let path = path.as_deref().and_then(|path| Path::parse(path).ok());
+                let fits = |patterns: &Vec<PathPattern>| {
+                    path.is_none_or(|path| patterns.iter().any(|one| one.matches(&path)))
+                };
+                let methods = http.methods.as_ref();
+                methods.is_none_or(|methods| methods.contains(method))
+                    && http.paths.as_ref().is_none_or(fits)
+                    && (http.websocket || !upgraded)
+            }
+            // Its requests tell which rule it was.
+            (Some(_), _) => false,
+        }
+}
+
+/// Whether the rule is for this place.
+fn is_of(rule: &Rule, one: &Observed) -> bool {
     let host = match &rule.host {
         Host::Names(pattern) => Name::parse(&one.to.host).is_ok_and(|name| pattern.matches(&name)),
         Host::Address(address) => one.to.host.parse() == Ok(*address),
@@ -211,6 +269,56 @@ mod tests {
                 && said.lines().count() == 1,
             "{said}"
         );
+    }
+
+    #[test]
+    fn of_rules_for_one_place_those_are_told_that_no_request_fits() {
+        let rules = "  - { host: a.example.com, ports: [443], protocol: https, http: { methods: [GET], paths: [\"/v1/**\"] } }\n\
+                     \x20 - { host: a.example.com, ports: [443], protocol: https, http: { methods: [POST], paths: [\"/v1/**\"] } }\n\
+                     \x20 - { host: a.example.com, ports: [443], protocol: https, http: { methods: [GET], paths: [/v2/me] } }\n";
+        let line = |event: &str, more: &str| {
+            format!(
+                r#"{{"time":"t","event":"{event}","connector":"shop@1.0.0","name":"a.example.com","port":443,"protocol":"https"{more}}}"#
+            )
+        };
+        let request = line(
+            "request",
+            r#","method":"GET","path":"/v1/orders","status":200"#,
+        );
+        let log = [line("allowed", ""), request].join("\n");
+        let said = warnings(rules, &log);
+        assert_eq!(
+            said.matches("nothing in the audit logs").count(),
+            2,
+            "{said}"
+        );
+        assert!(
+            said.contains("egress[1]") && said.contains("egress[2]"),
+            "{said}"
+        );
+        let unknown = line("untold", r#","requests":3"#);
+        assert_eq!(warnings(rules, &format!("{log}\n{unknown}")), "");
+    }
+
+    #[test]
+    fn tls_in_place_of_inspection_is_told() {
+        let rule = |protocol: &str| {
+            format!("  - {{ host: a.example.com, ports: [443], protocol: {protocol} }}\n")
+        };
+        let line = |event: &str, protocol: &str| {
+            format!(
+                r#"{{"time":"t","event":"{event}","connector":"shop@1.0.0","name":"a.example.com","port":443,"protocol":"{protocol}","method":"GET","path":"/","status":200}}"#
+            )
+        };
+        let inspected = line("request", "https");
+        let said = warnings(&rule("tls"), &inspected);
+        assert!(
+            said.starts_with("shop.yaml:4:5: egress[0]: requests to it were inspected before, and under tls none is")
+                && said.contains("write protocol: https"),
+            "{said}"
+        );
+        assert_eq!(warnings(&rule("https"), &inspected), "");
+        assert_eq!(warnings(&rule("tls"), &line("allowed", "tls")), "");
     }
 
     #[test]

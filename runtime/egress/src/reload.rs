@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 const REST: Duration = Duration::from_millis(150);
 /// A directory that never rests is read after this.
 const PATIENCE: Duration = Duration::from_millis(500);
+// A saved file takes effect within a second, however restless its directory is.
+const _: () = assert!(PATIENCE.as_millis() + REST.as_millis() < 1_000);
 /// How often a directory that went away is looked for.
 const LOST: Duration = Duration::from_secs(1);
 

@@ -64,7 +64,9 @@ class Cassette:
         self._used: set[int] = set()
         if self.path is not None and self.path.exists():
             try:
-                self.entries = json.loads(self.path.read_text("utf-8"))["log"]["entries"]
+                log = json.loads(self.path.read_text("utf-8"))["log"]
+                self.entries = log["entries"]
+                self.ignore.update(log.get("_ignored", []))
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{self.path} is no HAR file: {error}") from None
         elif self.path is not None and not recording():
@@ -112,6 +114,8 @@ class Cassette:
         log = {
             "version": "1.2",
             "creator": {"name": "caisson", "version": "1"},
+            # What a recorder leaves out, a player elsewhere must not ask for.
+            **({"_ignored": sorted(self.ignore)} if self.ignore else {}),
             "entries": [_without(redact(entry, self.ignore), found) for entry in self.entries],
         }
         text = json.dumps({"log": log}, indent=2, ensure_ascii=False)

@@ -210,3 +210,57 @@ fn object_of(json: &str, schema: Bytes) -> v1::Object {
         write_modes: described.write_modes.iter().filter_map(write).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use caisson_secrets::SecretValue;
+
+    #[test]
+    fn no_text_that_a_worker_says_leaves_with_a_secret_in_it() {
+        let secret = SecretValue::new("sesame-open-42");
+        let redactor = Redactor::new([("key", &secret)]);
+        let text = || "said sesame-open-42, c2VzYW1lLW9wZW4tNDI= and sesame%2Dopen-42".to_owned();
+        let json = || serde_json::json!({ "name": text(), "title": text() }).to_string();
+        let messages = [
+            Message::Object(message::Object { json: json() }),
+            Message::Step(message::Step {
+                name: text(),
+                status: text(),
+                message: text(),
+            }),
+            Message::StreamStatus(message::StreamStatus {
+                status: text(),
+                ..Default::default()
+            }),
+            Message::Log(message::Log {
+                level: 20,
+                logger: text(),
+                message: text(),
+                fields_json: json(),
+            }),
+            Message::Progress(message::Progress {
+                message: text(),
+                ..Default::default()
+            }),
+            Message::Throttled(message::Throttled {
+                until_unix_ms: 0,
+                host: text(),
+                cause: text(),
+            }),
+            Message::Rejected(message::Rejected {
+                key_json: json(),
+                reason: text(),
+                ..Default::default()
+            }),
+        ];
+        for message in messages {
+            let (_, _, event) = event(message, Bytes::new(), &redactor).unwrap();
+            let told = format!("{event:?}");
+            assert!(told.contains("said [redacted]"), "{told}");
+            for form in ["sesame", "c2VzYW1l"] {
+                assert!(!told.contains(form), "{told}");
+            }
+        }
+    }
+}

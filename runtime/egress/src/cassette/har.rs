@@ -15,6 +15,9 @@ pub(super) struct Log {
     pub(super) version: String,
     #[serde(default)]
     pub(super) creator: Creator,
+    /// Query parameters that were left out. Fields that HAR does not know begin with an underscore.
+    #[serde(default, rename = "_ignored", skip_serializing_if = "Vec::is_empty")]
+    pub(super) ignored: Vec<String>,
     pub(super) entries: Vec<Entry>,
 }
 

@@ -66,11 +66,11 @@ pub struct Player {
 }
 
 impl Player {
-    /// Reads a file; `ignored` query parameters are not compared.
+    /// Reads a file. Query parameters that its recorder left out are not compared.
     ///
     /// # Errors
     /// It cannot be read, or is no HAR file.
-    pub fn open(path: &Path, mode: Mode, ignored: Vec<String>) -> Result<Self, CassetteError> {
+    pub fn open(path: &Path, mode: Mode) -> Result<Self, CassetteError> {
         let text = std::fs::read(path).map_err(|source| CassetteError::Io {
             what: "read",
             path: path.to_owned(),
@@ -81,6 +81,7 @@ impl Player {
             message,
         };
         let har: Har = serde_json::from_slice(&text).map_err(|error| no_har(error.to_string()))?;
+        let ignored = har.log.ignored;
         let mut recordings = Vec::with_capacity(har.log.entries.len());
         for (number, entry) in har.log.entries.into_iter().enumerate() {
             let base64 = |error| no_har(format!("log.entries[{number}] holds no base64: {error}"));

@@ -142,6 +142,7 @@ impl Recorder {
                     name: "caisson".to_owned(),
                     version: "1".to_owned(),
                 },
+                ignored: self.config.ignored.clone(),
                 entries: std::mem::take(&mut kept.entries),
             },
         };

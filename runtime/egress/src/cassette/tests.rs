@@ -57,7 +57,7 @@ fn recordings_of_one_request_are_played_in_order_and_each_once() {
         exchange("GET", url, b"", b"1"),
         exchange("GET", url, b"", b"2"),
     ]);
-    let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
+    let player = Player::open(&path, Mode::Strict).unwrap();
     let again = || answer(&player, "GET", "https://api.example/v1/a?a=2&b=1", b"");
     assert_eq!(again().unwrap().body, "1");
     assert_eq!(again().unwrap().body, "2");
@@ -74,7 +74,7 @@ fn a_request_without_a_recording_shows_the_nearest_one_and_no_values() {
         exchange("GET", "https://api.example/v1/orders?page=1", b"", b"1"),
         exchange("POST", "https://api.example/v1/search", br#"{"q":1}"#, b"2"),
     ]);
-    let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
+    let player = Player::open(&path, Mode::Strict).unwrap();
     let say = |method, url, body| answer(&player, method, url, body).unwrap_err().to_string();
     let error = say("GET", "https://api.example/v1/orders?page=2", b"");
     assert!(
@@ -110,7 +110,7 @@ fn json_is_compared_as_what_it_says_and_hosts_where_there_are_several() {
             b"b",
         ),
     ]);
-    let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
+    let player = Player::open(&path, Mode::Strict).unwrap();
     let body = br#"{"b":[2],"a":1}"#;
     assert_eq!(
         answer(&player, "POST", "https://b.example/x", body)
@@ -125,7 +125,7 @@ fn json_is_compared_as_what_it_says_and_hosts_where_there_are_several() {
         "a"
     );
     let (_dir, path) = cassette(&[exchange("GET", "https://recorded.example/x", b"", b"a")]);
-    let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
+    let player = Player::open(&path, Mode::Strict).unwrap();
     assert!(answer(&player, "GET", "https://localhost:8080/x", b"").is_ok());
 }
 
@@ -135,7 +135,7 @@ fn by_sequence_the_next_recording_answers_whatever_the_query_says() {
         exchange("GET", "https://a.example/x?nonce=1", b"", b"1"),
         exchange("GET", "https://a.example/y?nonce=2", b"", b"2"),
     ]);
-    let player = Player::open(&path, Mode::Sequence, vec![]).unwrap();
+    let player = Player::open(&path, Mode::Sequence).unwrap();
     assert_eq!(
         answer(&player, "GET", "https://a.example/x?nonce=9", b"")
             .unwrap()
@@ -187,7 +187,7 @@ fn no_secret_of_any_place_is_in_the_file_and_the_request_plays_all_the_same() {
     for leaked in ["Sesame", "whatever", "plain-key", "a@b.example"] {
         assert!(!text.contains(leaked), "{leaked} is in {text}");
     }
-    let player = Player::open(&path, Mode::Strict, vec!["api_key".into()]).unwrap();
+    let player = Player::open(&path, Mode::Strict).unwrap();
     let other = body
         .replace(secret, "another")
         .replace("a@b.example", "c@d.example");
@@ -228,7 +228,7 @@ fn what_is_hidden_matches_anything_and_what_stands_around_it_only_itself() {
         ),
         hidden("/x", "key=[secret]&b=1"),
     ]);
-    let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
+    let player = Player::open(&path, Mode::Strict).unwrap();
     let body = |a: &str| format!(r#"{{"a":"{a}","b":7}}"#);
     let fits = |path: &str, body: &str| {
         answer(
@@ -272,7 +272,7 @@ fn a_compressed_body_is_kept_plain_without_secrets_and_an_empty_one_is_no_broken
         .push(("Content-Encoding".into(), "gzip".into()));
     recorder.record(&head, &redactor).unwrap();
     assert!(!std::fs::read_to_string(&path).unwrap().contains("Sesame"));
-    let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
+    let player = Player::open(&path, Mode::Strict).unwrap();
     let played = player.answer(&Asked {
         method: "POST",
         url: "https://a.example/x",
@@ -292,9 +292,7 @@ fn a_cassette_whose_base64_is_broken_is_refused_and_not_played_empty() {
     let (_dir, path) = cassette(&[exchange("GET", "https://a.example/x", b"", &[0xff])]);
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("\"/w==\"", "\"/w=\"")).unwrap();
-    let error = Player::open(&path, Mode::Strict, vec![])
-        .unwrap_err()
-        .to_string();
+    let error = Player::open(&path, Mode::Strict).unwrap_err().to_string();
     assert!(error.contains("log.entries[0] holds no base64"), "{error}");
 }
 
@@ -320,7 +318,7 @@ fn the_file_is_its_owners_alone_and_whole_after_each_exchange() {
         std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
         0o600
     );
-    assert!(Player::open(&path, Mode::Strict, vec![]).is_ok());
+    assert!(Player::open(&path, Mode::Strict).is_ok());
     let error = Recorder::create(RecorderConfig {
         path: "/nonexistent/a.har".into(),
         ..RecorderConfig::default()
@@ -332,9 +330,7 @@ fn the_file_is_its_owners_alone_and_whole_after_each_exchange() {
             .starts_with("the cassette /nonexistent/a.har cannot be written")
     );
     std::fs::write(&path, "{}").unwrap();
-    let error = Player::open(&path, Mode::Strict, vec![])
-        .unwrap_err()
-        .to_string();
+    let error = Player::open(&path, Mode::Strict).unwrap_err().to_string();
     assert!(
         error.contains("is no cassette") && error.contains("missing field `log`"),
         "{error}"
@@ -352,7 +348,7 @@ fn the_cassettes_of_the_connectors_are_read() {
         };
         for cassette in cassettes {
             let path = cassette.unwrap().path();
-            Player::open(&path, Mode::Strict, vec![]).unwrap_or_else(|error| panic!("{error}"));
+            Player::open(&path, Mode::Strict).unwrap_or_else(|error| panic!("{error}"));
             read += 1;
         }
     }
@@ -408,7 +404,7 @@ made.save()
         "{}",
         String::from_utf8_lossy(&done.stderr)
     );
-    let player = Player::open(&other, Mode::Strict, vec![]).unwrap();
+    let player = Player::open(&other, Mode::Strict).unwrap();
     let played = answer(&player, "GET", "https://b.example/p?q=/", b"").unwrap();
     assert_eq!((played.status, &played.body[..]), (201, &b"hi"[..]));
     assert_eq!(
@@ -432,7 +428,7 @@ fn bodies_and_values_that_differ_in_bytes_that_are_no_text_are_not_the_same() {
         )
     });
     let (_dir, path) = cassette(&[exchanges, queries].concat());
-    let player = Player::open(&path, Mode::Strict, vec![]).unwrap();
+    let player = Player::open(&path, Mode::Strict).unwrap();
     assert_eq!(
         answer(&player, "POST", "https://a.example/x", b"\xc9\x01")
             .unwrap()
@@ -485,7 +481,7 @@ proptest! {
             .collect();
         let (_dir, path) = cassette(&exchanges);
         for mode in [Mode::Strict, Mode::Sequence] {
-            let player = Player::open(&path, mode, vec![]).unwrap();
+            let player = Player::open(&path, mode).unwrap();
             for exchange in &exchanges {
                 let played = answer(&player, &exchange.method, &exchange.url, &exchange.request_body).unwrap();
                 prop_assert_eq!(&played.body, &exchange.response_body);

@@ -411,6 +411,22 @@ fn rule() -> RuleAt {
     }
 }
 
+#[test]
+fn a_secret_in_the_path_or_the_method_of_a_request_is_not_in_its_line() {
+    let (_dir, audit, lines) = audit();
+    let secret = SecretValue::new("HUNTER2-SESAME");
+    let (reporter, _events) = reporter(audit, Some(&secret));
+    let (far, rule) = (at("192.0.2.2", 443, "https"), rule());
+    let path = "/keys/HUNTER2-SESAME/rows/SFVOVEVSMi1TRVNBTUU=";
+    reporter.request(request(&far, &rule, "HUNTER2-SESAME", path));
+    let line = lines()[0].to_string();
+    assert!(line.contains("/keys/") && line.contains("/rows/"), "{line}");
+    assert!(
+        !line.contains("SESAME") && !line.contains("SFVOVEVSMi1TRVNBTUU"),
+        "{line}"
+    );
+}
+
 /// Writes an audit log of requests, as the gateway does.
 pub(crate) fn requests(path: &std::path::Path, paths: &[&str]) {
     let audit = Audit::start(crate::audit::AuditConfig::at(path.to_owned())).unwrap();

@@ -1,6 +1,7 @@
 //! Requests that the gateway inspects: judged, carried, cut where two servers might cut them in two ways.
 
 mod ends;
+mod frames;
 mod mutual;
 mod sealed;
 mod server;
@@ -127,12 +128,13 @@ fn echo() -> server::Answer {
 #[tokio::test]
 async fn a_request_that_a_rule_allows_is_answered_and_is_in_the_audit_log() {
     let inspected = inspected(
-        ", http: { methods: [GET], paths: ['/v1/**'] }",
+        ", http: { methods: [PUT], paths: ['/v1/**'] }",
         &[Spoken::One],
         say("hello"),
     )
     .await;
-    let (answer, clean) = inspected.get("/v1/orders?token=sesame").await;
+    let put = b"PUT /v1/orders?token=sesame HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 7\r\nConnection: close\r\n\r\nseven b";
+    let (answer, clean) = inspected.raw(put).await;
     assert!(
         answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhello"),
         "{answer}"
@@ -143,10 +145,22 @@ async fn a_request_that_a_rule_allows_is_answered_and_is_in_the_audit_log() {
         .iter()
         .find(|line| line["event"] == "request")
         .unwrap();
-    assert_eq!(line["method"], "GET");
+    assert_eq!(line["method"], "PUT");
     assert_eq!(line["path"], "/v1/orders", "without its query");
     assert_eq!(line["status"], 200);
-    assert_eq!(line["bytes_down"], 5);
+    assert_eq!(
+        (&line["bytes_up"], &line["bytes_down"]),
+        (&7.into(), &5.into())
+    );
+    let rule = line["rule"].as_str().unwrap();
+    assert!(rule.ends_with("/shop.yaml:4"), "{rule}");
+    assert_eq!(line["address"], "127.0.0.1", "where it was dialled");
+    assert_eq!(line["port"], inspected.api.port);
+    assert!(
+        line["connector"].as_str().unwrap().starts_with("shop@"),
+        "{line}"
+    );
+    assert!(line["ms"].is_u64() && line["throttled_ms"] == 0, "{line}");
     assert_eq!(line["name"], "api.example.com");
     assert_eq!(line["protocol"], "https");
 }
@@ -649,6 +663,39 @@ async fn an_idempotent_request_is_sent_again_where_the_rule_says_so_and_the_clie
         .find(|line| line["event"] == "request")
         .unwrap();
     assert!(line["throttled_ms"].as_u64().unwrap() >= 2_000, "{line}");
+}
+
+#[tokio::test]
+async fn over_http_2_a_request_is_sent_again_too() {
+    let later = busy(2, &[("retry-after", "1")]);
+    let inspected = inspected(", on_429: retry", Spoken::Two.alone(), later).await;
+    let mut client = inspected.client(Spoken::Two).await;
+    let begun = std::time::Instant::now();
+    let answer = client.send(inspected.request("PUT", "/", "hello")).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "hello");
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(2));
+    assert_eq!(inspected.api.seen(), 3);
+}
+
+#[tokio::test]
+async fn an_answer_that_serves_and_says_that_nothing_is_left_makes_the_next_request_wait() {
+    let spent = server::answer(|_| async {
+        let response = Response::builder()
+            .header("x-ratelimit-remaining", "0")
+            .header("x-ratelimit-reset", "2");
+        response.body(server::whole("the last one")).unwrap()
+    });
+    let inspected = inspected("", &[Spoken::One], spent).await;
+    assert!(inspected.get("/").await.0.starts_with("HTTP/1.1 200"));
+    let begun = std::time::Instant::now();
+    assert!(inspected.get("/").await.0.starts_with("HTTP/1.1 200"));
+    assert!(
+        begun.elapsed() >= std::time::Duration::from_millis(1_900),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test]
