@@ -13,11 +13,14 @@ import pytest
 from harness import Daemon, Identity, Stage, Stream
 from harness.daemon import inline
 from harness.read import read, records
-from servers.httpserver import Api, tied
+from servers.httpserver import Api, Request, tied
 from servers.parcels import Parcel, Parcels
 from servers.secure import Signer
 
 VALUE = "canary-of-the-seal-3b9e"
+PLAIN = "canary-of-the-ways-7c1d"
+HARD = f"{PLAIN}+:/&=%41"
+"""It has what queries and pairs write in another form."""
 REFERENCE = {"$secret": "env:CAISSON_SECRET_TOKEN"}
 
 
@@ -31,9 +34,9 @@ def signer(stage: Stage) -> Signer:
 
 @pytest.fixture(scope="module")
 def sealing(stage: Stage, identity: Identity, signer: Signer) -> Iterator[Daemon]:
-    """A daemon that has the secret."""
+    """A daemon that has the secrets."""
     running = Daemon(stage, identity, egress={"ca": "upstream.pem"})
-    running.environment["CAISSON_SECRET_TOKEN"] = VALUE
+    running.environment |= {"CAISSON_SECRET_TOKEN": VALUE, "CAISSON_SECRET_HARD": HARD}
     shutil.copy(signer.folder / "ca.pem", running.folder / "upstream.pem")
     running.start()
     yield running
@@ -100,6 +103,60 @@ def test_a_placeholder_elsewhere_ends_the_call_with_what_is_wrong(
     assert stream.failure["code"] == "ERROR_CODE_EGRESS_DENIED", stream.failure
     assert stream.failure["refusals"][0]["reason"] == "secret_misplaced"
     assert "field authorization" in stream.failure["message"], stream.failure
+    assert api.requests == []
+
+
+def pair(request: Request) -> str:
+    """Basic's pair of a request."""
+    return base64.b64decode(request.headers["authorization"].removeprefix("Basic ")).decode()
+
+
+# By the declaration of `keys`: the place that operators write, how to find it in a request, what stands there.
+WAYS: dict[str, tuple[str, Callable[[Request], str], str]] = {
+    "password": ("basic", pair, f"ann:{HARD}"),
+    "user_key": ("basic", pair, f"{HARD}:"),
+    "header_key": ("header:x-api-key", lambda request: request.headers["x-api-key"], HARD),
+    "prefixed_key": ("header:x-auth", lambda request: request.headers["x-auth"], f"Token {HARD}"),
+    "query_key": ("query:api_key", lambda request: request.params["api_key"], HARD),
+}
+
+
+@pytest.fixture
+def keyed(sealing: Daemon, stage: Stage, api: Api) -> Callable[..., Stream]:
+    """Reads pages through a client with a way to authenticate, and what the worker holds, under a seal."""
+    api.records = tied(25)
+
+    def run(way: str, **more: Any) -> Stream:
+        grant = {"from": ["env:CAISSON_SECRET_HARD"], "seal": {"hosts": ["localhost"], "ports": [api.port], **more}}
+        sealing.policy("keys", egress=[inspected(api.port)], secrets={way: grant})
+        config = {"port": api.port, "auth": way, way: {"$secret": "env:CAISSON_SECRET_HARD"}}
+        return read(sealing, inline(stage.connectors / "keys", config=config), "asc", "held", mode="full").drain()
+
+    return run
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whatever_auth_is_declared_the_value_stands_there_and_the_worker_holds_a_placeholder(
+    sealing: Daemon, api: Api, keyed: Callable[..., Stream], way: str
+) -> None:
+    place, where, value = WAYS[way]
+    stream = keyed(way, place=place)
+    assert stream.summary, stream.failure
+    *read_from_pages, held = records(stream)
+    assert read_from_pages == api.records
+    assert held["value"].startswith("sealed"), held
+    assert [where(request) for request in api.requests] == [value] * 3
+    told = str(stream.seen) + sealing.log + (sealing.folder / "data/audit.jsonl").read_text()
+    assert PLAIN not in told
+
+
+@pytest.mark.parametrize("way", ["header_key", "prefixed_key", "query_key"])
+def test_a_declared_place_that_the_policy_does_not_name_is_refused_with_the_line_to_write(
+    api: Api, keyed: Callable[..., Stream], way: str
+) -> None:
+    stream = keyed(way)
+    misplaced(stream)
+    assert f'place: "{WAYS[way][0]}"' in str(stream.failure), stream.failure
     assert api.requests == []
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -58,18 +59,18 @@ def zygotes(daemon: Daemon) -> list[int]:
     return sorted(found)
 
 
-def birth(daemon: Daemon) -> dict[str, str]:
-    """What a worker says of where it comes from."""
-    stream = read(daemon, inline(daemon.stage.connectors / "probe"), "birth", mode="full").drain()
+def birth(daemon: Daemon, *more: str) -> dict[str, str]:
+    """What a worker says of where it comes from, and in more streams."""
+    stream = read(daemon, inline(daemon.stage.connectors / "probe"), "birth", *more, mode="full").drain()
     assert stream.summary, stream.failure
     return {record["what"]: record["value"] for record in records(stream)}
 
 
-def forked(daemon: Daemon) -> dict[str, str]:
+def forked(daemon: Daemon, *more: str) -> dict[str, str]:
     """The same of one that was forked."""
 
     def first() -> dict[str, str] | None:
-        born = birth(daemon)
+        born = birth(daemon, *more)
         return born if FORKED in born["command line"] else None
 
     found: dict[str, str] = eventually(first, "a worker that is a fork")
@@ -78,10 +79,16 @@ def forked(daemon: Daemon) -> dict[str, str]:
 
 def test_workers_are_forks_and_no_two_have_the_same_chance(start: Callable[..., Daemon]) -> None:
     daemon = start()
-    first, *others = (forked(daemon) for _ in range(4))
-    for other in others:
+    for first, other in combinations([forked(daemon) for _ in range(4)], 2):
         alike = {what for what in first if first[what] == other[what]}
         assert alike == {"command line"}
+
+
+def test_a_fork_brings_the_standard_library_and_the_package_and_no_more(start: Callable[..., Daemon]) -> None:
+    born = forked(start(), "inherited")
+    assert born["modules"].split() == ["caisson", "caisson_probe"]
+    # What the collector does not touch stays shared.
+    assert int(born["frozen"]) > 10_000
 
 
 def test_a_fork_meets_what_a_worker_meets_that_was_executed(start: Callable[..., Daemon]) -> None:

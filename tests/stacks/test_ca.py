@@ -18,13 +18,19 @@ from harness.read import read, records
 from harness.wheels import published
 from servers.secure import Secure, Signer
 
-# What their workers may do when they are traced.
-PROFILE = "exec"
 LIMITS = {"memory": "1GiB", "tmp": "256MiB", "cpu": 2, "pids": 128}
 # They look at a variable or at the system's bundle.
 SYSTEM = ("native", "requests", "httpx", "urllib3", "aiohttp", "botocore", "google_auth", "grpcio", "node", "curl")
 # They read a file of their own and nothing else.
 OWN = ("session_send", "httpx_without_environment", "urllib3_with_certifi", "stripe", "httplib2")
+# They are programs, which one profile alone starts; all others run under every profile.
+PROGRAMS = {"node", "curl"}
+PROFILES = ("strict", "native", "exec")
+
+
+def profiles(*clients: str) -> list[tuple[str, str]]:
+    """Clients, each with every profile that it runs under."""
+    return [(client, profile) for client in clients for profile in (PROFILES[-1:] if client in PROGRAMS else PROFILES)]
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +71,10 @@ def clients(stage: Stage, identity: Identity, signer: Signer) -> Iterator[Daemon
     daemon.remove()
 
 
-def answer(daemon: Daemon, client: str, port: int, protocol: str) -> str:
-    """What a client was answered."""
+def answer(daemon: Daemon, client: str, profile: str, port: int, protocol: str) -> str:
+    """What a client was answered under a profile."""
     rule = {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [port], "protocol": protocol}
-    daemon.policy("clients", profile=PROFILE, limits=LIMITS, egress=[rule])
+    daemon.policy("clients", profile=profile, limits=LIMITS, egress=[rule])
     config = json.dumps({"client": client, "port": port})
     found = work(daemon, {"inline": {"connection": {"connector": "clients@1.0.0", "config_json": config}}})
     return str(found["answer"])
@@ -79,24 +85,28 @@ def expected(client: str) -> str:
     return "HELLO" if client == "grpcio" else "hello"
 
 
-@pytest.mark.parametrize("client", SYSTEM)
-def test_a_client_trusts_what_the_host_trusts(clients: Daemon, secure: Secure, rpc: Rpc, client: str) -> None:
-    port = rpc.tls if client == "grpcio" else secure.port
-    assert answer(clients, client, port, "tls") == expected(client)
-
-
-@pytest.mark.parametrize("client", OWN)
-def test_a_client_with_roots_of_its_own_is_not_overruled_where_nothing_is_inspected(
-    clients: Daemon, secure: Secure, client: str
+@pytest.mark.parametrize(("client", "profile"), profiles(*SYSTEM))
+def test_a_client_trusts_what_the_host_trusts(
+    clients: Daemon, secure: Secure, rpc: Rpc, client: str, profile: str
 ) -> None:
-    said = answer(clients, client, secure.port, "tls").lower()
+    port = rpc.tls if client == "grpcio" else secure.port
+    assert answer(clients, client, profile, port, "tls") == expected(client)
+
+
+@pytest.mark.parametrize(("client", "profile"), profiles(*OWN))
+def test_a_client_with_roots_of_its_own_is_not_overruled_where_nothing_is_inspected(
+    clients: Daemon, secure: Secure, client: str, profile: str
+) -> None:
+    said = answer(clients, client, profile, secure.port, "tls").lower()
     assert "certificate_verify_failed" in said or "certificate verify failed" in said, said
 
 
-@pytest.mark.parametrize("client", [*SYSTEM, *OWN])
-def test_an_inspected_host_is_trusted_by_a_client(clients: Daemon, secure: Secure, rpc: Rpc, client: str) -> None:
+@pytest.mark.parametrize(("client", "profile"), profiles(*SYSTEM, *OWN))
+def test_an_inspected_host_is_trusted_by_a_client(
+    clients: Daemon, secure: Secure, rpc: Rpc, client: str, profile: str
+) -> None:
     port = rpc.tls if client == "grpcio" else secure.port
-    assert answer(clients, client, port, "https") == expected(client)
+    assert answer(clients, client, profile, port, "https") == expected(client)
 
 
 def test_every_file_that_a_library_takes_for_its_roots_ends_with_the_authority(clients: Daemon, secure: Secure) -> None:

@@ -109,3 +109,35 @@ def one_waits(daemon: Daemon) -> int:
     """Waits until a worker waits."""
     found: list[int] = eventually(lambda: waiting(daemon), "a worker that waits")
     return found[0]
+
+
+def served_by_waiting(daemon: Daemon, call: Callable[[], Stream]) -> tuple[int, Stream]:
+    """Repeats a call until it is served by a worker that waited just before.
+
+    `call` begins one and returns while its worker runs.
+
+    Returns:
+        The worker's process id, and the call, which goes on. Those that other workers served are cancelled.
+
+    Raises:
+        AssertionError: Workers that wait serve nobody.
+    """
+
+    def served() -> tuple[int, Stream] | None:
+        before = waiting(daemon)
+        stream = call()
+        (worker,) = workers(daemon, stream)
+        if worker in before:
+            return worker, stream
+        stream.cancel()
+        assert gone(worker)
+        return None
+
+    found: tuple[int, Stream] = eventually(served, "a call that is served by a worker that waited")
+    return found
+
+
+def listening(pid: int) -> set[int]:
+    """TCP ports that somebody listens on in a process's network."""
+    sockets = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return {int(fields[1].rpartition(":")[2], 16) for fields in sockets if fields[3] == "0A"}

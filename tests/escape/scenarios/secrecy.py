@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -13,9 +14,12 @@ from pathlib import Path
 
 from harness import CallFailed
 from harness.read import records
-from suite.gossips import found, gossip, outside, token
+from servers.httpserver import Api, tied
+from suite.gossips import REFERENCE, found, gossip, outside, token
 from suite.house import House, Result
 from suite.scenario import Scenario, apart, got, refused
+
+from .remains import cores
 
 TOLD = Scenario(
     "49",
@@ -24,7 +28,10 @@ TOLD = Scenario(
     "policy: reveal",
 )
 KEPT = Scenario(
-    "50", "a secret in environ, cmdline, zygote, tmp, state database", "secrets: the channel alone", "filesystem"
+    "50",
+    "a secret in environ, cmdline, core, zygote, tmp, state database, cassette",
+    "secrets: the channel alone",
+    "filesystem",
 )
 
 # Lines in every form come in one call; an exception ends its call.
@@ -262,3 +269,75 @@ def kept(place: str, inside: bool, house: House) -> Result:
 for _place in PLACES:
     KEPT.part(_place)(partial(kept, _place, True))
     KEPT.control(_place)(partial(kept, _place, False))
+
+
+def in_cores(secret: str, house: House) -> str:
+    """The core that holds it, of those in the granted folder and in the daemon's; removes them."""
+    holds = ""
+    for core in {*cores(house.daemon.folder), *cores(house.daemon.lake)}:
+        holds = holds or (str(core) if secret.encode() in core.read_bytes() else "")
+        core.unlink()
+    return holds
+
+
+@KEPT.part("a core")
+def dumped(house: House) -> Result:
+    stream = gossip(house, "Read", "an abort", folder=house.daemon.lake).drain()
+    code = stream.failure["code"].removeprefix("ERROR_CODE_")
+    if where := in_cores(token(house), house):
+        return got(where)
+    if code not in ("WORKER_LOST", "SANDBOX_VIOLATION"):
+        return {"escaped": False, "returned": "", "broken": f"it did not crash: {stream.failure}"}
+    return refused(f"{code}: {stream.failure['message']}")
+
+
+@KEPT.control("a core")
+def dumped_outside(house: House) -> Result:
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    if pattern.startswith(("|", "/")):
+        return apart(f"cores of this host go to {pattern}")
+    outside(house, "an abort", house.daemon.lake)
+    where = in_cores(token(house), house)
+    return got(where) if where else refused("in no core")
+
+
+def recording(house: House) -> tuple[str, str]:
+    """The cassette of a read that sends the secret in its query, and what the server was sent."""
+    folder = house.stage.folder("recording")
+    house.signer.issue("recorded", "DNS:localhost")
+    with Api(records=tied(5), tls=house.signer.context("recorded")) as api:
+        rule = {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [api.port], "protocol": "https"}
+        grant = {"query_key": {"from": ["file:gossip"], "reveal": True}}
+        files = {
+            "policies/keys.yaml": {"format": 1, "connector": "keys", "egress": [rule], "secrets": grant},
+            "config.yaml": {"port": api.port, "auth": "query_key", "query_key": REFERENCE},
+        }
+        for name, content in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(json.dumps(content))
+        token(house)
+        house.identity.own(folder)
+        done = house.daemon.command(
+            "read", "--path", house.stage.connectors / "keys", "--config", "config.yaml", "--stream", "asc",
+            "--policies", "policies", "--secrets", house.daemon.folder / "secrets", "--data-dir", "data",
+            "--record", "recorded.har", cwd=folder,
+            env={
+                "CAISSON_SHIM": str(house.stage.shim), "CAISSON_PYTHON": str(house.stage.python),
+                "SSL_CERT_FILE": str(house.daemon.folder / "authority.pem"),
+            },
+        )  # fmt: skip
+        cassette = (folder / "recorded.har").read_text() if done.returncode == 0 else ""
+        if "/asc" not in cassette:
+            raise RuntimeError(f"nothing was recorded: {done.stderr}")
+        return cassette, str(api.requests)
+
+
+def recorded_as(sent: bool, house: House) -> Result:
+    """Whether it is in the cassette, or in what a recorder would have that keeps requests as they come."""
+    cassette, requests = recording(house)
+    form = found(token(house), requests if sent else cassette)
+    return got(f"{form} in what is kept") if form else refused(f"{len(cassette)} characters without it")
+
+
+KEPT.part("a cassette")(partial(recorded_as, False))
+KEPT.control("a cassette")(partial(recorded_as, True))

@@ -64,22 +64,32 @@ def found(secret: str, where: str) -> str:
     return next((form for form in forms(secret) if form in where or form in plain), "")
 
 
-def gossip(house: House, operation: str, way: str, mode: str = "full", redact_records: bool = False) -> Stream:
-    """A call of the gossip, begun."""
+def gossip(
+    house: House,
+    operation: str,
+    way: str,
+    mode: str = "full",
+    redact_records: bool = False,
+    folder: Path | None = None,
+) -> Stream:
+    """A call of the gossip, begun; it stands in `folder`, which it may write to."""
     grant = {"token": {"from": ["file:gossip"], "reveal": True}}
-    house.daemon.policy("gossip", secrets=grant, redact_records=redact_records)
+    files = [{"dir": str(folder), "within": [str(folder)], "access": "write"}] if folder else []
+    house.daemon.policy("gossip", secrets=grant, redact_records=redact_records, files=files)
     token(house)
-    connection = inline(bundle(house), config={"token": REFERENCE, "way": way})
+    where = {"folder": str(folder)} if folder else {}
+    connection = inline(bundle(house), config={"token": REFERENCE, "way": way, **where})
     if operation == "Test":
         return house.daemon.client.stream("Test", connection=connection)
     return read(house.daemon, connection, "told", mode=mode)
 
 
-def outside(house: House, way: str) -> str:
-    """All that the same way lets out of a plain Python."""
+def outside(house: House, way: str, folder: Path | None = None) -> str:
+    """All that the same way lets out of a plain Python, which stands in `folder`."""
     python = [*house.identity.prefix, str(house.stage.python), "-I", "-S", "-c", OUTSIDE]
     done = subprocess.run(
         [*python, str(bundle(house) / "src"), way, token(house)],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ class Config:
     token: Secret | None = None
     note: str = ""
     way: str = "exception"
+    folder: str = "/tmp"
 
 
 class Gossip(Connector[Config]):
@@ -38,6 +40,7 @@ class Gossip(Connector[Config]):
     def told(self) -> Iterator[dict[str, Any] | Checkpoint | Idle]:
         """Tells it while it reads."""
         yield {"id": 1}
+        os.chdir(self.config.folder)
         token = self.revealed
         match self.config.way:
             case "linger":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import locale
 import logging
 import os
@@ -119,6 +120,15 @@ class Probe(Connector[Config]):
         ]
         for what, value in said:
             yield {"what": what, "value": value()}
+
+    @stream(primary_key="what", modes=("full",))
+    def inherited(self) -> Iterator[Record]:
+        """What a worker has in memory: modules but the standard library's, objects that no collection looks at."""
+        foreign = {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names - {"__main__"}
+        # How the interpreter was built is in a module whose name says for what.
+        foreign = {name for name in foreign if not name.startswith("_sysconfigdata_")}
+        yield {"what": "modules", "value": " ".join(sorted(foreign))}
+        yield {"what": "frozen", "value": str(gc.get_freeze_count())}
 
     def fixed(self) -> list[tuple[str, Callable[[], object]]]:
         """What every worker must refuse, or answer in one way only."""
