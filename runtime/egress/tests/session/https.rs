@@ -154,7 +154,7 @@ async fn a_request_that_a_rule_allows_is_answered_and_is_in_the_audit_log() {
     );
     let rule = line["rule"].as_str().unwrap();
     assert!(rule.ends_with("/shop.yaml:4"), "{rule}");
-    assert_eq!(line["address"], "127.0.0.1", "where it was dialled");
+    assert_eq!(line["address"], "127.0.0.2", "where it was dialled");
     assert_eq!(line["port"], inspected.api.port);
     assert!(
         line["connector"].as_str().unwrap().starts_with("shop@"),
