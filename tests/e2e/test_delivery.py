@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -50,6 +51,67 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_doubles_nothing(
     ids = [record["id"] for record in first + records(second)]
     assert len(ids) == len(set(ids)), "some came twice"
     assert set(ids) == {record["id"] for record in api.records}
+
+
+@pytest.mark.parametrize("checkpoints", range(1, 6))
+def test_a_worker_killed_after_any_of_its_checkpoints_goes_on_from_it(
+    daemon: Daemon, rows: Made, checkpoints: int
+) -> None:
+    """It hangs behind that checkpoint, so that it never comes to the next one."""
+    hanging = rows(count=55, behave="hang", at=10 * checkpoints + 1)
+    stream = read(daemon, hanging, "counted", mode="incremental")
+    for _ in range(checkpoints):
+        stream.until("checkpoint")
+    (pid,) = daemon.client.call("GetCall", call_id=stream.call_id)["worker_pids"]
+    os.kill(pid, signal.SIGKILL)
+    stream.drain()
+    assert stream.failure["code"] == "ERROR_CODE_WORKER_LOST", stream.failure
+    assert stream.failure["retryable"]
+    assert stream.failure["last_checkpoint"]["id"] == last_checkpoint(stream)["id"]
+    rest = resume(daemon, rows(count=55), "counted", last_checkpoint(stream), mode="incremental").drain()
+    assert rest.summary
+    assert len(delivered(stream)) == 10 * checkpoints
+    assert [record["id"] for record in delivered(stream) + records(rest)] == list(range(1, 56))
+
+
+@pytest.fixture
+def hold(api: Api) -> Iterator[Callable[[str, int], threading.Event]]:
+    """Has a page of /asc or /desc hang, from so many records on, until the event is set."""
+    events = []
+
+    def holding(path: str, start: int) -> threading.Event:
+        let_go, page = threading.Event(), getattr(Api, f"_{path}")
+        events.append(let_go)
+
+        def held(params: dict[str, str]) -> dict[str, Any]:
+            if params.get("page") == str(start):
+                let_go.wait(60)
+            found: dict[str, Any] = page(api, params)
+            return found
+
+        setattr(api, f"_{path}", held)
+        return let_go
+
+    yield holding
+    for event in events:
+        event.set()
+
+
+@pytest.mark.parametrize("name", ["asc", "desc", "plain"])
+def test_a_deadline_in_the_middle_ends_the_call_and_its_last_checkpoint_goes_on(
+    daemon: Daemon, web: Made, api: Api, hold: Callable[[str, int], threading.Event], name: str
+) -> None:
+    api.records = tied(40)
+    connection = web()
+    let_go = hold("desc" if name == "desc" else "asc", 20)
+    stream = read(daemon, connection, name, options={"deadline_ms": 4_000}).drain()
+    let_go.set()
+    assert stream.failure["code"] == "ERROR_CODE_TIMEOUT", stream.failure
+    assert len(delivered(stream)) == 20
+    assert stream.failure["last_checkpoint"]["id"] == last_checkpoint(stream)["id"]
+    rest = resume(daemon, connection, name, last_checkpoint(stream)).drain()
+    assert rest.summary
+    assert sorted(record["id"] for record in delivered(stream) + records(rest)) == list(range(1, 41))
 
 
 def test_from_every_checkpoint_exactly_the_rest_comes(daemon: Daemon, rows: Made) -> None:
