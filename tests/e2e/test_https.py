@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from harness import Daemon, Identity, Stage
 from harness.daemon import inline
-from harness.read import delivered, last_checkpoint, read, records
+from harness.leaks import files, leaks
+from harness.read import delivered, last_checkpoint, read, records, retry_at
 from servers.httpserver import Api, retry_date, tied
 from servers.secure import Signer
 
@@ -134,6 +135,22 @@ def test_a_client_that_gives_up_at_its_first_429_finishes_with_every_record(
     assert len(api.requests) == 3 + 3
 
 
+@pytest.mark.parametrize("name", ["plain", "asc"])
+def test_a_quota_that_an_answer_says_is_used_up_is_waited_for_although_it_serves(
+    inspecting: Daemon, api: Api, web: Callable[..., dict[str, Any]], name: str
+) -> None:
+    api.records = tied(25)
+    connection = web()
+    page = json.dumps(api._asc({}))
+    api.fail("/asc", 200, headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "2"}, body=page)
+    stream = read(inspecting, connection, name).drain()
+    assert stream.summary, stream.failure
+    assert sorted(record["id"] for record in records(stream)) == list(range(1, 26))
+    first, second, _ = (request.at for request in api.requests)
+    assert second - first >= 2
+    assert "quota" in {one["cause"] for one in stream.all("throttled")}
+
+
 def test_a_policy_that_was_learned_of_the_audit_log_allows_the_call_again_and_nothing_else(
     lone: Callable[..., Daemon], stage: Stage, signer: Signer, api: Api
 ) -> None:
@@ -223,11 +240,12 @@ def test_a_wait_that_does_not_fit_ends_the_call_at_once_with_its_last_checkpoint
         return page(params)
 
     api._asc = second_page_is_too_much  # type: ignore[method-assign]
-    began = time.monotonic()
+    began = time.time()
     stream = read(inspecting, connection, "plain", options={"deadline_ms": 120_000}).drain()
-    assert time.monotonic() - began < 20
+    assert time.time() - began < 20
     assert stream.failure["code"] == "ERROR_CODE_QUOTA_EXHAUSTED", stream.failure
-    assert stream.failure["retry_at"]
+    # What was asked, five seconds by chance, and what two readings of the clock may differ by.
+    assert began + 900 - 0.1 <= retry_at(stream) <= time.time() + 905 + 0.1
     assert [record["id"] for record in delivered(stream)] == list(range(1, 11))
     assert stream.failure["last_checkpoint"]["id"] == last_checkpoint(stream)["id"]
 
@@ -256,6 +274,7 @@ def embedded(
                 "SSL_CERT_FILE": str(folder / "ca.pem"), **env,
             },
         )  # fmt: skip
+        run.output = done.stdout + done.stderr  # type: ignore[attr-defined]
         found = [json.loads(line) for line in done.stdout.splitlines()]
         return done.returncode, [line.get("record", line) for line in found], done.stderr
 
@@ -263,7 +282,9 @@ def embedded(
     return run
 
 
-SECRET = {"CAISSON_SECRET_WEB": "sesame-open-4711"}
+# Each of its forms is another text.
+CANARY = 'sesame/open+"4711"'
+SECRET = {"CAISSON_SECRET_WEB": CANARY}
 
 
 @pytest.mark.parametrize("stream", ["asc", "plain"])
@@ -274,7 +295,7 @@ def test_what_was_recorded_is_played_without_a_network_and_without_a_secret(
     code, recorded, said = embedded(stream, "--record", "a.har", **SECRET)
     assert code == 0, said
     text = (embedded.folder / "a.har").read_text()
-    assert SECRET["CAISSON_SECRET_WEB"] not in text
+    assert leaks(CANARY, {"the cassette": text.encode()}) == []
     assert len(json.loads(text)["log"]["entries"]) == 3 == len(api.requests)
     api.close()
     code, played, said = embedded(stream, "--replay", "a.har")
@@ -336,48 +357,109 @@ def test_faults_of_a_script_are_met_as_an_upstream_would_make_them(embedded: Any
 
 
 # Of the second of three pages, or of the first look-up or connection: exit status and records.
+Outcome = tuple[int, int]
 WHOLE, REFUSED, DENIED, BROKEN, LATE = (0, 25), (7, 10), (4, 10), (5, 0), (6, 10)
-FAULTS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
-    **{f"{status}": ({"answer": {"status": status}}, REFUSED) for status in (400, 404, 409)},
-    **{f"{status}": ({"answer": {"status": status}}, DENIED) for status in (401, 403)},
-    **{f"{status}": ({"answer": {"status": status}}, WHOLE) for status in (408, 429, 500, 502, 503, 504)},
+
+
+class Met(NamedTuple):
+    """A fault, and what comes of it.
+
+    Attributes:
+        fault: As a script has it.
+        outcome: Exit status and records.
+        waits: Seconds that lie at least between the first request that the API sees and the second one.
+        most: Requests that the API sees at most: where it is asked and its answer spoiled, one more than pages.
+    """
+
+    fault: dict[str, Any]
+    outcome: Outcome
+    waits: float = 0
+    most: int = 3
+
+
+FAULTS: dict[str, Met] = {
+    **{f"{status}": Met({"answer": {"status": status}}, REFUSED, most=1) for status in (400, 404, 409)},
+    **{f"{status}": Met({"answer": {"status": status}}, DENIED, most=1) for status in (401, 403)},
+    **{f"{status}": Met({"answer": {"status": status}}, WHOLE, waits=0.5) for status in (408, 500, 502, 503, 504)},
     **{
-        f"429, Retry-After {name}": ({"answer": {"status": 429, "retry_after": when}}, outcome)
-        for name, when, outcome in [
-            ("in seconds", {"seconds": 1}, WHOLE),
-            ("a date", {"date": 1}, WHOLE),
-            ("past", "past", WHOLE),
-            ("absurd", "absurd", LATE),
-        ]
+        f"{status}, Retry-After in seconds": Met(
+            {"answer": {"status": status, "retry_after": {"seconds": 3}}}, WHOLE, 3
+        )
+        for status in (429, 503)
     },
-    "an empty body": ({"answer": {"status": 200}}, REFUSED),
-    "reset before the head": ({"reset": {"after": 0}}, WHOLE),
-    "reset in the body": ({"reset": {"after": 10}}, WHOLE),
-    "a stalled body": ({"stall": {"after": 10}}, WHOLE),
-    "a slow body": ({"slow": {"bytes_per_second": 1000}}, WHOLE),
-    "a truncated body": ({"truncate": {"after": 10}}, WHOLE),
-    "another type": ({"content_type": "text/html"}, WHOLE),
-    "broken gzip": ({"broken_gzip": True}, WHOLE),
-    "a redirect": ({"redirect_loop": True}, WHOLE),
-    "refused": ({"refuse": True}, WHOLE),
-    "no such name": ({"dns": "nxdomain"}, WHOLE),
-    "no answer of DNS": ({"dns": "servfail"}, WHOLE),
-    **{f"certificate {which}": ({"certificate": which}, BROKEN) for which in ("wrong_name", "unknown_issuer")},
+    **{
+        f"{status}, Retry-After absurd": Met({"answer": {"status": status, "retry_after": "absurd"}}, LATE, most=1)
+        for status in (429, 503)
+    },
+    # A date has no fractions of a second.
+    "429, Retry-After a date": Met({"answer": {"status": 429, "retry_after": {"date": 4}}}, WHOLE, waits=3),
+    "429, Retry-After past": Met({"answer": {"status": 429, "retry_after": "past"}}, WHOLE),
+    "429, Retry-After absent": Met({"answer": {"status": 429, "retry_after": "absent"}}, WHOLE, waits=1),
+    "an empty body": Met({"answer": {"status": 200}}, REFUSED, most=1),
+    "reset before the head": Met({"reset": {"after": 0}}, WHOLE, most=4),
+    "reset in the body": Met({"reset": {"after": 10}}, WHOLE, most=4),
+    "a stalled body": Met({"stall": {"after": 10}}, WHOLE, most=4),
+    "a slow body": Met({"slow": {"bytes_per_second": 1000}}, WHOLE),
+    "a truncated body": Met({"truncate": {"after": 10}}, WHOLE, most=4),
+    "another type": Met({"content_type": "text/html"}, WHOLE),
+    "broken gzip": Met({"broken_gzip": True}, WHOLE, most=4),
+    "a redirect": Met({"redirect_loop": True}, WHOLE),
+    "refused": Met({"refuse": True}, WHOLE),
+    "no such name": Met({"dns": "nxdomain"}, WHOLE),
+    "no answer of DNS": Met({"dns": "servfail"}, WHOLE),
+    **{
+        f"certificate {which}": Met({"certificate": which}, BROKEN, most=0)
+        for which in ("wrong_name", "unknown_issuer")
+    },
 }
 
 
+@pytest.fixture
+def faulty(embedded: Any, api: Api) -> Callable[..., tuple[Outcome, str]]:
+    """Reads 25 records of `asc` under one fault: exit status, records and what was said. They are the first ones, in
+    order, and nothing that was written has the secret."""
+
+    def run(fault: dict[str, Any], *options: str, **match: Any) -> tuple[Outcome, str]:
+        api.records = tied(25)
+        script = {"format": 1, "faults": [{"match": {"host": "localhost", **match}, **fault}]}
+        (embedded.folder / "faults.yaml").write_text(json.dumps(script))
+        code, found, said = embedded("asc", "--faults", "faults.yaml", *options, **SECRET)
+        assert [record["id"] for record in found] == list(range(1, len(found) + 1)), said
+        assert {request.headers["authorization"] for request in api.requests} <= {f"Bearer {CANARY}"}
+        written = files(embedded.folder / "data")
+        assert any(path.endswith("audit.jsonl") for path in written)
+        assert leaks(CANARY, {"the command": embedded.output.encode(), **written}) == []
+        return (code, len(found)), said
+
+    return run
+
+
 @pytest.mark.parametrize("name", FAULTS)
-def test_of_every_fault_all_records_come_or_the_code_with_those_before_it(embedded: Any, api: Api, name: str) -> None:
-    api.records = tied(25)
-    fault, outcome = FAULTS[name]
-    before = {"refuse", "dns", "certificate"} & set(fault)
-    match = {"host": "localhost", **({"times": 1} if before else {"path": "/asc", "nth": 2})}
-    script = {"format": 1, "faults": [{"match": match, **fault}]}
-    (embedded.folder / "faults.yaml").write_text(json.dumps(script))
-    code, found, said = embedded("asc", "--faults", "faults.yaml", **SECRET)
-    assert (code, len(found)) == outcome, said
-    assert sorted(record["id"] for record in found) == list(range(1, len(found) + 1))
-    assert SECRET["CAISSON_SECRET_WEB"] not in said
+def test_of_every_fault_all_records_come_or_the_code_with_those_before_it(faulty: Any, api: Api, name: str) -> None:
+    met = FAULTS[name]
+    before = {"refuse", "dns", "certificate"} & set(met.fault)
+    outcome, said = faulty(met.fault, **({"times": 1} if before else {"path": "/asc", "nth": 2}))
+    assert outcome == met.outcome, said
+    assert len(api.requests) <= met.most, said
+    if met.waits:
+        assert api.requests[1].at - api.requests[0].at >= met.waits, said
+
+
+@pytest.mark.parametrize(
+    ("status", "options", "most"), [(500, (), 6), *((status, ("--deadline", "6s"), 4) for status in (502, 503, 504))]
+)
+def test_a_status_that_never_passes_ends_the_call_after_so_many_tries_with_the_records_before_it(
+    faulty: Any, embedded: Any, api: Api, status: int, options: tuple[str, ...], most: int
+) -> None:
+    outcome, said = faulty({"answer": {"status": status}}, *options, path="/asc", after=1)
+    assert outcome == REFUSED, said
+    assert "UPSTREAM_UNAVAILABLE" in said and f"{status}" in said, said
+    assert len(api.requests) == 1
+    audit = (embedded.folder / "data/audit.jsonl").read_text().splitlines()
+    lines = [json.loads(line) for line in audit]
+    tries = [line for line in lines if line["event"] == "request" and line["status"] == status]
+    # The first one and its retries; a deadline leaves out those that do not fit.
+    assert 2 <= len(tries) <= most
 
 
 def test_redirects_without_end_are_an_error(embedded: Any, api: Api) -> None:
@@ -460,5 +542,11 @@ def test_a_connection_that_floods_does_not_starve_another_one_of_the_same_creden
     first, *_, last = [at for at, path in enumerate(paths) if path == "/desc"][:turns]
     # In turn it is one for one; first come, first served would be eight for one.
     assert paths[first:last].count("/asc") <= 3 * turns, paths[first:]
-    # And they do share: where there is one place, no two are under way.
+    # And they do share. Where there is one place, no two are under way.
     assert not at_once.is_set() or "concurrency" not in rate
+    if "per_second" in rate:
+        # From its second on, which needs no new connection; one at each end may come late. Of two rates these would
+        # be twice as many.
+        since = paths.index("/desc", first + 1)
+        seen = [request.at for request in api.requests[since : last + 1]]
+        assert len(seen) <= rate["per_second"] * (seen[-1] - seen[0]) + rate["burst"] + 2

@@ -15,6 +15,7 @@ import pytest
 from harness import CallFailed, Daemon, Identity, Stage
 from harness.client import Stream
 from harness.daemon import inline
+from harness.leaks import files, leaks
 from harness.read import read, records
 from harness.watch import eventually, settled
 from harness.watch import running as running_calls
@@ -226,6 +227,51 @@ def test_a_token_that_is_revoked_in_the_middle_of_a_read_is_replaced_and_nobody_
     # The CDK's client takes any 401 for the end.
     whole(read(daemon, connection(stage, api), "asc"))
     assert tokens(api)[0] == revoked[0] and len(tokens(api)) == 2
+
+
+def test_a_token_that_a_fault_ends_in_the_middle_of_a_read_is_replaced_and_nobody_notices(
+    daemon: Daemon, stage: Stage, oauth: OAuth, signer: Signer, api: Api
+) -> None:
+    def guard(authorization: str) -> bool:
+        if len(api.requests) == 1:
+            time.sleep(1.1)  # a token that was just given is not at fault
+        return oauth.is_valid(authorization)
+
+    api.guard = guard
+    folder = stage.folder("oauth-faults")
+    rule = {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [api.port], "protocol": "https"}
+    way = recipe(oauth, grant="client_credentials", client_id="machine", scope="crm")
+    seal = {"hosts": ["localhost"], "ports": [api.port]}
+    secrets = {"token": {"from": ["env:CAISSON_SECRET_*"], "seal": seal, "oauth2": way}}
+    token = {"$secret": "env:CAISSON_SECRET_MACHINE"}
+    fault = {"match": {"host": "localhost", "path": "/asc", "nth": 2}, "expire_token": True}
+    for name, content in {
+        "policies/web.yaml": {"format": 1, "connector": "web", "egress": [rule], "secrets": secrets},
+        "config.yaml": {"port": api.port, "scheme": "https", "token": token},
+        "faults.yaml": {"format": 1, "faults": [fault]},
+    }.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    shutil.copy(signer.folder / "ca.pem", folder)
+    daemon.identity.own(folder)
+    before = len(oauth.asked())
+    done = daemon.command(
+        "read", "--path", stage.connectors / "web", "--config", "config.yaml", "--stream", "asc", "--format", "jsonl",
+        "--policies", "policies", "--data-dir", folder / "data", "--faults", "faults.yaml", cwd=folder,
+        env={
+            "CAISSON_SHIM": str(stage.shim), "CAISSON_PYTHON": str(stage.python),
+            "SSL_CERT_FILE": str(folder / "ca.pem"), "CAISSON_SECRET_MACHINE": SECRET,
+        },
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line.get("record", line)["id"] for line in found] == list(range(1, 26))
+    # The request that found it expired never came here.
+    assert len(api.requests) == 3 and len(tokens(api)) == 2
+    assert oauth.asked()[before:] == [200, 200]
+    written = {"the command": (done.stdout + done.stderr).encode(), **files(folder / "data")}
+    for secret in (SECRET, *(each.removeprefix("Bearer ") for each in tokens(api))):
+        assert leaks(secret, written) == []
 
 
 def test_an_upstream_that_takes_no_token_at_all_is_told_to_the_connector_and_asked_for_no_more(

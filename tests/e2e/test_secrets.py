@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,23 +12,13 @@ import pytest
 from conftest import loopback
 from harness import CallFailed, Daemon, Stage
 from harness.daemon import inline
+from harness.leaks import files, forms, leaks
 from harness.read import read, records
 from servers.httpserver import Api, tied
 
 CANARY = "canary-5f2c81d7"
 REFERENCE = {"$secret": "env:CAISSON_SECRET_TOKEN"}
 GRANT = {"token": {"from": ["env:CAISSON_SECRET_TOKEN"], "reveal": True}}
-
-
-def forms(secret: str) -> list[bytes]:
-    """The forms in which a value could leak."""
-    plain = secret.encode()
-    return [
-        plain,
-        base64.b64encode(plain).rstrip(b"="),
-        urllib.parse.quote(secret, safe="").encode(),
-        json.dumps(secret)[1:-1].encode(),
-    ]
 
 
 def code_of(call: Callable[[], Any]) -> str:
@@ -123,13 +110,8 @@ def test_no_output_holds_the_value_of_a_secret(
     assert stream.failure["code"] == "ERROR_CODE_CONNECTOR_FAILED"
     logs = [log["message"] for log in stream.all("log")]
     assert any("the token is" in message for message in logs), logs
-    haystacks = {"events": repr(stream.seen).encode(), "daemon's log": daemon.log.encode()}
-    for path in Path(daemon.folder, "data").rglob("*"):
-        if path.is_file() and not path.is_socket():
-            haystacks[str(path)] = path.read_bytes()
-    for form in forms(CANARY):
-        found = [name for name, content in haystacks.items() if form in content]
-        assert found == [], f"{form!r} in {found}"
+    said = {"events": repr(stream.seen).encode(), "daemon's log": daemon.log.encode()}
+    assert leaks(CANARY, {**said, **files(daemon.folder / "data")}) == []
 
 
 @pytest.mark.parametrize("encoding", ["JSON_LINES", "ARROW_IPC"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from .client import Stream
@@ -53,3 +54,8 @@ def last_checkpoint(stream: Stream) -> Record:
     """The newest checkpoint that came."""
     found: Record = stream.all("checkpoint")[-1]
     return found
+
+
+def retry_at(stream: Stream) -> float:
+    """When a call that failed says to come back, in Unix time."""
+    return datetime.fromisoformat(stream.failure["retry_at"]).timestamp()

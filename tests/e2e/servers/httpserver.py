@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import sleep, time
+from time import monotonic, sleep, time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -31,12 +31,13 @@ def retry_date(seconds: float) -> str:
 
 @dataclass
 class Request:
-    """What came in."""
+    """What came in, and when by the monotonic clock."""
 
     method: str
     path: str
     params: dict[str, str]
     headers: dict[str, str]
+    at: float = field(default_factory=monotonic)
 
 
 @dataclass
