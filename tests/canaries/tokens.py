@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,6 +14,8 @@ from servers.httpserver import Api, tied
 from servers.oauth import SECRET, OAuth
 
 MACHINE = "env:CAISSON_SECRET_MACHINE"
+# An upstream that says back what it was sent.
+ECHO = json.dumps({"error": "no access for {authorization}"})
 KEY = "env:CAISSON_SECRET_KEY"
 REFRESH = "vault:secret/data/sealed-crm#refresh_token"
 
@@ -30,7 +33,7 @@ def calls(house: House, canaries: list[Canary], source: dict[str, Any], api: Api
             house.hear(canary, partial(read, daemon, source, stream))
         house.hear(canary, lambda: daemon.client.stream("Test", connection=source))
         for status in (401, 429, 500):
-            api.fail("/asc", status, times=2)
+            api.fail("/asc", status, times=2, body=ECHO)
             house.hear(canary, partial(read, daemon, source, "asc", options={"deadline_ms": 1_500}))
             api.forgive()
     running = read(daemon, source, "events", mode="streaming")
@@ -84,7 +87,12 @@ def of_a_key(house: House, oauth: OAuth) -> list[Canary]:
         # A line of it: a text in several lines is found line by line.
         line = (signer.folder / "client.key").read_text().splitlines()[2]
         key = Canary("a client's key", KEY, sealed=True, value=line)
-        calls(house, [key], inline(house.stage.connectors / "web", config=config), api)
+        source = inline(house.stage.connectors / "web", config=config)
+        calls(house, [key], source, api)
+        before = len(api.requests)
+        house.hear(key, partial(read, house.daemon, source, "asc"), well=True)
+        # Nobody comes in without a certificate.
+        assert len(api.requests) > before, "the key opened nothing: nothing was tried"
     return [key]
 
 
