@@ -90,7 +90,8 @@ class House:
         daemon.configuration["secrets"] = {
             "files": "secrets", "vault": login, "command": {"run": [str(command), "{path}"]},
         }  # fmt: skip
-        paths = "\n".join(f'path "secret/data/{name}" {{ capabilities = ["read"] }}' for name in ("sealed", "shown"))
+        read_only = ("secret/data/sealed", "secret/data/shown", "secret/data/sealed-robot", "database/creds/reader")
+        paths = "\n".join(f'path "{path}" {{ capabilities = ["read"] }}' for path in read_only)
         paths += '\npath "secret/data/sealed-crm" { capabilities = ["read", "update"] }'
         (daemon.folder / "vault-token").write_text(vault.token(POLICY + paths))
         for canary in canaries:
