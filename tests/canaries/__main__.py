@@ -85,6 +85,8 @@ def run(house: House, oauth: OAuth, chosen: tuple[Kind, ...], count: Count) -> N
     turned = [canary for kind in chosen for canary in kind(house, oauth)]
     canaries = [*house.canaries, *turned]
     house.use()
+    logins = house.logins()
+    canaries += logins
     # In what lived while they were used, and later in what comes after a daemon that died with them.
     in_processes(house, canaries, count, PARTS)
     recorded = cassette.read_text()
@@ -99,6 +101,9 @@ def run(house: House, oauth: OAuth, chosen: tuple[Kind, ...], count: Count) -> N
     use_cassette(house)
     in_processes(house, canaries, count)
     at_rest(house, canaries, count)
+    # Any call may have told these.
+    for login in logins:
+        login.told = [text for canary in canaries for text in canary.told]
     in_texts(house, canaries, recorded, count)
 
 

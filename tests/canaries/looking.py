@@ -88,7 +88,7 @@ def at_rest(house: House, canaries: Iterable[Canary], count: Count) -> None:
     """In files, and in the cores of what crashed."""
     folder, home = house.daemon.folder, house.stage.home
     # Where canaries belong, and what is looked through by itself.
-    but = ("secrets", "vault-token", "planted", house.tmp.name)
+    but = ("secrets", "secret-id", "planted", house.tmp.name)
     elsewhere = ("bin", "lib", house.signer.folder.name, folder.name, "RS256.key")
     pattern = PATTERN.read_text().strip()
     piped = pattern.startswith(("|", "/"))

@@ -164,12 +164,12 @@ def of_a_role(house: House, oauth: OAuth) -> list[Canary]:
     return found
 
 
-# Places that are no field of a request's head, and what is asked there.
+# Places that are no field of a request's head, of a name that says nothing, and what is asked there.
 FORM, JSON = ({"Content-Type": kind} for kind in ("application/x-www-form-urlencoded", "application/json"))
 PLACES: dict[str, dict[str, Any]] = {
-    "query:key": {"method": "GET", "path": "/in-query?a=b&key={token}"},
-    "form:key": {"method": "POST", "path": "/in-form", "body": "a=b&key={token}", "headers": FORM},
-    "json:/key": {"method": "POST", "path": "/in-json", "body": '{"a":"b","key":"{token}"}', "headers": JSON},
+    "query:note": {"method": "GET", "path": "/in-query?a=b&note={token}"},
+    "form:note": {"method": "POST", "path": "/in-form", "body": "a=b&note={token}", "headers": FORM},
+    "json:/note": {"method": "POST", "path": "/in-json", "body": '{"a":"b","note":"{token}"}', "headers": JSON},
 }
 
 
