@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote_plus
 
-from harness import Stream
 from harness.daemon import inline
 from harness.read import read
 from house import Canary, House
@@ -164,54 +163,66 @@ def of_a_role(house: House, oauth: OAuth) -> list[Canary]:
     return found
 
 
-# Places that are no field of a request's head, of a name that says nothing, and what is asked there.
+# Places that are no field of a request's head, of names that say nothing, and what is asked there.
 FORM, JSON = ({"Content-Type": kind} for kind in ("application/x-www-form-urlencoded", "application/json"))
 PLACES: dict[str, dict[str, Any]] = {
     "query:note": {"method": "GET", "path": "/in-query?a=b&note={token}"},
     "form:note": {"method": "POST", "path": "/in-form", "body": "a=b&note={token}", "headers": FORM},
     "json:/note": {"method": "POST", "path": "/in-json", "body": '{"a":"b","note":"{token}"}', "headers": JSON},
+    # No seal allows it, so a connector that sees the value does this itself.
+    "path": {"method": "GET", "path": "/in-path/{token}/end"},
 }
 
 
 def of_a_place(house: House, oauth: OAuth) -> list[Canary]:
-    """What is put into a query and into bodies: sent, sent back by the upstream, sent to the wrong place."""
+    """What is put into a query, bodies and a path: sent, sent back by the upstream, sent to the wrong place."""
     del oauth
-    found = []
     with Parcels(house.signer) as parcels:
-        rule = {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [parcels.port], "protocol": "https"}
-        for place, ask in PLACES.items():
-            canary = Canary(f"{place}, sealed", f"file:{place.partition(':')[0]}", sealed=True)
-            (house.daemon.folder / "secrets" / canary.reference.removeprefix("file:")).write_text(canary.value)
-            seal = {"hosts": ["localhost"], "ports": [parcels.port], "place": place}
-            house.daemon.policy("courier", egress=[rule], secrets={"token": {"from": [canary.reference], "seal": seal}})
-
-            def asks(ask: dict[str, Any], canary: Canary = canary, port: int = parcels.port, **options: Any) -> Stream:
-                config = {"port": port, "asks": json.dumps([ask]), "token": {"$secret": canary.reference}}
-                source = inline(house.stage.connectors / "courier", config=config)
-                return read(house.daemon, source, "answers", options={"deadline_ms": 10_000})
-
-            house.hear(canary, partial(asks, ask), well=True)
-            parcel = parcels.came[-1]
-            came = f"{parcel.target} {parcel.head.decode()}"
-            assert canary.value in came or canary.value in unquote_plus(came), (
-                f"{canary.name} did not come: nothing was tried; {came}"
-            )
-            parcels.echoes = 1
-            house.hear(canary, partial(asks, ask), well=True)
-            assert not parcels.echoes, "the upstream said nothing back"
-            parcels.busy = 1
-            house.hear(canary, partial(asks, ask))
-            parcels.busy = 0
-            misplaced = {"method": "GET", "path": "/", "headers": {"X-Elsewhere": "{token}"}}
-            house.hear(canary, partial(asks, misplaced))
-            assert "secret_misplaced" in "".join(canary.told), "a wrong place was not told: nothing was tried"
-            house.hear(canary, partial(asks, {**ask, "port": 1}))
-            found.append(canary)
+        found = [
+            _at_a_place(house, parcels, place, sealed)
+            for place in PLACES
+            for sealed in (False, True)
+            if place != "path" or not sealed
+        ]
     recorded = (house.daemon.folder / "cassette.har").read_text()
     for ask in PLACES.values():
-        path = ask["path"].partition("?")[0]
+        path = "/".join(ask["path"].partition("?")[0].split("/")[:2])
         assert path in recorded, f"{path} is not in the cassette: nothing was tried"
     return found
+
+
+def _at_a_place(house: House, parcels: Parcels, place: str, sealed: bool) -> Canary:
+    name = f"{place.partition(':')[0]}-{'sealed' if sealed else 'revealed'}"
+    canary, ask, port = Canary(f"put into {name}", f"file:{name}", sealed), PLACES[place], parcels.port
+    if place == "path":
+        # A value that would end a path is no part of one.
+        canary.value = canary.value.translate(str.maketrans("", "", "/+=?&~"))
+    (house.daemon.folder / "secrets" / name).write_text(canary.value)
+    rule = {"host": "localhost", "networks": ["127.0.0.0/8"], "ports": [port], "protocol": "https"}
+    seal = {"seal": {"hosts": ["localhost"], "ports": [port], "place": place}}
+    token = {"from": [canary.reference], **(seal if sealed else {"reveal": True})}
+    house.daemon.policy("courier", egress=[rule], secrets={"token": token})
+
+    def asked(well: bool = False, **ask: Any) -> None:
+        config = {"port": port, "asks": json.dumps([ask]), "token": {"$secret": canary.reference}}
+        source = inline(house.stage.connectors / "courier", config=config)
+        house.hear(canary, partial(read, house.daemon, source, "answers", options={"deadline_ms": 10_000}), well)
+
+    asked(well=True, **ask)
+    parcel = parcels.came[-1]
+    came = f"{parcel.target} {parcel.head.decode()}"
+    assert canary.value in came or canary.value in unquote_plus(came), f"{name} did not come: nothing was tried; {came}"
+    parcels.echoes = 1
+    asked(well=True, **ask)
+    assert not parcels.echoes, "the upstream said nothing back"
+    parcels.busy = 1
+    asked(**ask)
+    parcels.busy = 0
+    asked(**{**ask, "port": 1})
+    if sealed:
+        asked(method="GET", path="/", headers={"X-Elsewhere": "{token}"})
+        assert "secret_misplaced" in "".join(canary.told), "a wrong place was not told: nothing was tried"
+    return canary
 
 
 def _sent(api: Api) -> str:
