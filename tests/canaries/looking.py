@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from harness import Daemon
@@ -124,17 +124,16 @@ def in_processes(house: House, canaries: Iterable[Canary], count: Count, parts: 
         count.left_out.add("memory and environment of processes: run this as root")
     for canary in canaries:
         value, name = canary.value, canary.name
-        for file, look in looks.items():
-            read = set()
-            with holder(value) as control:
+        with holder(value) as control:
+            for file, look in looks.items():
+                read, there = set(), cache(partial(look, control, value))
                 for pid in made:
                     # It may have ended since, as workers that waited too long do.
                     with suppress(FileNotFoundError, ProcessLookupError):
-                        there = partial(look, control, value)
                         count.search(f"{name} in {file} of {pid}", partial(look, pid, value), there)
                         read.add(pid)
-            for part in parts:
-                assert read & named[part], f"{file} of {part} was not read, of {named[part]}: nothing was tried"
+                for part in parts:
+                    assert read & named[part], f"{file} of {part} was not read, of {named[part]}: nothing was tried"
 
 
 def in_proc(file: str, pid: int, value: str) -> str:
