@@ -16,6 +16,7 @@ from harness import CallFailed, Daemon, Identity, Stage, Stream
 from harness.daemon import inline
 from harness.read import last_checkpoint, read, sync
 from harness.watch import one_waits
+from servers.between import Between
 from servers.httpserver import Api, tied
 from servers.oauth import SECRET
 from servers.secure import Signer
@@ -66,6 +67,7 @@ class House:
         canaries: Those of the providers, planted.
         said: The log of daemons that are gone.
         watched: The audit, as a watcher has it.
+        between: Stands before the vault, and sees the daemon's tokens.
         api: Repeats the records of `tied`, with TLS.
     """
 
@@ -86,13 +88,17 @@ class House:
         command.write_text(f'#!/bin/sh\ncat "{daemon.folder}/secrets/$1" | tee /dev/stderr\n')
         command.chmod(0o755)
         (daemon.folder / "secrets/printed").mkdir()
-        login = {"address": vault.address, "auth": {"token": {"file": "vault-token"}}}
+        read_only = ("secret/data/sealed", "secret/data/shown", "secret/data/sealed-robot", "database/creds/reader")
+        paths = "\n".join(f'path "{path}" {{ capabilities = ["read"] }}' for path in read_only)
+        paths += '\npath "secret/data/sealed-crm" { capabilities = ["read", "update"] }'
+        role = vault.role(POLICY + paths)
+        self.secret_id = role.pop("secret_id")
+        (daemon.folder / "secret-id").write_text(self.secret_id)
+        self.between = Between(vault.address)
+        login = {"address": self.between.url, "auth": {"approle": {**role, "secret_id_file": "secret-id"}}}
         daemon.configuration["secrets"] = {
             "files": "secrets", "vault": login, "command": {"run": [str(command), "{path}"]},
         }  # fmt: skip
-        paths = "\n".join(f'path "secret/data/{name}" {{ capabilities = ["read"] }}' for name in ("sealed", "shown"))
-        paths += '\npath "secret/data/sealed-crm" { capabilities = ["read", "update"] }'
-        (daemon.folder / "vault-token").write_text(vault.token(POLICY + paths))
         for canary in canaries:
             self._plant(canary)
         daemon.environment |= {
@@ -144,6 +150,17 @@ class House:
         """All of it."""
         self.api.close()
         self.daemon.remove()
+        self.between.stop()
+
+    def logins(self) -> list[Canary]:
+        """What the daemon logs in to its vault with, and the tokens that this becomes: its own, and two of calls."""
+        asked = self.between.tokens
+        own = [token for token, paths in asked.items() if "/v1/auth/token/create" in paths]
+        lent = [token for token in asked if token not in own]
+        assert own and len(lent) > 1, f"the vault lent {len(own)} and {len(lent)} tokens: nothing was tried"
+        named = {"a secret id": self.secret_id, "the daemon's token": own[-1]}
+        named |= {"the first call's token": lent[0], "the last call's token": lent[-1]}
+        return [Canary(name, "", sealed=True, value=value) for name, value in named.items()]
 
     def each(self) -> Iterator[Canary]:
         """Every canary of the providers, under policies that grant it."""

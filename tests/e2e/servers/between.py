@@ -21,6 +21,7 @@ class Between:
         kept: The body of that request.
         gate: Every request waits for it before it is passed on; open at first.
         came: All that came to the gate, as (method, path).
+        tokens: The tokens of a vault that came, each with the paths that were asked for with it.
     """
 
     def __init__(self, behind: str) -> None:
@@ -31,6 +32,7 @@ class Between:
         self.gate = threading.Event()
         self.gate.set()
         self.came: list[tuple[str, str]] = []
+        self.tokens: dict[str, list[str]] = {}
         self._let_go = threading.Event()
         between = self
 
@@ -44,6 +46,8 @@ class Between:
                     self.close_connection = True
                     return
                 between.came.append((self.command, self.path))
+                if token := self.headers.get("x-vault-token"):
+                    between.tokens.setdefault(token, []).append(self.path)
                 between.gate.wait(60)
                 with closing(http.client.HTTPConnection(to, timeout=30)) as upstream:
                     upstream.request(self.command, self.path, body, dict(self.headers))

@@ -87,7 +87,7 @@ class Api:
     def fail(
         self, path: str, status: int, times: int = 1, headers: dict[str, str] | None = None, body: str = "{}"
     ) -> None:
-        """The next `times` requests of `path` get `status`."""
+        """The next `times` requests of `path` get `status`; `{authorization}` in a body says back what was sent."""
         self._faults.setdefault(path, []).extend([(status, headers or {}, body)] * times)
 
     def forgive(self) -> None:
@@ -146,7 +146,8 @@ class Api:
         waiting = self._faults.get(parts.path)
         if waiting:
             status, extra, text = waiting.pop(0)
-            self._send(handler, status, text, extra)
+            said = text.replace("{authorization}", headers.get("authorization", ""))
+            self._send(handler, status, said, extra)
             return
         route = getattr(self, "_" + parts.path.strip("/").replace("/", "_"), None)
         if route is None:

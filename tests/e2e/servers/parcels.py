@@ -39,12 +39,14 @@ class Parcels(Secure):
         came: Whole requests, in order.
         broken: Those whose bodies broke off.
         busy: So many of the next requests are answered with 429, to come back in a second.
+        echoes: So many of the next ones are sent back to where they came, with what they brought.
     """
 
     def __init__(self, signer: Signer) -> None:
         self.came: list[Parcel] = []
         self.broken: list[Parcel] = []
         self.busy = 0
+        self.echoes = 0
         self._arrived = threading.Event()
         self._taken = threading.Event()
         parcels = self
@@ -67,6 +69,9 @@ class Parcels(Secure):
                 if parcels.busy:
                     parcels.busy -= 1
                     return self._say(429)
+                if parcels.echoes:
+                    parcels.echoes -= 1
+                    return self._say(302, head, {"Location": self.path, "Content-Type": "text/plain"})
                 return self._say(200)
 
             def do_GET(self) -> None:
@@ -106,12 +111,15 @@ class Parcels(Secure):
                     left -= len(piece)
                     yield piece
 
-            def _say(self, status: int) -> None:
+            def _say(self, status: int, text: bytes = b"", fields: dict[str, str] | None = None) -> None:
                 self.send_response(status)
+                for name, value in (fields or {}).items():
+                    self.send_header(name, value)
                 if status == 429:
                     self.send_header("Retry-After", "1")
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
+                self.wfile.write(text)
 
             def log_message(self, *_: Any) -> None:
                 """Quiet: `came` is the log."""

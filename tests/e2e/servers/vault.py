@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import socket
 import subprocess
@@ -92,6 +93,16 @@ class Vault:
         self.ask("PUT", "sys/policies/acl/caisson", {"policy": policy})
         made = self.ask("POST", "auth/token/create", {"policies": ["caisson"], "ttl": "1h", "display_name": "daemon"})
         return str(made["auth"]["client_token"])
+
+    def role(self, policy: str) -> dict[str, str]:
+        """A login for a daemon by AppRole, under a policy of this text: `mount`, `role_id` and `secret_id`."""
+        mount = f"machines-{secrets.token_hex(4)}"
+        role = f"auth/{mount}/role/daemon"
+        self.ask("PUT", "sys/policies/acl/caisson", {"policy": policy})
+        self.ask("POST", f"sys/auth/{mount}", {"type": "approle"})
+        self.ask("POST", role, {"token_policies": ["caisson"], "token_ttl": "1h"})
+        made = self.ask("GET", f"{role}/role-id")["data"] | self.ask("POST", f"{role}/secret-id", {})["data"]
+        return {"mount": mount, "role_id": made["role_id"], "secret_id": made["secret_id"]}
 
     def of_calls(self) -> list[str]:
         """The calls whose tokens are alive."""
