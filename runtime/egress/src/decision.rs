@@ -111,11 +111,11 @@ impl Refusal {
         }
     }
 
-    /// The same, of a request.
-    pub(crate) fn of(self, method: &Method, path: &str) -> Self {
+    /// The same, of a request. The query of its target goes before anybody is told.
+    pub(crate) fn of(self, method: &Method, target: &str) -> Self {
         let request = Requested {
             method: method.to_string(),
-            path: path.to_owned(),
+            path: target.to_owned(),
             path_cut: false,
         };
         Self {

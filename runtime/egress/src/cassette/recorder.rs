@@ -158,13 +158,10 @@ impl Recorder {
     }
 
     fn entry(&self, exchange: &Recorded, redactor: &Redactor) -> Result<Entry, CassetteError> {
-        let (address, query) = exchange.url.split_once('?').unwrap_or((&exchange.url, ""));
-        let named = || {
-            (
-                exchange.method.clone(),
-                hide::secrets(redactor, address).into_owned(),
-            )
-        };
+        // Before it is cut anywhere: a secret may hold a `?` or an `&`.
+        let url = hide::secrets(redactor, &exchange.url);
+        let (address, query) = url.split_once('?').unwrap_or((&url, ""));
+        let named = || (exchange.method.clone(), address.to_owned());
         let too_long = || {
             let (method, url) = named();
             CassetteError::TooLong { method, url }

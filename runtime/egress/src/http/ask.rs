@@ -89,6 +89,11 @@ fn upgrade(parts: &request::Parts) -> Option<Upgrade> {
     })
 }
 
+/// A target as it was asked, with its query: what is told of it is cut once no secret is in it.
+pub(super) fn asked(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |target| target.as_str())
+}
+
 /// The path of a field that names a target, or a whole address.
 pub(super) fn target(value: &HeaderValue) -> Option<Path> {
     let uri: Uri = value.to_str().ok()?.trim().parse().ok()?;

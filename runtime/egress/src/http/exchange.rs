@@ -1,6 +1,6 @@
 //! One request from its head to the last byte of its answer.
 
-use super::ask::Ask;
+use super::ask::{Ask, asked};
 use super::body::{AnyBody, BodyError, Meter, Metered, text};
 use super::judge::{Place, judge};
 use super::seal::{Unsealed, Used};
@@ -68,7 +68,7 @@ pub(super) struct Admitted {
 impl Admitted {
     /// A refusal that is this request's.
     pub(super) fn refused(&self, refusal: Refusal) -> Refusal {
-        refusal.of(&self.ask.method, self.ask.uri.path())
+        refusal.of(&self.ask.method, asked(&self.ask.uri))
     }
 }
 
@@ -83,7 +83,7 @@ impl Connection {
         let policy = self.shared.policy.borrow().clone();
         let address = self.far.address();
         let (rule, ask) = judge(policy.as_deref(), &self.place, address, parts)
-            .map_err(|refusal| refusal.of(&parts.method, parts.uri.path()))?;
+            .map_err(|refusal| refusal.of(&parts.method, asked(&parts.uri)))?;
         let ask = Arc::new(ask);
         self.up.add(size(parts));
         Ok(Admitted {
@@ -241,8 +241,8 @@ impl Connection {
         };
         let misplaced = {
             let (shared, to) = (Arc::clone(&self.shared), self.endpoint());
-            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-            move |refusal: Refusal| shared.reporter.refused(to, refusal.of(&method, &path))
+            let (method, target) = (request.method().clone(), asked(request.uri()).to_owned());
+            move |refusal: Refusal| shared.reporter.refused(to, refusal.of(&method, &target))
         };
         let put_in = sealing.put_in(&bound, &self.place, &self.shared, request, misplaced);
         let (mut request, used) = put_in.await?;

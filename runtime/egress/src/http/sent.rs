@@ -1,5 +1,6 @@
 //! A request that was sent has its line in the audit log, whatever ends it.
 
+use super::ask;
 use super::body::Meter;
 use super::exchange::{Admitted, Connection};
 use crate::event::Endpoint;
@@ -59,7 +60,7 @@ impl Drop for Report {
             to: &self.to,
             rule: &self.admitted.rule,
             method: self.admitted.ask.method.as_str(),
-            path: self.admitted.ask.uri.path(),
+            target: ask::asked(&self.admitted.ask.uri),
             status: self.status.map(|status| status.as_u16()),
             bytes_up: self.admitted.up.get(),
             bytes_down: self.down.get(),

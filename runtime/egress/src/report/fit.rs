@@ -35,14 +35,31 @@ impl Reporter {
         cut(self.redact(text), METHOD).0
     }
 
-    /// The path, and whether it was cut.
-    pub(super) fn path(&self, text: &str) -> (String, bool) {
-        cut(self.redact(text), PATH)
+    /// The path of a target, and whether it was cut.
+    pub(super) fn path(&self, target: &str) -> (String, bool) {
+        let mut told = self.redact(target);
+        told.truncate(told.find('?').unwrap_or(told.len()));
+        cut(told, PATH)
+    }
+
+    /// Whether the path of a target ends in a secret that its query goes on with: in other words it would be told by half.
+    fn splits_a_secret(&self, target: &str) -> bool {
+        target
+            .split_once('?')
+            .is_some_and(|(path, _)| self.path(path) != self.path(target))
     }
 
     /// A rule is told whole or not at all: one that was cut would allow something else.
     pub(super) fn refusal(&self, refusal: Refusal) -> Refusal {
         let is_short = |rule: &String| rule.lines().all(|line| line.chars().count() <= PATH);
+        let refusal = match &refusal.request {
+            Some(request) if self.splits_a_secret(&request.path) => Refusal {
+                detail: "a secret is in the request's target, which is not told".to_owned(),
+                rule_to_add: None,
+                ..refusal
+            },
+            _ => refusal,
+        };
         Refusal {
             detail: self.detail(&refusal.detail),
             rule_to_add: refusal

@@ -20,8 +20,8 @@ pub(crate) struct RequestReport<'a> {
     pub(crate) to: &'a Endpoint,
     pub(crate) rule: &'a RuleAt,
     pub(crate) method: &'a str,
-    /// Without query, as it was written.
-    pub(crate) path: &'a str,
+    /// As it was written, its query with it.
+    pub(crate) target: &'a str,
     /// `None`: no answer came.
     pub(crate) status: Option<u16>,
     /// Bytes of bodies.
@@ -79,7 +79,7 @@ impl Reporter {
             return;
         }
         let to = self.endpoint(report.to.clone());
-        let (path, path_cut) = self.path(report.path);
+        let (path, path_cut) = self.path(report.target);
         let method = self.method(report.method);
         self.audit.write(&RequestLine {
             time: line::now(),

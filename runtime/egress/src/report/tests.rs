@@ -427,6 +427,30 @@ fn a_secret_in_the_path_or_the_method_of_a_request_is_not_in_its_line() {
     );
 }
 
+#[test]
+fn of_a_secret_that_goes_on_behind_the_path_no_half_is_told() {
+    let (_dir, audit, lines) = audit();
+    let secret = SecretValue::new("sesame+=?&~open");
+    let (reporter, _events) = reporter(audit, Some(&secret));
+    let (far, rule) = (at("192.0.2.2", 443, "https"), rule());
+    let target = "/keys/sesame+=?&~open/end?page=2";
+    reporter.request(request(&far, &rule, "GET", target));
+    let refusal = Refusal {
+        rule_to_add: Some("- host: a\n  http: { paths: [\"/keys/sesame+=\"] }\n".into()),
+        ..Refusal::flat(
+            Reason::PathNotAllowed,
+            "GET a/keys/sesame+=: the path is in no rule",
+        )
+    };
+    reporter.refused(far.clone(), refusal.of(&http::Method::GET, target));
+    let lines = lines();
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        assert!(!line.to_string().contains("sesame"), "{line}");
+        assert_eq!(line["path"], "/keys/[redacted]/end", "{line}");
+    }
+}
+
 /// Writes an audit log of requests, as the gateway does.
 pub(crate) fn requests(path: &std::path::Path, paths: &[&str]) {
     let audit = Audit::start(crate::audit::AuditConfig::at(path.to_owned())).unwrap();
@@ -442,13 +466,13 @@ fn request<'a>(
     to: &'a Endpoint,
     rule: &'a RuleAt,
     method: &'a str,
-    path: &'a str,
+    target: &'a str,
 ) -> RequestReport<'a> {
     RequestReport {
         to,
         rule,
         method,
-        path,
+        target,
         status: Some(405),
         bytes_up: 0,
         bytes_down: 0,
