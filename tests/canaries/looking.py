@@ -15,9 +15,10 @@ from functools import cache, partial
 from pathlib import Path
 
 from harness import Daemon
+from harness.leaks import files_below
 from harness.watch import waiting
 from house import Canary, House
-from scenarios.secrecy import Service, files_below, of_maker
+from scenarios.secrecy import Service, of_maker
 from suite.gossips import found
 
 # What a daemon that has served has: none of them may go unread.
@@ -217,7 +218,7 @@ def in_files(folder: Path, value: str, but: tuple[str, ...] = ()) -> str:
 
 def in_database(folder: Path, value: str) -> str:
     """The line of a table that holds it."""
-    for path in folder.rglob("*.db"):
+    for path in (path for path in files_below(folder) if path.suffix == ".db"):
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             for line in database.iterdump():
                 if found(value, line):
@@ -227,7 +228,7 @@ def in_database(folder: Path, value: str) -> str:
 
 def in_cores(folder: Path, value: str, but: Path | None = None) -> str:
     """The core file that holds it."""
-    for path in folder.rglob("core*"):
+    for path in (path for path in files_below(folder) if path.name.startswith("core")):
         mine = path.is_file() and but not in path.parents
         if mine and found(value, path.read_bytes().decode("utf-8", "replace")):
             return str(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from caisson_burglar.attempts.filesystem import grants_write
+from harness.leaks import files_below
 from harness.read import records
 from suite.house import House, Result
 from suite.scenario import Scenario, apart, got, refused
@@ -16,7 +17,7 @@ LINES = 6_000
 
 def cores(folder: Path) -> list[Path]:
     """Core files, by the kernel's default names."""
-    return [path for path in folder.rglob("core*") if path.is_file()]
+    return [path for path in files_below(folder) if path.name.startswith("core") and path.is_file()]
 
 
 @CRASHED.part("a core in a granted directory")

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from harness import CallFailed
+from harness.leaks import files_below
 from harness.read import records
 from servers.httpserver import Api, tied
 from suite.gossips import REFERENCE, found, gossip, outside, token
@@ -213,18 +214,6 @@ def of_maker(service: Service, secret: str) -> str:
     return ""
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """All files; a folder that is being removed while it is looked through holds nothing any more."""
-
-    def gone(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            raise error
-
-    for root, _, names in os.walk(folder, onerror=gone):
-        for name in names:
-            yield Path(root) / name
-
-
 def of_files(suffixes: tuple[str, ...], service: Service, secret: str) -> str:
     """The file that holds it; the directory of secrets is where it belongs."""
     for folder in service.folders:
@@ -239,7 +228,7 @@ def of_files(suffixes: tuple[str, ...], service: Service, secret: str) -> str:
 def of_database(service: Service, secret: str) -> str:
     """The table that holds it."""
     for folder in service.folders:
-        for path in folder.rglob("state.db"):
+        for path in (path for path in files_below(folder) if path.name == "state.db"):
             with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
                 for line in database.iterdump():
                     if found(secret, line):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.daemon import inline
+from harness.leaks import files_below
 from harness.read import read, records
 from servers.between import Between
 from servers.httpserver import Api, tied
@@ -21,8 +22,6 @@ from servers.oauth import SECRET
 from suite.gossips import found
 from suite.house import House, Result, by_theft
 from suite.scenario import Scenario, got, refused
-
-from .secrecy import files_below
 
 SIGNED = Scenario("51", "a signature of the worker's own, for what the daemon signs", "gateway")
 ROTATED = Scenario("53", "a rotated refresh token that the daemon dies with, before it is stored", "secrets: tokens")
